@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where bytes come from.
+ *
+ * A source lists the files of one checkpoint and answers reads of their
+ * regions.  A local directory is one; a seed over HTTP or RDMA, an origin web
+ * server and the memory of a running engine are others.  Backends implement
+ * `struct wfs_source_ops`; everybody else calls the functions below, which
+ * clamp, check, count and log once, so that backends stay small.
+ *
+ * Threads: after `open`, every operation may be called from any number of
+ * threads at once, also for one region.  Calls block; nobody may call with a
+ * lock held.
+ */
+#ifndef WFS_CORE_SOURCE_H
+#define WFS_CORE_SOURCE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "core/base/err.h"
+
+struct wfs_source;
+
+/* Addressable bytes at a source.  Immutable; belongs to its source. */
+struct wfs_region {
+	struct wfs_source *source;
+	const char *path; /* relative to the checkpoint, for messages */
+	uint64_t size;	  /* bytes */
+	atomic_bool failed_once; /* the wrapper logged a failure already */
+	atomic_bool stale;	 /* rewritten in place: sticky */
+};
+
+/* One file or directory of a listing.  All pointers belong to the source. */
+struct wfs_source_entry {
+	const char *path; /* relative, '/'-separated, no leading '/' */
+	struct stat st;	  /* as the file itself has it, links followed */
+	struct wfs_region *region; /* NULL for a directory */
+};
+
+struct wfs_source_ops {
+	const char *name; /* "file", "http", … as in user.weightfs.source */
+
+	/*
+	 * The listing: every directory before what lies in it, otherwise in
+	 * byte order of the paths.  Complete and fixed from `open` on.
+	 */
+	const struct wfs_source_entry *(*list)(struct wfs_source *src,
+					       size_t *ret_count);
+
+	/*
+	 * Reads exactly `len` bytes at `off`, which lie within the region
+	 * (the wrapper has seen to it).  0, or a negative errno: -EIO when
+	 * the bytes cannot be had, -ESTALE when they are not the bytes that
+	 * were listed.  A short read is an error: the region is immutable.
+	 */
+	int (*read)(struct wfs_region *region, void *buf, size_t len,
+		    uint64_t off);
+
+	/*
+	 * A read-only descriptor whose file equals the region byte for byte,
+	 * borrowed for the life of the source; -ENOTSUP where there is none.
+	 * May be NULL.
+	 */
+	int (*descriptor)(struct wfs_region *region);
+
+	/*
+	 * Cheap: is the region still what was listed?  0 or -ESTALE.  May be
+	 * NULL for a source that cannot change.
+	 */
+	int (*check)(struct wfs_region *region);
+
+	void (*close)(struct wfs_source *src);
+};
+
+/* The base that backends embed first. */
+struct wfs_source {
+	const struct wfs_source_ops *ops;
+	char *label; /* the directory or URL, for messages; freed by put */
+	atomic_uint refs;
+	atomic_ullong bytes_read, errors;
+};
+
+/* For backends: fills the base, one reference held by the caller. */
+void wfs_source_init(struct wfs_source *src, const struct wfs_source_ops *ops,
+		     const char *label);
+
+struct wfs_source *wfs_source_get(struct wfs_source *src);
+/* Drops a reference; the last one closes.  NULL is fine. */
+void wfs_source_put(struct wfs_source *src);
+
+const struct wfs_source_entry *wfs_source_list(struct wfs_source *src,
+					       size_t *ret_count);
+
+/*
+ * Reads up to `len` bytes at `off`; short only at the end of the region, 0
+ * past it.  Otherwise a negative errno; the first failure of a region is
+ * logged with its path, all are counted.
+ */
+ssize_t wfs_region_read(struct wfs_region *region, void *buf, size_t len,
+			uint64_t off);
+
+int wfs_region_descriptor(struct wfs_region *region);
+
+/* 0 or -ESTALE.  The first -ESTALE of a region is logged; it is sticky. */
+int wfs_region_check(struct wfs_region *region);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: where virtual files live on this node.
+ *
+ * The only code that allocates, exposes and evicts in the arena.  An object
+ * is one virtual file, known by a key (its stable inode number); it is
+ * absent, hydrating or resident.  Resident means: all bytes, verified, in one
+ * arena file that is registered ("exposed") for passthrough.
+ *
+ * Rules, each paid for with a probe:
+ * - Size is set and space allocated before a byte is written; what does not
+ *   fit in the arena, the cgroup or the machine is not hydrated, and the
+ *   caller serves it by wfs_store_read.  Never an error, never a kill.
+ * - Exposed bytes never change.  Evicting is unexpose, unlink, close, and
+ *   only when nobody has the object acquired and a write lease on its only
+ *   descriptor says that nobody holds or maps it.
+ * - The budget is what fstatfs of the arena says, never a count of opens.
+ * - No lock is held across I/O.
+ *
+ * Threads: every function may be called from any thread, none with a lock
+ * of the caller's that a `done` callback also takes.
+ */
+#ifndef WFS_CORE_STORE_STORE_H
+#define WFS_CORE_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/base/err.h"
+#include "core/plan/recipe.h"
+
+struct wfs_store;
+
+/* How the FUSE side registers an arena file with the kernel. */
+struct wfs_exposer {
+	void *ctx;
+	/* A backing id > 0, or a negative errno.  `fd` stays the store's. */
+	int (*expose)(void *ctx, int fd);
+	void (*unexpose)(void *ctx, int id);
+};
+
+struct wfs_store_config {
+	uint64_t arena_size;	/* bytes; 0 = a quarter of memory */
+	unsigned hydrators;	/* threads; 0 = as many as CPUs, 2 to 16 */
+	uint64_t chunk;		/* bytes in one read of a source; 0 = 1 MiB */
+	bool digests;		/* XXH3-128 of each file while it is copied */
+};
+
+/*
+ * -EPERM/-ENOSYS … with a sentence when there can be no arena here (no
+ * privilege, no tmpfs): the caller goes on without a store and says so.
+ */
+int wfs_store_open(const struct wfs_store_config *config,
+		   struct wfs_store **ret_store, struct wfs_err *err);
+
+/*
+ * From now on hydrated files are exposed through `exposer`.  Before it, and
+ * after wfs_store_detach, nothing is hydrated.  Detach finishes when no
+ * callback of the exposer or of a waiter runs or will run; waiters get
+ * -ESHUTDOWN.
+ */
+void wfs_store_attach(struct wfs_store *store, struct wfs_exposer exposer);
+void wfs_store_detach(struct wfs_store *store);
+
+void wfs_store_close(struct wfs_store *store); /* NULL is fine */
+
+/*
+ * Somebody who waits for a hydration.  Owned by the caller from
+ * wfs_store_acquire (-EINPROGRESS) until `done` was called or
+ * wfs_store_cancel returned true.
+ */
+struct wfs_waiter {
+	/*
+	 * Once, from a thread of the store with no lock held: the backing id
+	 * (> 0; the object is acquired for the waiter, who must release it),
+	 * or a negative errno.
+	 */
+	void (*done)(struct wfs_waiter *waiter, int result);
+	struct wfs_waiter *next; /* the store's */
+	uint64_t key;		 /* the store's */
+};
+
+/*
+ * Wants the object for a passthrough open.
+ *
+ * > 0            backing id; acquired, call wfs_store_release at RELEASE
+ * -EINPROGRESS   being hydrated (from now on, if need be); `waiter` is queued
+ *                and *ret_wait_ns the predicted time until it is done
+ * -ENOSPC        pinned full, or over the budget: serve by wfs_store_read
+ * -ESTALE, -EIO  the source failed; the object may be tried again later
+ *
+ * `waiter` may be NULL: then the hydration is started all the same and
+ * nothing is queued.
+ */
+int wfs_store_acquire(struct wfs_store *store, uint64_t key,
+		      const struct wfs_recipe *recipe,
+		      struct wfs_waiter *waiter, uint64_t *ret_wait_ns);
+
+/* False: `done` was or is being called.  True: it will not be called. */
+bool wfs_store_cancel(struct wfs_store *store, struct wfs_waiter *waiter);
+
+void wfs_store_release(struct wfs_store *store, uint64_t key);
+
+/*
+ * Queues a hydration behind all that somebody waits for.  Gives way: never
+ * evicts.  0, or as wfs_store_acquire.
+ */
+int wfs_store_prefetch(struct wfs_store *store, uint64_t key,
+		       const struct wfs_recipe *recipe);
+
+/*
+ * Bytes for a cached-mode reader: from the arena as far as hydrated, else
+ * straight from the recipe's sources, ahead of everything.  As
+ * wfs_recipe_read.
+ */
+ssize_t wfs_store_read(struct wfs_store *store, uint64_t key,
+		       const struct wfs_recipe *recipe, void *buf, size_t len,
+		       uint64_t off);
+
+struct wfs_residency {
+	uint64_t bytes;	 /* in the arena now */
+	bool resident;	 /* all of them */
+	bool has_digest;
+	char digest[48]; /* "xxh3-128:<32 hex digits>" */
+};
+
+/* Fills all zero for an absent object. */
+void wfs_store_residency(struct wfs_store *store, uint64_t key,
+			 struct wfs_residency *ret_residency);
+
+/*
+ * Evicts every object with `key & mask == value` that nobody uses (all:
+ * mask 0, value 0), also digests and remembered failures; those that are in
+ * use go as soon as they are idle if `doom` is set.  Returns the bytes freed
+ * now.
+ */
+uint64_t wfs_store_evict(struct wfs_store *store, uint64_t mask,
+			 uint64_t value, bool doom);
+
+struct wfs_store_stats {
+	uint64_t arena_bytes; /* the bound */
+	uint64_t arena_used;  /* as fstatfs says */
+	uint64_t resident_bytes, resident_files, pinned_files;
+	uint64_t hydrated_bytes, hydrated_files, failed;
+	uint64_t evicted_bytes, evicted_files;
+	uint64_t refused; /* acquire said -ENOSPC */
+	uint64_t copy_rate; /* bytes/s, measured by the hydrators */
+	bool huge;	  /* the arena has huge pages */
+};
+
+void wfs_store_stats(struct wfs_store *store, struct wfs_store_stats *ret);
+
+#endif
