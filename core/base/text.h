@@ -64,6 +64,22 @@ char *wfs_size_format(uint64_t bytes, char *buf, size_t size);
  */
 int wfs_file_slurp(const char *path, size_t limit, char **ret_text,
 		   size_t *ret_len);
+/* The same from an open descriptor, which stays the caller's. */
+int wfs_fd_slurp(int fd, size_t limit, char **ret_text, size_t *ret_len);
+
+/*
+ * Length (1 to 4) of the well-formed UTF-8 sequence that `s` starts with, 0
+ * if it starts with none within `len` bytes.  Surrogates, overlong forms and
+ * code points above U+10FFFF are not well-formed.
+ */
+size_t wfs_utf8_sequence(const char *s, size_t len);
+
+/*
+ * Copies `in` to `out` (`size` bytes with the NUL, at least 1) as one line
+ * that a terminal shows: control characters and what is not UTF-8 become
+ * `\xNN`.  What does not fit is cut, never inside a sequence or an escape.
+ */
+void wfs_text_escape(const char *in, char *out, size_t size);
 
 /*
  * A growing, NUL-terminated text.  Start with {0}; the caller frees `data`

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rules on top of yyjson: UTF-8 is checked before it parses, so that the
+ * two kinds of bad text have sentences of their own, and keys are sorted to
+ * find those that appear twice.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "core/base/json.h"
+#include "core/base/keys.h"
+#include "core/base/text.h"
+
+/* Length of the sequence at s, 0 when it is not a valid one. */
+static size_t sequence(const unsigned char *s, size_t left)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t len;
+
+	if (s[0] < 0x80)
+		return 1;
+	if (s[0] >= 0xc2 && s[0] <= 0xdf)
+		len = 2;
+	else if (s[0] >= 0xe0 && s[0] <= 0xef)
+		len = 3;
+	else if (s[0] >= 0xf0 && s[0] <= 0xf4)
+		len = 4;
+	else
+		return 0;
+	if (left < len)
+		return 0;
+	/* The second byte carries the rules on overlong and too large. */
+	if (s[0] == 0xe0)
+		low = 0xa0;
+	else if (s[0] == 0xed)
+		high = 0x9f;
+	else if (s[0] == 0xf0)
+		low = 0x90;
+	else if (s[0] == 0xf4)
+		high = 0x8f;
+	if (s[1] < low || s[1] > high)
+		return 0;
+	for (size_t i = 2; i < len; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return len;
+}
+
+size_t wfs_utf8_span(const char *text, size_t len)
+{
+	const unsigned char *s = (const unsigned char *)text;
+	size_t i = 0;
+
+	while (i < len) {
+		uint64_t eight;
+		size_t n;
+
+		if (len - i >= sizeof(eight)) {
+			memcpy(&eight, s + i, sizeof(eight));
+			if (!(eight & 0x8080808080808080ull)) {
+				i += sizeof(eight);
+				continue;
+			}
+		}
+		n = sequence(s + i, len - i);
+		if (!n)
+			return i;
+		i += n;
+	}
+	return len;
+}
+
+int wfs_json_parse(char *text, size_t len, const char *what,
+		   yyjson_doc **ret_doc, struct wfs_err *err)
+{
+	yyjson_read_err why = { 0 };
+	size_t good = wfs_utf8_span(text, len);
+	yyjson_doc *doc;
+
+	if (good < len)
+		return wfs_err_set(err, -EBADMSG,
+				   "%s: not valid UTF-8 at byte %zu", what,
+				   good);
+	_Static_assert(WFS_JSON_PADDING >= YYJSON_PADDING_SIZE,
+		       "yyjson reads past the text");
+	memset(text + len, 0, WFS_JSON_PADDING);
+	doc = yyjson_read_opts(text, len, YYJSON_READ_INSITU, NULL, &why);
+	if (doc) {
+		*ret_doc = doc;
+		return 0;
+	}
+	if (why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION)
+		return wfs_err_set(err, -ENOMEM,
+				   "%s: no memory for %zu bytes of JSON", what,
+				   len);
+	return wfs_err_set(err, -EBADMSG, "%s: not valid JSON at byte %zu: %s",
+			   what, why.pos, why.msg ? why.msg : "empty");
+}
+
+yyjson_val *wfs_json_repeated_key(yyjson_val *object)
+{
+	struct wfs_key *keys wfs_autofree = NULL;
+	size_t count = yyjson_obj_size(object), n = 0, repeated;
+	yyjson_obj_iter it = yyjson_obj_iter_with(object);
+	yyjson_val *key;
+
+	if (count < 2)
+		return NULL;
+	keys = wfs_malloc(count * sizeof(*keys));
+	while ((key = yyjson_obj_iter_next(&it))) {
+		keys[n].s = yyjson_get_str(key);
+		keys[n].len = (uint32_t)yyjson_get_len(key);
+		keys[n].tag = (uint32_t)n;
+		n++;
+	}
+	wfs_keys_sort(keys, n);
+	repeated = wfs_keys_repeated(keys, n);
+	if (!repeated)
+		return NULL;
+	it = yyjson_obj_iter_with(object);
+	for (size_t i = 0; i <= keys[repeated].tag; i++)
+		key = yyjson_obj_iter_next(&it);
+	return key;
+}
+
+bool wfs_json_key_is(yyjson_val *key, const char *word)
+{
+	size_t len = strlen(word);
+
+	return yyjson_get_len(key) == len &&
+	       !memcmp(yyjson_get_str(key), word, len);
+}
