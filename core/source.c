@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The wrapper in front of every source: clamps, asserts, counts, and says
+ * once what went wrong, so that a backend is only about its own bytes.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "core/base/events.h"
+#include "core/base/log.h"
+#include "core/base/text.h"
+#include "core/source.h"
+
+void wfs_source_init(struct wfs_source *src, const struct wfs_source_ops *ops,
+		     const char *label)
+{
+	assert(ops && ops->name && ops->list && ops->read && ops->close);
+	src->ops = ops;
+	src->label = wfs_strdup(label);
+	atomic_init(&src->refs, 1);
+	atomic_init(&src->bytes_read, 0);
+	atomic_init(&src->errors, 0);
+}
+
+struct wfs_source *wfs_source_get(struct wfs_source *src)
+{
+	unsigned before = atomic_fetch_add(&src->refs, 1);
+
+	assert(before > 0 && before < UINT_MAX);
+	(void)before;
+	return src;
+}
+
+void wfs_source_put(struct wfs_source *src)
+{
+	unsigned before;
+	char *label;
+
+	if (!src)
+		return;
+	before = atomic_fetch_sub(&src->refs, 1);
+	assert(before > 0);
+	if (before > 1)
+		return;
+	/* The backend frees the struct and may still name itself. */
+	label = src->label;
+	src->ops->close(src);
+	free(label);
+}
+
+const struct wfs_source_entry *wfs_source_list(struct wfs_source *src,
+					       size_t *ret_count)
+{
+	return src->ops->list(src, ret_count);
+}
+
+/* The first -ESTALE of a region: from now on it is never trusted again. */
+static void mark_stale(struct wfs_region *region)
+{
+	static const char text[] =
+		"'%s' of '%s' was rewritten in place: new opens fail until "
+		"the model is read again (replace a checkpoint by rename)";
+
+	if (atomic_exchange(&region->stale, true))
+		return;
+	wfs_error(text, region->path, region->source->label);
+	wfs_event("stale", NULL, text, region->path, region->source->label);
+}
+
+static void note_failure(struct wfs_region *region, int code)
+{
+	static const char text[] = "cannot read '%s' of '%s': %s";
+
+	atomic_fetch_add(&region->source->errors, 1);
+	if (code == -ESTALE) {
+		mark_stale(region);
+		return;
+	}
+	if (atomic_exchange(&region->failed_once, true))
+		return;
+	wfs_error(text, region->path, region->source->label, strerror(-code));
+	wfs_event("error", NULL, text, region->path, region->source->label,
+		  strerror(-code));
+}
+
+ssize_t wfs_region_read(struct wfs_region *region, void *buf, size_t len,
+			uint64_t off)
+{
+	struct wfs_source *src = region->source;
+	int rc;
+
+	assert(buf || !len);
+	if (off >= region->size || !len)
+		return 0;
+	if (len > region->size - off)
+		len = (size_t)(region->size - off);
+	if (len > SSIZE_MAX)
+		len = SSIZE_MAX;
+	rc = atomic_load(&region->stale) ?
+		     -ESTALE :
+		     src->ops->read(region, buf, len, off);
+	assert(rc <= 0);
+	if (rc < 0) {
+		note_failure(region, rc);
+		return rc;
+	}
+	atomic_fetch_add(&src->bytes_read, len);
+	return (ssize_t)len;
+}
+
+int wfs_region_descriptor(struct wfs_region *region)
+{
+	const struct wfs_source_ops *ops = region->source->ops;
+
+	return ops->descriptor ? ops->descriptor(region) : -ENOTSUP;
+}
+
+int wfs_region_check(struct wfs_region *region)
+{
+	const struct wfs_source_ops *ops = region->source->ops;
+
+	if (atomic_load(&region->stale))
+		return -ESTALE;
+	if (!ops->check || ops->check(region) != -ESTALE)
+		return 0;
+	mark_stale(region);
+	return -ESTALE;
+}
