@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The config file of a mount: INI, one section [mount] whose keys are those
+ * of the option table.
+ */
+#ifndef WFS_TOOLS_CONFIG_H
+#define WFS_TOOLS_CONFIG_H
+
+#include "tools/options.h"
+
+/*
+ * Sets the options that `path` gives.  -ENOENT … when it cannot be read,
+ * -EINVAL with file and line for what it may not say.
+ */
+int wfs_config_read(const char *path, struct wfs_options *options,
+		    struct wfs_err *err);
+
+#endif

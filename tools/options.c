@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of options and their values.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/text.h"
+#include "tools/options.h"
+#include "tools/path.h"
+
+#define NS_PER_S    1000000000ull
+#define SECONDS_MAX 1000000000ull
+#define COUNT_MAX   1024
+#define RESCAN_MIN  (NS_PER_S / 100)
+#define NAME_BYTES  255 /* NAME_MAX of every file system of Linux */
+
+#define ROW(key, kind, field, arg, help)                                     \
+	{                                                                    \
+		key, WFS_OPTION_##kind, offsetof(struct wfs_options, field), \
+			arg, help                                            \
+	}
+
+const struct wfs_option wfs_option_table[] = {
+	ROW("models", PATH, models_dir, "DIR",
+	    "Serve every checkpoint that lies in DIR"),
+	ROW("model", MODEL, models, "NAME=DIR",
+	    "Serve the checkpoint DIR as NAME (may be repeated)"),
+	ROW("config", PATH, config, "FILE",
+	    "Read options from FILE (section [mount])"),
+	ROW("arena_size", SIZE, arena_size, "SIZE",
+	    "Memory for tensors (default: a quarter of the machine's)"),
+	ROW("passthrough", WANT, passthrough, "auto|on|off",
+	    "Let the kernel read without us; on: refuse to start without "
+	    "(default: auto)"),
+	ROW("open_wait", SECONDS, open_wait_ns, "SECONDS",
+	    "An open waits for its bytes when that takes no longer "
+	    "(default: 2)"),
+	ROW("prefetch", SIZE, prefetch, "SIZE",
+	    "Bring that much into memory ahead of a reader (default: 256M)"),
+	ROW("switch_after", SECONDS, switch_after_ns, "SECONDS",
+	    "A changed checkpoint takes over after that long without opens "
+	    "(default: 60)"),
+	ROW("rescan", SECONDS, rescan_ns, "SECONDS",
+	    "Look for changed checkpoints that often (default: 2)"),
+	ROW("follow_links", SWITCH, follow_links, NULL,
+	    "Follow links that leave a checkpoint"),
+	ROW("allow_other", SWITCH, allow_other, NULL,
+	    "Other users may read too (default for a mount by root)"),
+	ROW("nonempty", SWITCH, nonempty, NULL,
+	    "Mount over a directory that is not empty"),
+	ROW("digests", SWITCH, digests, NULL,
+	    "Hash tensors as they are brought into memory (default: on)"),
+	ROW("hydrators", COUNT, hydrators, "N",
+	    "Threads that bring tensors into memory (default: one a CPU)"),
+	ROW("readers", COUNT, readers, "N",
+	    "Threads that answer reads (default: by the CPUs)"),
+	ROW("readahead", SIZE, readahead, "SIZE",
+	    "Readahead of the mount where we answer reads (default: 4M)"),
+	ROW("log_level", LEVEL, log_level, "error|warn|info|debug",
+	    "The least important lines that are logged (default: info)"),
+};
+
+const size_t wfs_option_count =
+	sizeof(wfs_option_table) / sizeof(wfs_option_table[0]);
+
+const struct wfs_option *wfs_option_find(const char *key)
+{
+	for (size_t i = 0; i < wfs_option_count; i++) {
+		if (strcmp(wfs_option_table[i].key, key) == 0)
+			return &wfs_option_table[i];
+	}
+	return NULL;
+}
+
+void wfs_options_init(struct wfs_options *options)
+{
+	*options = (struct wfs_options){
+		.prefetch = 256ull << 20,
+		.readahead = 4ull << 20,
+		.open_wait_ns = 2 * NS_PER_S,
+		.switch_after_ns = 60 * NS_PER_S,
+		.rescan_ns = 2 * NS_PER_S,
+		.log_level = WFS_LOG_INFO,
+		.allow_other = geteuid() == 0,
+		.digests = true,
+	};
+}
+
+void wfs_options_clear(struct wfs_options *options)
+{
+	for (size_t i = 0; i < options->model_count; i++) {
+		free(options->models[i].name);
+		free(options->models[i].dir);
+	}
+	free(options->models);
+	free(options->models_dir);
+	free(options->config);
+	*options = (struct wfs_options){ 0 };
+}
+
+int wfs_model_name_check(const char *name, struct wfs_err *err)
+{
+	const char *rule = NULL;
+
+	if (!name[0])
+		rule = "it is empty";
+	else if (strchr(name, '/'))
+		rule = "it holds a '/'";
+	else if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+		 strcmp(name, ".weightfs") == 0)
+		rule = "that name is taken";
+	else if (strchr(name, '@'))
+		rule = "it holds a '@', which stands before a version";
+	else if (strlen(name) > NAME_BYTES)
+		rule = "it is longer than 255 bytes";
+	if (!rule)
+		return 0;
+	return wfs_err_set(err, -EINVAL,
+			   "'%s' cannot be the name of a model: %s", name,
+			   rule);
+}
+
+static int set_switch(bool *field, const char *key, const char *value,
+		      struct wfs_err *err)
+{
+	static const char *const words[2][4] = {
+		{ "off", "no", "false", "0" },
+		{ "on", "yes", "true", "1" },
+	};
+
+	for (unsigned i = 0; i < 8; i++) {
+		if (strcmp(value, words[i / 4][i % 4]) == 0) {
+			*field = i / 4;
+			return 0;
+		}
+	}
+	return wfs_err_set(err, -EINVAL,
+			   "option '%s': '%s' is neither on nor off", key,
+			   value);
+}
+
+/* Decimal seconds, as many digits after the point as a nanosecond has. */
+static int parse_seconds(const char *text, uint64_t *ret_ns)
+{
+	uint64_t ns = 0, unit = NS_PER_S;
+	const char *p = text;
+
+	for (; isdigit((unsigned char)*p); p++) {
+		ns = ns * 10 + (uint64_t)(*p - '0') * NS_PER_S;
+		if (ns > SECONDS_MAX * NS_PER_S)
+			return -ERANGE;
+	}
+	if (p == text)
+		return -EINVAL;
+	if (*p == '.') {
+		for (p++; isdigit((unsigned char)*p) && unit > 1; p++) {
+			unit /= 10;
+			ns += (uint64_t)(*p - '0') * unit;
+		}
+	}
+	if (*p)
+		return -EINVAL;
+	*ret_ns = ns;
+	return 0;
+}
+
+static int set_seconds(uint64_t *field, const char *key, const char *value,
+		       struct wfs_err *err)
+{
+	uint64_t ns;
+
+	if (parse_seconds(value, &ns))
+		return wfs_err_set(err, -EINVAL,
+				   "option '%s': '%s' is not a number of "
+				   "seconds, such as 2 or 0.5",
+				   key, value);
+	if (strcmp(key, "rescan") == 0 && ns < RESCAN_MIN)
+		return wfs_err_set(err, -EINVAL,
+				   "option '%s': '%s' is less than 0.01 "
+				   "seconds",
+				   key, value);
+	*field = ns;
+	return 0;
+}
+
+static int set_size(uint64_t *field, const char *key, const char *value,
+		    struct wfs_err *err)
+{
+	uint64_t bytes;
+
+	if (wfs_size_parse(value, &bytes))
+		return wfs_err_set(err, -EINVAL,
+				   "option '%s': '%s' is not a size, such as "
+				   "512M or 64G",
+				   key, value);
+	*field = bytes;
+	return 0;
+}
+
+static int set_count(unsigned *field, const char *key, const char *value,
+		     struct wfs_err *err)
+{
+	unsigned n = 0;
+	const char *p = value;
+
+	for (; isdigit((unsigned char)*p) && n <= COUNT_MAX; p++)
+		n = n * 10 + (unsigned)(*p - '0');
+	if (p == value || *p || n < 1 || n > COUNT_MAX)
+		return wfs_err_set(err, -EINVAL,
+				   "option '%s': '%s' is not a number from 1 "
+				   "to %d",
+				   key, value, COUNT_MAX);
+	*field = n;
+	return 0;
+}
+
+static int set_path(char **field, const char *key, const char *value,
+		    struct wfs_err *err)
+{
+	if (!value[0])
+		return wfs_err_set(err, -EINVAL, "option '%s' needs a path",
+				   key);
+	free(*field);
+	*field = wfs_path_absolute(value);
+	return 0;
+}
+
+static int set_want(enum wfs_want *field, const char *key, const char *value,
+		    struct wfs_err *err)
+{
+	static const char *const words[] = { "auto", "on", "off" };
+
+	for (unsigned i = 0; i < 3; i++) {
+		if (strcmp(value, words[i]) == 0) {
+			*field = (enum wfs_want)i;
+			return 0;
+		}
+	}
+	return wfs_err_set(err, -EINVAL,
+			   "option '%s': '%s' is none of auto, on, off", key,
+			   value);
+}
+
+static int add_model(struct wfs_options *options, const char *value,
+		     struct wfs_err *err)
+{
+	const char *equals = strchr(value, '=');
+	char *name wfs_autofree = NULL;
+	size_t i;
+
+	if (!equals || !equals[1])
+		return wfs_err_set(err, -EINVAL,
+				   "option 'model': '%s' is not NAME=DIR",
+				   value);
+	name = wfs_asprintf("%.*s", (int)(equals - value), value);
+	if (wfs_model_name_check(name, err))
+		return err ? err->code : -EINVAL;
+	for (i = 0; i < options->model_count; i++) {
+		if (strcmp(options->models[i].name, name) == 0)
+			break;
+	}
+	if (i == options->model_count) {
+		options->models = wfs_realloc(
+			options->models, (i + 1) * sizeof(*options->models));
+		options->models[i] = (struct wfs_option_model){
+			.name = wfs_steal_ptr(&name),
+		};
+		options->model_count++;
+	}
+	free(options->models[i].dir);
+	options->models[i].dir = wfs_path_absolute(equals + 1);
+	return 0;
+}
+
+static int set_row(struct wfs_options *options, const struct wfs_option *row,
+		   const char *value, struct wfs_err *err)
+{
+	void *field = (char *)options + row->at;
+
+	switch (row->kind) {
+	case WFS_OPTION_SWITCH:
+		return set_switch(field, row->key, value, err);
+	case WFS_OPTION_SIZE:
+		return set_size(field, row->key, value, err);
+	case WFS_OPTION_SECONDS:
+		return set_seconds(field, row->key, value, err);
+	case WFS_OPTION_COUNT:
+		return set_count(field, row->key, value, err);
+	case WFS_OPTION_PATH:
+		return set_path(field, row->key, value, err);
+	case WFS_OPTION_MODEL:
+		return add_model(options, value, err);
+	case WFS_OPTION_WANT:
+		return set_want(field, row->key, value, err);
+	case WFS_OPTION_LEVEL:
+		if (wfs_log_level_parse(value, field) == 0)
+			return 0;
+		return wfs_err_set(err, -EINVAL,
+				   "option '%s': '%s' is none of error, warn, "
+				   "info, debug",
+				   row->key, value);
+	}
+	return -EINVAL;
+}
+
+int wfs_options_set(struct wfs_options *options, const char *key,
+		    const char *value, struct wfs_err *err)
+{
+	const struct wfs_option *row = wfs_option_find(key);
+
+	if (!row && strncmp(key, "no", 2) == 0 && !value) {
+		row = wfs_option_find(key + 2);
+		if (row && row->kind == WFS_OPTION_SWITCH)
+			return set_row(options, row, "off", err);
+		row = NULL;
+	}
+	if (!row)
+		return wfs_err_set(err, -EINVAL, "there is no option '%s'",
+				   key);
+	if (!value && row->kind != WFS_OPTION_SWITCH)
+		return wfs_err_set(err, -EINVAL,
+				   "option '%s' needs a value: %s=%s", key, key,
+				   row->arg);
+	return set_row(options, row, value ? value : "on", err);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The options of a mount: one table for `-o key=value`, for long options and
+ * for the config file.
+ *
+ * Every row is spelled with '_' after -o and in the file, and with '-' as a
+ * long option.  A switch may be given as `key`, `nokey`, `key=on` or
+ * `key=off` (also yes/no, true/false, 1/0).
+ */
+#ifndef WFS_TOOLS_OPTIONS_H
+#define WFS_TOOLS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/base/log.h"
+
+enum wfs_want {
+	WFS_WANT_AUTO, /* where the kernel and our privilege allow */
+	WFS_WANT_ON, /* or refuse to start */
+	WFS_WANT_OFF,
+};
+
+/* One model named by hand. */
+struct wfs_option_model {
+	char *name;
+	char *dir; /* absolute */
+};
+
+struct wfs_options {
+	char *models_dir; /* absolute, or NULL */
+	struct wfs_option_model *models;
+	size_t model_count;
+	char *config; /* absolute, or NULL */
+	uint64_t arena_size; /* bytes; 0 = a quarter of memory */
+	uint64_t prefetch; /* bytes */
+	uint64_t readahead; /* bytes */
+	uint64_t open_wait_ns;
+	uint64_t switch_after_ns;
+	uint64_t rescan_ns;
+	unsigned hydrators; /* 0 = as many as suit the machine */
+	unsigned readers;
+	enum wfs_want passthrough;
+	enum wfs_log_level log_level;
+	bool follow_links;
+	bool allow_other;
+	bool nonempty;
+	bool digests;
+};
+
+enum wfs_option_kind {
+	WFS_OPTION_SWITCH,
+	WFS_OPTION_SIZE, /* bytes, with K, M, G, T */
+	WFS_OPTION_SECONDS, /* fractions are fine */
+	WFS_OPTION_COUNT,
+	WFS_OPTION_PATH,
+	WFS_OPTION_MODEL, /* NAME=DIR, may be repeated */
+	WFS_OPTION_WANT, /* auto, on, off */
+	WFS_OPTION_LEVEL, /* error, warn, info, debug */
+};
+
+struct wfs_option {
+	const char *key;
+	enum wfs_option_kind kind;
+	size_t at; /* offset in struct wfs_options */
+	const char *arg; /* what to call its value; NULL for a switch */
+	const char *help;
+};
+
+extern const struct wfs_option wfs_option_table[];
+extern const size_t wfs_option_count;
+
+/* The row of `key`, or NULL. */
+const struct wfs_option *wfs_option_find(const char *key);
+
+/* The defaults.  `clear` frees what an options struct owns. */
+void wfs_options_init(struct wfs_options *options);
+void wfs_options_clear(struct wfs_options *options);
+
+/*
+ * Sets one option; `value` is NULL when there is none.  -EINVAL with a
+ * sentence that names the key: unknown, without a value, a value that it
+ * cannot have.  Paths are made absolute.  A model given again under the same
+ * name replaces the first.
+ */
+int wfs_options_set(struct wfs_options *options, const char *key,
+		    const char *value, struct wfs_err *err);
+
+/*
+ * A list as after -o: keys and values between commas, "\," for a comma in a
+ * value.  The words that mount(8) and fstab know are accepted.  `sloppy`
+ * (mount -s): unknown keys are left out.
+ */
+int wfs_options_set_list(struct wfs_options *options, const char *list,
+			 bool sloppy, struct wfs_err *err);
+
+/* 0, or -EINVAL with the rule that a name of a model breaks. */
+int wfs_model_name_check(const char *name, struct wfs_err *err);
+
+#endif
