@@ -201,6 +201,7 @@ all: $(PROGRAM) $(if $(filter build/release,$(BUILD)),build/weightfs) \
 lib: $(ARCHIVES) ## builds the library alone
 
 deps: ## installs what is missing for all of this; does nothing when nothing is
+	@echo 'deps: nothing is missing'
 
 check: $(UNITS) ## runs the unit tests
 	@$(RUN_TESTS) unit
