@@ -216,10 +216,10 @@ fuzz: $(FUZZERS) ## fuzzes each parser for a minute (FUZZ_SECONDS=)
 bench: all $(BENCHES) $(MOUNTS) ## measures, into build/bench.json
 	@$(ENV) $(VENV)/python tests/bench/run.py
 
-demo: all ## makes a checkpoint, mounts, compares, measures (MODEL=DIR: mounts yours)
+demo: all ## makes a checkpoint, mounts and compares it (MODEL=DIR: yours)
 	@$(ENV) MODEL='$(MODEL)' tools/scripts/demo $(if $(MODEL),'$(MODEL)')
 
-peers: all ## loads through the mount with real inference engines (takes minutes)
+peers: all ## loads with real inference engines (takes minutes)
 	@$(ENV) tests/peers/run
 
 layers: ## checks that each part includes only what it may
