@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A source over a directory of this node: one descriptor for each file, kept
+ * for the life of the source.  A file that was replaced by rename goes on
+ * being read through it; one that was rewritten is told by its times.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/text.h"
+#include "transport/file/file_source.h"
+#include "transport/file/tree.h"
+
+/* What a harmless change leaves behind, so that it is judged only once. */
+struct seen {
+	struct timespec ctime;
+	nlink_t nlink;
+};
+
+struct file_region {
+	struct wfs_region base;
+	int fd;
+	struct timespec mtime;
+	dev_t dev;
+	ino_t ino;
+	struct seen seen; /* under the source's lock */
+};
+
+struct file_source {
+	struct wfs_source base;
+	struct wfs_tree tree;
+	struct wfs_source_entry *entries;
+	struct file_region *regions;
+	pthread_mutex_t lock; /* held for a copy of `seen`, never for I/O */
+};
+
+static struct file_source *to_file_source(struct wfs_source *src)
+{
+	return (struct file_source *)src;
+}
+
+static struct file_region *to_file_region(struct wfs_region *region)
+{
+	return (struct file_region *)region;
+}
+
+static bool same_time(struct timespec a, struct timespec b)
+{
+	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+static const struct wfs_source_entry *file_list(struct wfs_source *src,
+						size_t *ret_count)
+{
+	struct file_source *fs = to_file_source(src);
+
+	*ret_count = fs->tree.count;
+	return fs->entries;
+}
+
+static bool was_rewritten(const struct file_region *f, const struct stat *st)
+{
+	return (uint64_t)st->st_size != f->base.size ||
+	       !same_time(st->st_mtim, f->mtime);
+}
+
+/* A file that ends before its listed size: changed, or a bad device? */
+static int short_read(const struct file_region *f)
+{
+	struct stat st;
+
+	return fstat(f->fd, &st) == 0 && was_rewritten(f, &st) ? -ESTALE : -EIO;
+}
+
+static int file_read(struct wfs_region *region, void *buf, size_t len,
+		     uint64_t off)
+{
+	const struct file_region *f = to_file_region(region);
+	char *to = buf;
+
+	while (len) {
+		ssize_t n = pread(f->fd, to, len, (off_t)off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == ESTALE ? -ESTALE : -EIO;
+		if (n == 0)
+			return short_read(f);
+		to += n;
+		off += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int file_descriptor(struct wfs_region *region)
+{
+	return to_file_region(region)->fd;
+}
+
+static struct seen seen_load(struct file_source *fs, struct file_region *f)
+{
+	struct seen seen;
+
+	pthread_mutex_lock(&fs->lock);
+	seen = f->seen;
+	pthread_mutex_unlock(&fs->lock);
+	return seen;
+}
+
+/* False when another thread has judged a change in the meantime. */
+static bool seen_swap(struct file_source *fs, struct file_region *f,
+		      const struct seen *from, const struct seen *to)
+{
+	bool same;
+
+	pthread_mutex_lock(&fs->lock);
+	same = same_time(f->seen.ctime, from->ctime) &&
+	       f->seen.nlink == from->nlink;
+	if (same)
+		f->seen = *to;
+	pthread_mutex_unlock(&fs->lock);
+	return same;
+}
+
+/* Is what its name leads to now another file, or none? */
+static bool name_moved_on(const struct file_source *fs,
+			  const struct file_region *f)
+{
+	struct stat st;
+
+	if (fstatat(fs->tree.root, f->base.path, &st, AT_NO_AUTOMOUNT) < 0)
+		return errno == ENOENT || errno == ENOTDIR;
+	return st.st_dev != f->dev || st.st_ino != f->ino;
+}
+
+/* One fstat, unless something happened to the file since the last call. */
+static int file_check(struct wfs_region *region)
+{
+	struct file_source *fs = to_file_source(region->source);
+	struct file_region *f = to_file_region(region);
+	struct seen was, now;
+	struct stat st;
+	bool harmless;
+
+	do {
+		was = seen_load(fs, f);
+		if (fstat(f->fd, &st) < 0)
+			return errno == ESTALE ? -ESTALE : 0;
+		if (was_rewritten(f, &st))
+			return -ESTALE;
+		if (same_time(st.st_ctim, was.ctime))
+			return 0;
+		now = (struct seen){ st.st_ctim, st.st_nlink };
+		harmless = now.nlink != was.nlink || name_moved_on(fs, f);
+	} while (!seen_swap(fs, f, &was, harmless ? &now : &was));
+	return harmless ? 0 : -ESTALE;
+}
+
+static void file_close(struct wfs_source *src)
+{
+	struct file_source *fs = to_file_source(src);
+
+	wfs_tree_clear(&fs->tree);
+	free(fs->entries);
+	free(fs->regions);
+	pthread_mutex_destroy(&fs->lock);
+	free(fs);
+}
+
+static const struct wfs_source_ops file_ops = {
+	.name = "file",
+	.list = file_list,
+	.read = file_read,
+	.descriptor = file_descriptor,
+	.check = file_check,
+	.close = file_close,
+};
+
+static void init_region(struct file_region *f, struct wfs_source *src,
+			const struct wfs_tree_node *node)
+{
+	f->base.source = src;
+	f->base.path = node->path;
+	f->base.size = (uint64_t)node->st.st_size;
+	atomic_init(&f->base.failed_once, false);
+	atomic_init(&f->base.stale, false);
+	f->fd = node->fd;
+	f->mtime = node->st.st_mtim;
+	f->dev = node->st.st_dev;
+	f->ino = node->st.st_ino;
+	f->seen = (struct seen){ node->st.st_ctim, node->st.st_nlink };
+}
+
+/* The listing of a tree; the paths stay the tree's. */
+static struct wfs_source_entry *make_entries(const struct wfs_tree *tree)
+{
+	struct wfs_source_entry *entries;
+
+	entries = wfs_calloc(tree->count, sizeof(*entries));
+	for (size_t i = 0; i < tree->count; i++) {
+		entries[i].path = tree->nodes[i].path;
+		entries[i].st = tree->nodes[i].st;
+	}
+	return entries;
+}
+
+int wfs_file_source_open(const char *path,
+			 const struct wfs_file_source_config *config,
+			 struct wfs_source **ret_source, struct wfs_err *err)
+{
+	struct file_source *fs;
+	struct wfs_tree tree;
+	int rc = wfs_tree_walk(path, config, true, &tree, err);
+
+	if (rc)
+		return rc;
+	fs = wfs_calloc(1, sizeof(*fs));
+	wfs_source_init(&fs->base, &file_ops, path);
+	pthread_mutex_init(&fs->lock, NULL);
+	fs->tree = tree;
+	fs->entries = make_entries(&tree);
+	fs->regions = wfs_calloc(tree.count, sizeof(*fs->regions));
+	for (size_t i = 0; i < tree.count; i++) {
+		if (tree.nodes[i].fd < 0)
+			continue;
+		init_region(&fs->regions[i], &fs->base, &tree.nodes[i]);
+		fs->entries[i].region = &fs->regions[i].base;
+	}
+	*ret_source = &fs->base;
+	return 0;
+}
+
+int wfs_file_source_peek(const char *path,
+			 const struct wfs_file_source_config *config,
+			 struct wfs_file_listing *ret_listing,
+			 struct wfs_err *err)
+{
+	struct wfs_tree *tree = wfs_calloc(1, sizeof(*tree));
+	int rc = wfs_tree_walk(path, config, false, tree, err);
+
+	if (rc) {
+		free(tree);
+		return rc;
+	}
+	ret_listing->entries = make_entries(tree);
+	ret_listing->count = tree->count;
+	ret_listing->own = tree;
+	return 0;
+}
+
+void wfs_file_listing_clear(struct wfs_file_listing *listing)
+{
+	if (listing->own)
+		wfs_tree_clear(listing->own);
+	free(listing->own);
+	free(listing->entries);
+	*listing = (struct wfs_file_listing){ 0 };
+}
