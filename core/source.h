@@ -28,8 +28,8 @@ struct wfs_source;
 /* Addressable bytes at a source.  Immutable; belongs to its source. */
 struct wfs_region {
 	struct wfs_source *source;
-	const char *path; /* relative to the checkpoint, for messages */
-	uint64_t size;	  /* bytes */
+	const char *path;	 /* relative to the checkpoint, for messages */
+	uint64_t size;		 /* bytes */
 	atomic_bool failed_once; /* the wrapper logged a failure already */
 	atomic_bool stale;	 /* rewritten in place: sticky */
 };

@@ -31,8 +31,8 @@ void wfs_log(enum wfs_log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 #define wfs_error(...) wfs_log(WFS_LOG_ERROR, __VA_ARGS__)
-#define wfs_warn(...) wfs_log(WFS_LOG_WARN, __VA_ARGS__)
-#define wfs_info(...) wfs_log(WFS_LOG_INFO, __VA_ARGS__)
+#define wfs_warn(...)  wfs_log(WFS_LOG_WARN, __VA_ARGS__)
+#define wfs_info(...)  wfs_log(WFS_LOG_INFO, __VA_ARGS__)
 #define wfs_debug(...) wfs_log(WFS_LOG_DEBUG, __VA_ARGS__)
 
 #endif

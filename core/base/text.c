@@ -57,7 +57,7 @@ void wfs_text_add_bytes(struct wfs_text *t, const void *bytes, size_t len)
 /* The lowest and highest second byte and the length that a first byte asks. */
 struct utf8_lead {
 	unsigned char first, last; /* range of lead bytes */
-	unsigned char low, high; /* range of the second byte */
+	unsigned char low, high;   /* range of the second byte */
 	unsigned char len;
 };
 

@@ -102,8 +102,7 @@ void *wfs_malloc(size_t size);
 void *wfs_calloc(size_t n, size_t size);
 void *wfs_realloc(void *p, size_t size);
 char *wfs_strdup(const char *s);
-char *wfs_asprintf(const char *fmt, ...)
-	__attribute__((format(printf, 1, 2)));
+char *wfs_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t wfs_now_ns(void);

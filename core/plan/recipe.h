@@ -53,8 +53,8 @@ int wfs_recipe_check(const struct wfs_recipe *recipe, struct wfs_err *err);
  * Reads up to `len` bytes of the virtual file at `off`: short only at its
  * end, 0 past it, else a negative errno from the source.
  */
-ssize_t wfs_recipe_read(const struct wfs_recipe *recipe, void *buf,
-			size_t len, uint64_t off);
+ssize_t wfs_recipe_read(const struct wfs_recipe *recipe, void *buf, size_t len,
+			uint64_t off);
 
 /* 0, or -ESTALE as soon as one region is no longer what was listed. */
 int wfs_recipe_check_sources(const struct wfs_recipe *recipe);

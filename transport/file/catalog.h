@@ -7,9 +7,12 @@
  * `snapshots/` and `refs/`) is recognised: such an entry is named
  * `ORG--NAME` and leads to the snapshot that refs/main names (or, without
  * one, to the only snapshot there is); the other snapshots are
- * `ORG--NAME@<revision>`.  The directory may also be itself a checkpoint's
- * parent through symbolic links: links to directories are followed only when
- * asked for.
+ * `ORG--NAME@<revision>`.  A plain directory of that name wins.  Hidden
+ * directories are passed over, and links to directories unless asked for.
+ *
+ * Between the scan and the opening whoever owns the directory may put a link
+ * in a checkpoint's place: open what is found with
+ * wfs_file_source_config.beneath set to the scanned directory.
  */
 #ifndef WFS_TRANSPORT_FILE_CATALOG_H
 #define WFS_TRANSPORT_FILE_CATALOG_H
@@ -29,7 +32,7 @@ struct wfs_catalog {
 	size_t count;
 };
 
-/* -ENOENT, -ENOTDIR, -EACCES … with a sentence. */
+/* -ENOENT, -ENOTDIR, -EACCES, -EMFILE … with a sentence. */
 int wfs_catalog_scan(const char *dir, bool follow_links,
 		     struct wfs_catalog *ret_catalog, struct wfs_err *err);
 void wfs_catalog_clear(struct wfs_catalog *catalog);

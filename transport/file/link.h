@@ -13,7 +13,7 @@
 
 struct wfs_link_rules {
 	bool follow_all;
-	int root; /* the checkpoint's directory */
+	int root;  /* the checkpoint's directory */
 	int blobs; /* the hub cache's blobs that belong to it, or negative */
 };
 

@@ -24,7 +24,7 @@ struct wfs_tree_node {
 };
 
 struct wfs_tree {
-	int root; /* O_PATH */
+	int root;		     /* O_PATH */
 	struct wfs_tree_node *nodes; /* byte order of the paths */
 	size_t count, cap;
 };
