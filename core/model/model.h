@@ -20,6 +20,11 @@
 #include "core/plan/recipe.h"
 #include "core/source.h"
 
+/* What the inode numbers have room for; more is refused. */
+#define WFS_MODEL_MAX_RANKS 4096u
+#define WFS_MODEL_MAX_TENSORS (1u << 22) /* of one rank */
+#define WFS_MODEL_MAX_ENTRIES (1u << 22) /* files and directories */
+
 enum wfs_model_format {
 	WFS_FORMAT_HF,		  /* safetensors, one rank "0" */
 	WFS_FORMAT_SHARDED_STATE, /* vLLM/SGLang sharded_state */
@@ -46,7 +51,8 @@ struct wfs_model_dir {
 };
 
 struct wfs_tensor {
-	const char *name;      /* the true name, UTF-8 */
+	const char *name;      /* the true name, UTF-8; a NUL in it is C0 80,
+				  see names.h */
 	const char *file_name; /* escaped where it is no file name; often ==
 				  name */
 	const uint64_t *shape; /* ndim elements, NULL for a scalar */
@@ -86,6 +92,13 @@ struct wfs_model {
 };
 
 /*
+ * May a model be called so?  0, or -EINVAL/-ENAMETOOLONG with a sentence.
+ * '@' is let through: whoever offers a name from outside a hub cache sees to
+ * it.
+ */
+int wfs_model_name_check(const char *name, struct wfs_err *err);
+
+/*
  * Reads the listing and all headers of `source` and builds the model.
  * Headers of several shard files are read by up to `threads` threads.  Takes
  * a reference to `source`.  `name` is the directory name under the mount
@@ -93,7 +106,7 @@ struct wfs_model {
  * bytes, no '@' unless it came from a hub cache).
  *
  * -EINVAL, -EBADMSG and friends with one sentence that names file, tensor
- * and the rule.
+ * and the rule; -ENOENT also for a directory without weights.
  */
 int wfs_model_load(struct wfs_source *source, const char *name,
 		   unsigned threads, struct wfs_model **ret_model,
