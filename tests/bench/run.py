@@ -1,0 +1,348 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measure weightfs beside the same bytes read without it.
+
+`make bench` runs this: a table on stdout, the same in build/bench.json.  Every
+line is a median of interleaved rounds, after a warm-up in which the arena has
+been filled and emptied once, since memory that is new to a virtual machine is
+ten times slower.  QUICK=1 in the environment does fewer rounds.  Times decide
+nothing: the exit status is 0 unless something breaks.
+"""
+import math
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import checkpoints
+import mount
+from table import Table
+
+BUILD = os.environ.get("WEIGHTFS_BUILD", "build/release")
+ROOT = os.path.abspath("build/bench")
+QUICK = os.environ.get("QUICK", "") not in ("", "0")
+ROUNDS = 3 if QUICK else 7  # of what takes a second or more
+FAST_ROUNDS = 5 if QUICK else 15  # of what does not
+READER = os.path.join(BUILD, "bench", "reader")
+PASSD = os.path.join(BUILD, "bench", "passd")
+GB = 1e9
+
+
+def write_list(name, pieces):
+    """A list file for the reader of (length, offset, path)."""
+    path = os.path.join(ROOT, "lists", name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines("%d %d %s\n" % piece for piece in pieces)
+    return path
+
+
+def read(rounds, *jobs):
+    """Seconds of each job in each round, as the reader says."""
+    done = subprocess.run([READER, str(rounds), *jobs], check=True, text=True,
+                          stdout=subprocess.PIPE)
+    return [[float(x) for x in line.split()]
+            for line in done.stdout.splitlines()]
+
+
+def medians(rounds):
+    return [statistics.median(column) for column in zip(*rounds)]
+
+
+def hot(rounds, *jobs):
+    """Medians after one round that does not count."""
+    return medians(read(rounds + 1, *jobs)[1:])
+
+
+class Data:
+    """The lists of a data checkpoint, natively and through a mount."""
+
+    def __init__(self, checkpoint, mountpoint):
+        self.checkpoint = checkpoint
+        self.native = checkpoint.path
+        self.model = os.path.join(mountpoint, checkpoint.name)
+
+    def files(self, root):
+        return write_list("files-" + os.path.basename(root), [
+            (size, 0, os.path.join(root, name))
+            for size, name in self.checkpoint.files])
+
+    def pieces(self, label, root, scattered):
+        """Ranges of the whole files, tensor by tensor."""
+        order = list(self.checkpoint.tensors)
+        if scattered:
+            # A fixed stride through each file: neither sorted nor random.
+            order = [t for _, name in self.checkpoint.files
+                     for t in stride([t for t in order if t[2] == name])]
+        return write_list(label, [
+            (t[0], t[1], os.path.join(root, t[2])) for t in order])
+
+    def ranges(self, label, keep):
+        return write_list(label + "-native", [
+            (t[0], t[1], os.path.join(self.native, t[2]))
+            for t in self.checkpoint.tensors if keep(t)])
+
+    def tensors(self, label, keep):
+        return write_list(label, [
+            (t[0], 0, os.path.join(self.model, t[3], t[4]))
+            for t in self.checkpoint.tensors if keep(t)])
+
+
+def stride(items):
+    step = next(s for s in range(37, 37 + len(items) + 1)
+                if math.gcd(s, len(items)) == 1)
+    return [items[(i * step + 11) % len(items)] for i in range(len(items))]
+
+
+def in_rank_0(large):
+    return lambda t: t[3] == "0" and (t[0] >= checkpoints.LARGE) == large
+
+
+def measure_files(table, data):
+    """Whole files of the checkpoint, in the three ways."""
+    total = data.checkpoint.file_bytes()
+    tensors = data.checkpoint.tensor_bytes()
+    native, through = data.files(data.native), data.files(data.model)
+    n, w = hot(ROUNDS, "read:" + native, "read:" + through)
+    table.add("checkpoint files, read 1 MiB", total / w / GB, "GB/s",
+              (">=", 0.95), total / n / GB, "native")
+    for label, scattered in (("file", False), ("scattered", True)):
+        native = data.pieces("map-native", data.native, scattered)
+        through = data.pieces("map", data.model, scattered)
+        n, w, c = hot(ROUNDS, "map:" + native, "map:" + through,
+                      "copy:" + native)
+        table.add("checkpoint files, mmap, copy in %s order" % label,
+                  tensors / w / GB, "GB/s", (">=", 0.95), tensors / n / GB,
+                  "native", tensors / c / GB)
+
+
+def measure_tensors(table, data):
+    """Tensor files of a rank that are in the arena."""
+    native = data.ranges("large", in_rank_0(True))
+    through = data.tensors("large", in_rank_0(True))
+    size = sum(t[0] for t in data.checkpoint.tensors if in_rank_0(True)(t))
+    n, w, c = hot(ROUNDS, "pread:" + native, "files:" + through,
+                  "copy:" + native)
+    table.add("tensors >= 32 MiB: open, read, close, hot", size / w / GB,
+              "GB/s", (">=", 0.90), size / n / GB, "native pread",
+              size / c / GB)
+    native = data.ranges("smaller", in_rank_0(False))
+    through = data.tensors("smaller", in_rank_0(False))
+    count = sum(1 for t in data.checkpoint.tensors if in_rank_0(False)(t))
+    n, w = hot(FAST_ROUNDS, "pread:" + native, "files:" + through)
+    table.add("smaller tensors: a file, over native", (w - n) / count * 1e6,
+              "us", ("<=", 100))
+
+
+def measure_first_read(table, data, mountpoint, options):
+    """Each round on a mount of its own, with passthrough and without."""
+    through = data.tensors("large", in_rank_0(True))
+    native = data.ranges("large", in_rank_0(True))
+    size = sum(t[0] for t in data.checkpoint.tensors if in_rank_0(True)(t))
+    took = []
+    for _ in range(ROUNDS + 1):
+        row = []
+        for mode in ("auto", "off"):
+            with mount.Weightfs(mountpoint, [data.checkpoint],
+                                passthrough=mode, **options):
+                row.append(read(1, "files:" + through)[0][0])
+        row.append(read(1, "pread:" + native)[0][0])
+        took.append(row)
+    w, off, n = medians(took[1:])
+    table.add("tensors >= 32 MiB: the first read after mount", size / w / GB,
+              "GB/s", (">=", 3), size / off / GB, "passthrough=off",
+              size / n / GB)
+
+
+class Loader:
+    """A child process that loads with Python's safetensors."""
+
+    def __init__(self):
+        here = os.path.dirname(os.path.abspath(__file__))
+        self.child = subprocess.Popen(
+            [sys.executable, os.path.join(here, "load.py")], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.answer()
+
+    def answer(self):
+        line = self.child.stdout.readline()
+        if not line:
+            raise RuntimeError("the loader ended")
+        return line
+
+    def start(self, directory):
+        self.child.stdin.write(directory + "\n")
+        self.child.stdin.flush()
+
+    def close(self):
+        self.child.stdin.close()
+        self.child.wait()
+
+
+def load_all(loaders, directory):
+    for loader in loaders:
+        loader.start(directory)
+    return max([float(loader.answer()) for loader in loaders])
+
+
+def measure_loads(table, data):
+    size = data.checkpoint.tensor_bytes()
+    loaders = []
+    try:
+        for name in ("safetensors load of the checkpoint",
+                     "two processes loading it at once"):
+            loaders.append(Loader())
+            took = []
+            for i in range(ROUNDS + 1):
+                row = {}
+                for where in (data.native, data.model)[::1 - i % 2 * 2]:
+                    row[where] = load_all(loaders, where)
+                took.append((row[data.native], row[data.model]))
+            n, w = medians(took[1:])
+            size_of_all = size * len(loaders)
+            table.add(name, size_of_all / w / GB, "GB/s", (">=", 0.95),
+                      size_of_all / n / GB, "native")
+    finally:
+        for loader in loaders:
+            loader.close()
+
+
+def measure_one_copy(table, data, daemon):
+    """Two processes read every tensor at once: how much the arena holds."""
+    through = data.tensors("all", lambda t: True)
+    daemon.evict()
+    readers = [subprocess.Popen([READER, "1", "files:" + through],
+                                stdout=subprocess.DEVNULL) for _ in range(2)]
+    if any([reader.wait() for reader in readers]):
+        raise RuntimeError("a reader failed")
+    table.add("arena used when two read all tensors at once",
+              daemon.status()["arena"]["used"] / 1e6, "MB", ("<=", 1.05),
+              data.checkpoint.tensor_bytes() / 1e6, "of tensors")
+
+
+def measure_data(table, checkpoint, options):
+    mountpoint = os.path.join(ROOT, "mnt")
+    data = Data(checkpoint, mountpoint)
+    everything = data.tensors("all", lambda t: True)
+    with mount.Weightfs(mountpoint, [checkpoint], **options) as daemon:
+        status = daemon.status()
+        for part in ("passthrough", "arena"):
+            if not status[part]["in_use"]:
+                print("%s is not in use: %s" % (part, status[part]["why"]))
+        read(1, "read:" + data.files(data.native), "files:" + everything)
+        daemon.evict()
+        read(1, "files:" + everything)
+        measure_files(table, data)
+        measure_tensors(table, data)
+        measure_loads(table, data)
+        measure_one_copy(table, data, daemon)
+    measure_first_read(table, data, mountpoint, options)
+
+
+def backing_directory(path, checkpoint):
+    """The tensors of a checkpoint as files of their own."""
+    zeros = bytes(max(t[0] for t in checkpoint.tensors))
+    for size, _, _, _, name in checkpoint.tensors:
+        with open(os.path.join(path, name), "wb") as file:
+            file.write(zeros[:size])
+
+
+def measure_small(table, checkpoint):
+    """4 KiB tensors: the price of an open, and the arena's grain."""
+    mountpoint = os.path.join(ROOT, "mnt")
+    data = Data(checkpoint, mountpoint)
+    count = 2000
+    some = [t[4] for t in checkpoint.tensors[::len(checkpoint.tensors)
+                                             // count]][:count]
+    keep = set(some).__contains__
+    through = data.tensors("small", lambda t: keep(t[4]))
+    with mount.Weightfs(mountpoint, [checkpoint]) as daemon, \
+            mount.Tmpfs(os.path.join(ROOT, "tmpfs"), 20000) as tmpfs:
+        everything = data.tensors("all-small", lambda t: True)
+        read(1, "files:" + everything)
+        daemon.evict()
+        read(1, "files:" + everything)
+        used = daemon.status()["arena"]["used"]
+        backing_directory(tmpfs.path, checkpoint)
+        with mount.Passd(PASSD, tmpfs.path, os.path.join(ROOT, "passd")) as p:
+            lists = [write_list(label, [(4096, 0, os.path.join(root, name))
+                                        for name in some])
+                     for label, root in (("passd", p.path),
+                                         ("tmpfs", tmpfs.path))]
+            d, w, t = hot(FAST_ROUNDS, "files:" + lists[0],
+                          "files:" + through, "files:" + lists[1])
+    table.add("a 4 KiB tensor: open, read, close, hot", w / count * 1e6, "us",
+              ("<=", 1.3), d / count * 1e6, "minimal daemon",
+              t / count * 1e6)
+    table.add("arena used for 10,000 tensors of 4 KiB", used / 1e6, "MB",
+              ("<=", 1.05), checkpoint.tensor_bytes() / 1e6, "of tensors")
+
+
+def list_directory(path):
+    begin = time.monotonic()
+    subprocess.run(["ls", "-l", path], check=True, stdout=subprocess.DEVNULL,
+                   env={**os.environ, "LC_ALL": "C"})
+    return time.monotonic() - begin
+
+
+def measure_many(table, checkpoint):
+    """100,000 tensors: mounting, listing, memory."""
+    mountpoint = os.path.join(ROOT, "mnt")
+    model = os.path.join(mountpoint, checkpoint.name)
+    last = os.path.join(model, "0", checkpoint.tensors[-1][4])
+    mounts, firsts, hots, memories = [], [], [], []
+    with mount.Tmpfs(os.path.join(ROOT, "tmpfs"), 200000) as tmpfs:
+        backing_directory(tmpfs.path, checkpoint)
+        for _ in range(ROUNDS + 1):
+            begin = time.monotonic()
+            with mount.Weightfs(mountpoint, [checkpoint]) as daemon:
+                os.stat(last)
+                mounts.append(time.monotonic() - begin)
+                firsts.append(list_directory(model + "/0"))
+                hots.append((list_directory(model + "/0"),
+                             list_directory(tmpfs.path)))
+                memories.append(daemon.memory())
+    w, t = medians(hots[1:])
+    table.add("100,000 tensors: mount to the first answer",
+              statistics.median(mounts[1:]), "s", ("<=", 0.5))
+    table.add("100,000 tensors: ls -l", w, "s", ("<=", 5), t, "tmpfs")
+    table.add("100,000 tensors: ls -l, the first after mount",
+              statistics.median(firsts[1:]), "s", None, t, "tmpfs")
+    table.add("100,000 tensors: memory beside the arena",
+              statistics.median(memories) / (1 << 20), "MiB", ("<=", 64))
+
+
+def interrupted(number, _):
+    raise SystemExit(128 + number)
+
+
+def main():
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    begin = time.monotonic()
+    os.makedirs(ROOT, exist_ok=True)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    total = min(2 * 10 ** 9, memory // 10)
+    made = [checkpoints.make(ROOT, "data-%d" % (total // 10 ** 6),
+                             lambda part: checkpoints.write_data(part, total)),
+            checkpoints.make(ROOT, "small", checkpoints.write_small),
+            checkpoints.make(ROOT, "many", checkpoints.write_many)]
+    table = Table()
+    measure_data(table, made[0],
+                 {"arena_size": made[0].tensor_bytes() + (256 << 20)})
+    measure_small(table, made[1])
+    measure_many(table, made[2])
+    table.save("build/bench.json")
+    missed = sum(1 for line in table.lines if line["met"] is False)
+    print("\n%d of %d targets met; %d rounds, %.0f s; build/bench.json" % (
+        sum(1 for line in table.lines if line["met"]),
+        sum(1 for line in table.lines if line["met"] is not None), ROUNDS,
+        time.monotonic() - begin))
+    if missed:
+        print("%d MISSED" % missed)
+
+
+if __name__ == "__main__":
+    main()
