@@ -26,7 +26,7 @@ struct wfs_fs_config {
 	const char *source;	/* shown in /proc/mounts: models directory
 				   or "none" */
 	bool allow_other;
-	bool nonempty;	 /* mount over a directory that is not empty */
+	bool nonempty; /* mount over a directory that is not empty */
 	enum wfs_passthrough passthrough;
 	bool deep_stack; /* some source lies on overlayfs: stacking depth 2 */
 	uint64_t open_wait_ns;	/* longest predicted wait of an open */
@@ -55,6 +55,12 @@ int wfs_fs_mount(struct wfs_fs *fs, struct wfs_err *err);
  * kernel has been answered.  0 or a negative errno.
  */
 int wfs_fs_run(struct wfs_fs *fs, void (*ready)(void *ctx), void *ctx);
+
+/*
+ * From `ready` on: NULL when passthrough is in use, else one sentence why
+ * not.  Belongs to the fs.
+ */
+const char *wfs_fs_passthrough_why(const struct wfs_fs *fs);
 
 /* Makes wfs_fs_run unmount and return.  Async-signal-safe. */
 void wfs_fs_exit(struct wfs_fs *fs);

@@ -58,12 +58,10 @@ void wfs_registry_tick(struct wfs_registry *reg);
 /* A counted reference and the slot, or NULL. */
 struct wfs_model *wfs_registry_by_name(struct wfs_registry *reg,
 				       const char *name, uint32_t *ret_slot);
-struct wfs_model *wfs_registry_by_slot(struct wfs_registry *reg,
-				       uint32_t slot);
+struct wfs_model *wfs_registry_by_slot(struct wfs_registry *reg, uint32_t slot);
 
 /* A file of the slot was opened (delta 1) or released (-1). */
-void wfs_registry_note_open(struct wfs_registry *reg, uint32_t slot,
-			    int delta);
+void wfs_registry_note_open(struct wfs_registry *reg, uint32_t slot, int delta);
 
 /* Rewritten in place: may be replaced without waiting. */
 void wfs_registry_note_stale(struct wfs_registry *reg, uint32_t slot);
@@ -73,8 +71,8 @@ struct wfs_registry_row {
 	uint32_t slot;
 	struct wfs_model *model; /* counted reference */
 	uint32_t opens;
-	bool named;    /* its name leads to it (else: an old version) */
-	bool stale;    /* rewritten in place */
+	bool named;	/* its name leads to it (else: an old version) */
+	bool stale;	/* rewritten in place */
 	bool switching; /* a newer one waits */
 };
 

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See intent.h.  One record a rank (or for the files of a model), one for
+ * each file that was opened and is not hydrated at once.  One lock, held for
+ * table work only: what is to be prefetched is gathered under it and queued
+ * after.
+ */
+#include "fs/intent.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "core/base/text.h"
+#include "fs/order.h"
+#include "fs/state.h"
+
+#define BUCKETS	  256
+#define MAX_FILES 65536 /* records of single files; then all are forgotten */
+
+/* A rank's tensors, or the whole files of a model. */
+struct group {
+	struct group *next;
+	uint64_t key; /* stable ino of the rank's or the model's directory */
+	struct wfs_order *order;
+	uint64_t bytes;
+	uint32_t opens;
+	uint32_t last, ahead; /* positions: opened last, queued below */
+};
+
+struct file {
+	struct file *next;
+	uint64_t ino;
+	uint64_t bytes;
+	uint32_t opens;
+	bool shown;
+};
+
+struct wfs_intent {
+	pthread_mutex_t lock;
+	struct group *groups[BUCKETS];
+	struct file *files[BUCKETS];
+	uint32_t file_count;
+};
+
+struct wfs_intent *wfs_intent_new(void)
+{
+	struct wfs_intent *in = wfs_calloc(1, sizeof(*in));
+
+	pthread_mutex_init(&in->lock, NULL);
+	return in;
+}
+
+/* Frees the records whose key has `mask` bits equal to `value`. */
+static void forget(struct wfs_intent *in, uint64_t mask, uint64_t value)
+{
+	for (int b = 0; b < BUCKETS; b++) {
+		struct group **pg = &in->groups[b];
+		struct file **pf = &in->files[b];
+
+		while (*pg) {
+			struct group *g = *pg;
+
+			if ((g->key & mask) != value) {
+				pg = &g->next;
+				continue;
+			}
+			*pg = g->next;
+			wfs_order_free(g->order);
+			free(g);
+		}
+		while (*pf) {
+			struct file *f = *pf;
+
+			if ((f->ino & mask) != value) {
+				pf = &f->next;
+				continue;
+			}
+			*pf = f->next;
+			free(f);
+			in->file_count--;
+		}
+	}
+}
+
+void wfs_intent_free(struct wfs_intent *in)
+{
+	if (!in)
+		return;
+	forget(in, 0, 0);
+	pthread_mutex_destroy(&in->lock);
+	free(in);
+}
+
+void wfs_intent_drop(struct wfs_intent *in, uint32_t slot)
+{
+	pthread_mutex_lock(&in->lock);
+	forget(in, WFS_INO_SLOT_MASK, wfs_ino_make(slot, 0, 0, 0));
+	pthread_mutex_unlock(&in->lock);
+}
+
+static unsigned bucket(uint64_t key)
+{
+	return (unsigned)((key * 0x9e3779b97f4a7c15ull) >> 56) % BUCKETS;
+}
+
+static bool is_shard(const struct wfs_model_entry *entry)
+{
+	size_t len = strlen(entry->name), suffix = strlen(".safetensors");
+
+	return entry->region && len > suffix &&
+	       strcmp(entry->name + len - suffix, ".safetensors") == 0;
+}
+
+/* The presumed order: by place in the shard files; whole files by name. */
+static struct wfs_order *first_order(const struct wfs_node *node)
+{
+	const struct wfs_model *model = node->model;
+	uint32_t *at, n = 0;
+
+	if (node->kind == WFS_KIND_TENSOR) {
+		const struct wfs_rank *rank = &model->ranks[node->rank];
+
+		n = rank->count;
+		at = wfs_malloc(n * sizeof(*at) + 1);
+		memcpy(at, rank->file_order, n * sizeof(*at));
+		return wfs_order_new(at, n, n);
+	}
+	at = wfs_malloc(model->entry_count * sizeof(*at));
+	for (uint32_t i = 0; i < model->entry_count; i++)
+		if (is_shard(&model->entries[i]))
+			at[n++] = i;
+	return wfs_order_new(at, n, model->entry_count);
+}
+
+static struct group *group_of(struct wfs_intent *in,
+			      const struct wfs_node *node)
+{
+	uint64_t key = node->kind == WFS_KIND_TENSOR ?
+			       wfs_node_parent(node) :
+			       wfs_ino_make(node->slot, WFS_KIND_ENTRY, 0, 0);
+	struct group **pg = &in->groups[bucket(key)];
+	struct group *g;
+
+	for (g = *pg; g; g = g->next)
+		if (g->key == key)
+			return g;
+	g = wfs_calloc(1, sizeof(*g));
+	g->key = key;
+	g->order = first_order(node);
+	g->last = UINT32_MAX;
+	g->next = *pg;
+	*pg = g;
+	return g;
+}
+
+static struct file *file_of(struct wfs_intent *in, uint64_t ino)
+{
+	struct file **pf = &in->files[bucket(ino)];
+	struct file *f;
+
+	for (f = *pf; f; f = f->next)
+		if (f->ino == ino)
+			return f;
+	if (in->file_count >= MAX_FILES) {
+		for (int b = 0; b < BUCKETS; b++) {
+			while ((f = in->files[b])) {
+				in->files[b] = f->next;
+				free(f);
+			}
+		}
+		in->file_count = 0;
+	}
+	f = wfs_calloc(1, sizeof(*f));
+	f->ino = ino;
+	f->next = *pf;
+	*pf = f;
+	in->file_count++;
+	return f;
+}
+
+/* A tensor of a local file: hydrating is a copy at memory speed. */
+static bool is_cheap(const struct wfs_node *node)
+{
+	return node->kind == WFS_KIND_TENSOR &&
+	       wfs_region_descriptor(wfs_node_region(node)) >= 0;
+}
+
+static bool group_shown(const struct group *g)
+{
+	return g->bytes > WFS_INTENT_RANK_BYTES;
+}
+
+bool wfs_intent_note_open(struct wfs_intent *in, struct wfs_fs *fs,
+			  const struct wfs_node *node)
+{
+	bool shown = is_cheap(node);
+	struct group *g;
+	struct file *f;
+
+	(void)fs;
+	pthread_mutex_lock(&in->lock);
+	g = group_of(in, node);
+	g->opens++;
+	wfs_order_note(g->order, node->index);
+	if (!shown) {
+		f = file_of(in, wfs_node_ino(node));
+		f->opens++;
+		f->shown = f->shown || f->opens > 1 || group_shown(g);
+		shown = f->shown;
+	}
+	pthread_mutex_unlock(&in->lock);
+	return shown;
+}
+
+void wfs_intent_note_read(struct wfs_intent *in, struct wfs_fs *fs,
+			  const struct wfs_node *node, size_t bytes)
+{
+	struct wfs_recipe recipe;
+	struct wfs_piece piece;
+	bool now = false;
+	struct group *g;
+	struct file *f;
+
+	if (!fs->store || !wfs_fs_passthrough(fs) || is_cheap(node))
+		return;
+	pthread_mutex_lock(&in->lock);
+	g = group_of(in, node);
+	f = file_of(in, wfs_node_ino(node));
+	g->bytes += bytes;
+	f->bytes += bytes;
+	if (!f->shown && (f->bytes > WFS_INTENT_FILE_BYTES || group_shown(g))) {
+		f->shown = true;
+		now = true;
+	}
+	pthread_mutex_unlock(&in->lock);
+	if (now) {
+		uint64_t wait;
+
+		wfs_node_recipe(node, &piece, &recipe);
+		(void)wfs_store_acquire(fs->store, wfs_node_ino(node), &recipe,
+					NULL, &wait);
+	}
+}
+
+static uint64_t size_at(const struct wfs_node *node, uint32_t index)
+{
+	if (node->kind == WFS_KIND_TENSOR)
+		return node->model->ranks[node->rank].tensors[index].size;
+	return node->model->entries[index].region->size;
+}
+
+/* Indices to queue after `node`, at most WFS_PREFETCH_FILES of them. */
+static unsigned gather(struct group *g, const struct wfs_node *node,
+		       uint64_t window, uint32_t *indices)
+{
+	uint32_t at = wfs_order_position(g->order, node->index), p;
+	uint32_t end = wfs_order_count(g->order);
+	uint64_t bytes = 0;
+	unsigned n = 0;
+
+	if (at == UINT32_MAX)
+		return 0;
+	if (g->last == UINT32_MAX || at != g->last + 1)
+		g->ahead = at + 1;
+	g->last = at;
+	if (end - at > WFS_PREFETCH_FILES)
+		end = at + WFS_PREFETCH_FILES;
+	for (p = at + 1; p < end && bytes < window; p++) {
+		uint32_t index = wfs_order_at(g->order, p);
+
+		bytes += size_at(node, index);
+		if (p >= g->ahead)
+			indices[n++] = index;
+	}
+	if (p > g->ahead)
+		g->ahead = p;
+	return n;
+}
+
+void wfs_intent_prefetch(struct wfs_intent *in, struct wfs_fs *fs,
+			 const struct wfs_node *node)
+{
+	uint32_t indices[WFS_PREFETCH_FILES];
+	struct wfs_node next = *node;
+	unsigned n = 0;
+	struct group *g;
+
+	if (!fs->config.prefetch)
+		return;
+	pthread_mutex_lock(&in->lock);
+	g = group_of(in, node);
+	if (is_cheap(node) ? g->opens > 1 : group_shown(g))
+		n = gather(g, node, fs->config.prefetch, indices);
+	pthread_mutex_unlock(&in->lock);
+	for (unsigned i = 0; i < n; i++) {
+		struct wfs_recipe recipe;
+		struct wfs_piece piece;
+
+		next.index = indices[i];
+		next.id = wfs_ino_make(next.slot, next.kind, next.rank,
+				       next.index);
+		wfs_node_recipe(&next, &piece, &recipe);
+		if (recipe.size > 0)
+			(void)wfs_store_prefetch(fs->store, next.id, &recipe);
+	}
+}

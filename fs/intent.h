@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who means to load, and what comes next.
+ *
+ * From a local source the open of a tensor is reason enough to hydrate it: a
+ * copy at memory speed.  Whole files that no local file equals are hydrated
+ * on intent: a second open, more than 8 MiB read from the file, or more than
+ * 64 MiB from its rank, after which opens there hydrate at once.  `head` and
+ * scanners start nothing.
+ *
+ * Once a rank is being loaded, what a loader will open next is hydrated
+ * ahead of it: in the order in which the rank was opened the last time, else
+ * in the order of the shard files.
+ */
+#ifndef WFS_FS_INTENT_H
+#define WFS_FS_INTENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct wfs_fs;
+struct wfs_node;
+struct wfs_intent;
+
+#define WFS_INTENT_FILE_BYTES (8u << 20)
+#define WFS_INTENT_RANK_BYTES (64u << 20)
+/* Never more files ahead than this, however small they are. */
+#define WFS_PREFETCH_FILES 64
+
+struct wfs_intent *wfs_intent_new(void);
+void wfs_intent_free(struct wfs_intent *intent); /* NULL is fine */
+
+/* An open of `node`: is it reason to hydrate? */
+bool wfs_intent_note_open(struct wfs_intent *intent, struct wfs_fs *fs,
+			  const struct wfs_node *node);
+
+/* Queues what should be hydrated after `node`, which was opened. */
+void wfs_intent_prefetch(struct wfs_intent *intent, struct wfs_fs *fs,
+			 const struct wfs_node *node);
+
+/* `bytes` of `node` were read; may start a hydration. */
+void wfs_intent_note_read(struct wfs_intent *intent, struct wfs_fs *fs,
+			  const struct wfs_node *node, size_t bytes);
+
+/* Forgets a slot that will not be served again. */
+void wfs_intent_drop(struct wfs_intent *intent, uint32_t slot);
+
+#endif

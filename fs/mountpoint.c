@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See mountpoint.h.
+ */
+#include "fs/mountpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/log.h"
+#include "core/base/text.h"
+
+static int recover(const char *path, struct wfs_err *err)
+{
+	if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
+		return wfs_err_set(err, -errno,
+				   "a dead mount lies on '%s' and cannot be "
+				   "taken away: %s; try: fusermount3 -uz %s",
+				   path, strerror(errno), path);
+	wfs_warn("took away a dead earlier mount on '%s'", path);
+	return 0;
+}
+
+static int check_empty(const char *path, struct wfs_err *err)
+{
+	DIR *dir = opendir(path);
+	struct dirent *d;
+	bool empty = true;
+
+	if (!dir)
+		return wfs_err_set(err, -errno,
+				   "cannot read mount point '%s': %s", path,
+				   strerror(errno));
+	while (empty && (d = readdir(dir)))
+		empty = strcmp(d->d_name, ".") == 0 ||
+			strcmp(d->d_name, "..") == 0;
+	closedir(dir);
+	if (!empty)
+		return wfs_err_set(err, -ENOTEMPTY,
+				   "mount point '%s' is not empty; empty it, "
+				   "unmount what is there, or use -o nonempty",
+				   path);
+	return 0;
+}
+
+int wfs_mountpoint_prepare(const char *path, bool nonempty, struct wfs_err *err)
+{
+	struct stat st;
+	int r;
+
+	/* One mount may lie on another: each may be dead. */
+	while (stat(path, &st) != 0) {
+		if (errno != ENOTCONN && errno != ECONNABORTED)
+			return wfs_err_set(err, -errno,
+					   "cannot use mount point '%s': %s",
+					   path, strerror(errno));
+		r = recover(path, err);
+		if (r < 0)
+			return r;
+	}
+	if (!S_ISDIR(st.st_mode))
+		return wfs_err_set(err, -ENOTDIR,
+				   "mount point '%s' is not a directory", path);
+	return nonempty ? 0 : check_empty(path, err);
+}
+
+/* Undoes the octal escapes of mountinfo, in place. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		if (s[0] == '\\' && s[1] && s[2] && s[3]) {
+			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 +
+				       (s[3] - '0'));
+			s += 4;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = '\0';
+}
+
+/* Device numbers of the topmost mount on `path`, without touching it. */
+static int find_device(const char *path, unsigned *ret_major,
+		       unsigned *ret_minor)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char *line wfs_autofree = NULL;
+	size_t cap = 0;
+	int r = -ENOENT;
+
+	if (!f)
+		return -errno;
+	while (getline(&line, &cap, f) > 0) {
+		unsigned major, minor;
+		char *save, *root;
+
+		if (sscanf(line, "%*d %*d %u:%u", &major, &minor) != 2)
+			continue;
+		strtok_r(line, " ", &save); /* id, parent, device, root */
+		for (int i = 0; i < 3; i++)
+			strtok_r(NULL, " ", &save);
+		root = strtok_r(NULL, " ", &save);
+		if (!root)
+			continue;
+		unescape(root);
+		if (strcmp(root, path) == 0) {
+			*ret_major = major;
+			*ret_minor = minor;
+			r = 0;
+		}
+	}
+	fclose(f);
+	return r;
+}
+
+void wfs_mountpoint_readahead(const char *path, uint32_t kib)
+{
+	unsigned major = 0, minor = 0;
+	char file[96];
+	int fd;
+
+	if (kib == 0 || find_device(path, &major, &minor) < 0)
+		return;
+	snprintf(file, sizeof(file), "/sys/class/bdi/%u:%u/read_ahead_kb",
+		 major, minor);
+	fd = open(file, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (dprintf(fd, "%u", kib) < 0)
+		wfs_debug("cannot set '%s': %s", file, strerror(errno));
+	close(fd);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See order.h.
+ */
+#include "fs/order.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "core/base/text.h"
+
+struct wfs_order {
+	uint32_t *at;	    /* count: position -> index */
+	uint32_t *position; /* limit: index -> position */
+	uint32_t *seen;	    /* count: opened in this pass, in order */
+	bool *is_seen;	    /* limit */
+	uint32_t count, limit, seen_count;
+};
+
+static void number(struct wfs_order *o)
+{
+	memset(o->position, 0xff, o->limit * sizeof(*o->position));
+	for (uint32_t p = 0; p < o->count; p++)
+		o->position[o->at[p]] = p;
+}
+
+struct wfs_order *wfs_order_new(uint32_t *first, uint32_t count, uint32_t limit)
+{
+	struct wfs_order *o = wfs_calloc(1, sizeof(*o));
+
+	o->at = first;
+	o->count = count;
+	o->limit = limit;
+	o->position = wfs_malloc(limit * sizeof(*o->position) + 1);
+	o->seen = wfs_malloc(count * sizeof(*o->seen) + 1);
+	o->is_seen = wfs_calloc(limit + 1, sizeof(*o->is_seen));
+	number(o);
+	return o;
+}
+
+void wfs_order_free(struct wfs_order *o)
+{
+	if (!o)
+		return;
+	free(o->at);
+	free(o->position);
+	free(o->seen);
+	free(o->is_seen);
+	free(o);
+}
+
+/* What was seen, then the rest as it was. */
+static void adopt(struct wfs_order *o)
+{
+	uint32_t *at = wfs_malloc(o->count * sizeof(*at) + 1);
+	uint32_t n = o->seen_count;
+
+	memcpy(at, o->seen, n * sizeof(*at));
+	for (uint32_t p = 0; p < o->count; p++)
+		if (!o->is_seen[o->at[p]])
+			at[n++] = o->at[p];
+	free(o->at);
+	o->at = at;
+	o->seen_count = 0;
+	memset(o->is_seen, 0, o->limit * sizeof(*o->is_seen));
+	number(o);
+}
+
+void wfs_order_note(struct wfs_order *o, uint32_t i)
+{
+	if (i >= o->limit || o->position[i] == UINT32_MAX)
+		return;
+	if (o->is_seen[i] && o->seen_count > 1 && o->seen[0] == i)
+		adopt(o);
+	if (o->is_seen[i])
+		return;
+	o->is_seen[i] = true;
+	o->seen[o->seen_count++] = i;
+	if (o->seen_count == o->count)
+		adopt(o);
+}
+
+uint32_t wfs_order_position(const struct wfs_order *o, uint32_t i)
+{
+	return i < o->limit ? o->position[i] : UINT32_MAX;
+}
+
+uint32_t wfs_order_count(const struct wfs_order *o)
+{
+	return o->count;
+}
+
+uint32_t wfs_order_at(const struct wfs_order *o, uint32_t position)
+{
+	return o->at[position];
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order in which a loader opens the files of a rank: that of the last
+ * time, once there was one.
+ */
+#ifndef WFS_FS_ORDER_H
+#define WFS_FS_ORDER_H
+
+#include <stdint.h>
+
+struct wfs_order;
+
+/*
+ * `first` (taken over, malloc'd) holds the `count` indices in their presumed
+ * order; every index is below `limit`.
+ */
+struct wfs_order *wfs_order_new(uint32_t *first, uint32_t count,
+				uint32_t limit);
+void wfs_order_free(struct wfs_order *order); /* NULL is fine */
+
+/*
+ * Index `i` was opened.  When a second pass begins (the first one opened is
+ * opened again) or all were opened, what was seen becomes the order.
+ */
+void wfs_order_note(struct wfs_order *order, uint32_t i);
+
+/* Position of index `i`, or UINT32_MAX. */
+uint32_t wfs_order_position(const struct wfs_order *order, uint32_t i);
+uint32_t wfs_order_count(const struct wfs_order *order);
+/* The index at a position below the count. */
+uint32_t wfs_order_at(const struct wfs_order *order, uint32_t position);
+
+#endif

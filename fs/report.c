@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See report.h.  Both reports are made from one snapshot.
+ */
+#include "fs/report.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/state.h"
+
+typedef unsigned long long ull;
+
+struct snapshot {
+	struct wfs_store_stats store;
+	struct wfs_registry_row *rows;
+	size_t row_count;
+	uint64_t open_cached, open_passthrough;
+	uint64_t source_errors, stale;
+};
+
+static void snapshot_take(struct wfs_fs *fs, struct snapshot *s)
+{
+	memset(s, 0, sizeof(*s));
+	if (fs->store)
+		wfs_store_stats(fs->store, &s->store);
+	s->row_count = wfs_registry_rows(fs->registry, &s->rows);
+	wfs_modes_count(fs->modes, &s->open_cached, &s->open_passthrough);
+	for (size_t i = 0; i < s->row_count; i++) {
+		s->source_errors +=
+			atomic_load(&s->rows[i].model->source->errors);
+		s->stale += s->rows[i].stale;
+	}
+}
+
+static void snapshot_drop(struct snapshot *s)
+{
+	wfs_registry_rows_free(s->rows, s->row_count);
+}
+
+static const char *format_name(enum wfs_model_format format)
+{
+	switch (format) {
+	case WFS_FORMAT_HF:
+		return "hf";
+	case WFS_FORMAT_SHARDED_STATE:
+		return "sharded_state";
+	case WFS_FORMAT_OPAQUE:
+	default:
+		return "opaque";
+	}
+}
+
+static const char *state_name(const struct wfs_registry_row *row)
+{
+	if (!row->named)
+		return "old";
+	if (row->stale)
+		return "stale";
+	return row->switching ? "switching" : "serving";
+}
+
+static uint64_t row_tensors(const struct wfs_registry_row *row)
+{
+	uint64_t n = 0;
+
+	for (uint32_t r = 0; r < row->model->rank_count; r++)
+		n += row->model->ranks[r].count;
+	return n;
+}
+
+static uint64_t row_resident(struct wfs_fs *fs,
+			     const struct wfs_registry_row *row)
+{
+	if (!fs->store)
+		return 0;
+	return wfs_store_resident_bytes(fs->store, WFS_INO_SLOT_MASK,
+					wfs_ino_make(row->slot, 0, 0, 0));
+}
+
+static void status_model(struct wfs_fs *fs, struct wfs_text *t,
+			 const struct wfs_registry_row *row)
+{
+	const struct wfs_model *m = row->model;
+
+	wfs_text_add(t, "    {\"name\": ");
+	wfs_text_add_json(t, row->name);
+	wfs_text_add(t, ", \"path\": ");
+	wfs_text_add_json(t, m->source->label);
+	wfs_text_add(t,
+		     ", \"format\": \"%s\", \"state\": \"%s\", "
+		     "\"ranks\": %u, \"tensors\": %llu, \"files\": %u, "
+		     "\"file_bytes\": %llu, \"tensor_bytes\": %llu, "
+		     "\"resident_bytes\": %llu, \"opens\": %u}",
+		     format_name(m->format), state_name(row), m->rank_count,
+		     (ull)row_tensors(row), m->entry_count - m->dir_count,
+		     (ull)m->file_bytes, (ull)m->tensor_bytes,
+		     (ull)row_resident(fs, row), row->opens);
+}
+
+static void status_arena(struct wfs_fs *fs, struct wfs_text *t,
+			 const struct wfs_store_stats *st)
+{
+	wfs_text_add(t, "  \"arena\": {\"in_use\": %s, \"why\": ",
+		     fs->store ? "true" : "false");
+	wfs_text_add_json(t, fs->store ? "" : fs->store_why);
+	wfs_text_add(t,
+		     ", \"bytes\": %llu, \"used\": %llu, \"huge\": %s, "
+		     "\"resident_bytes\": %llu, \"resident_files\": %llu, "
+		     "\"pinned_files\": %llu},\n",
+		     (ull)st->arena_bytes, (ull)st->arena_used,
+		     st->huge ? "true" : "false", (ull)st->resident_bytes,
+		     (ull)st->resident_files, (ull)st->pinned_files);
+}
+
+static void status_numbers(struct wfs_fs *fs, struct wfs_text *t,
+			   const struct snapshot *s)
+{
+	struct wfs_counters *c = &fs->counters;
+	const struct wfs_store_stats *st = &s->store;
+
+	wfs_text_add(t, "  \"open_files\": %llu,\n",
+		     (ull)(s->open_cached + s->open_passthrough));
+	wfs_text_add(t,
+		     "  \"opens\": {\"passthrough\": %llu, \"cached\": %llu, "
+		     "\"waited\": %llu, \"refused\": %llu},\n",
+		     (ull)atomic_load(&c->opens_passthrough),
+		     (ull)atomic_load(&c->opens_cached),
+		     (ull)atomic_load(&c->opens_waited),
+		     (ull)atomic_load(&c->opens_refused));
+	wfs_text_add(t,
+		     "  \"reads\": {\"count\": %llu, \"bytes\": %llu, "
+		     "\"errors\": %llu},\n",
+		     (ull)atomic_load(&c->reads),
+		     (ull)atomic_load(&c->read_bytes),
+		     (ull)atomic_load(&c->read_errors));
+	wfs_text_add(t,
+		     "  \"hydration\": {\"files\": %llu, \"bytes\": %llu, "
+		     "\"failed\": %llu, \"evicted_files\": %llu, "
+		     "\"evicted_bytes\": %llu, \"no_room\": %llu, "
+		     "\"copy_bytes_per_s\": %llu},\n",
+		     (ull)st->hydrated_files, (ull)st->hydrated_bytes,
+		     (ull)st->failed, (ull)st->evicted_files,
+		     (ull)st->evicted_bytes, (ull)st->refused,
+		     (ull)st->copy_rate);
+	wfs_text_add(t, "  \"errors\": {\"source\": %llu, \"stale\": %llu}\n",
+		     (ull)s->source_errors, (ull)s->stale);
+}
+
+void wfs_report_status(struct wfs_fs *fs, struct wfs_text *t)
+{
+	struct snapshot s;
+
+	snapshot_take(fs, &s);
+	wfs_text_add(t, "{\n  \"version\": \"%s\", \"pid\": %d,\n", WFS_VERSION,
+		     (int)getpid());
+	wfs_text_add(t, "  \"mountpoint\": ");
+	wfs_text_add_json(t, fs->mountpoint);
+	wfs_text_add(t, ", \"uptime_s\": %.1f,\n",
+		     (double)(wfs_now_ns() - fs->started_ns) / 1e9);
+	wfs_text_add(t, "  \"passthrough\": {\"in_use\": %s, \"why\": ",
+		     wfs_fs_passthrough(fs) ? "true" : "false");
+	wfs_text_add_json(t, wfs_backing_why(fs->backing));
+	wfs_text_add(t, "},\n");
+	status_arena(fs, t, &s.store);
+	wfs_text_add(t, "  \"models\": [\n");
+	for (size_t i = 0; i < s.row_count; i++) {
+		status_model(fs, t, &s.rows[i]);
+		wfs_text_add(t, i + 1 < s.row_count ? ",\n" : "\n");
+	}
+	wfs_text_add(t, "  ],\n");
+	status_numbers(fs, t, &s);
+	wfs_text_add(t, "}\n");
+	snapshot_drop(&s);
+}
+
+static void metric(struct wfs_text *t, const char *name, const char *type,
+		   const char *help, uint64_t value)
+{
+	wfs_text_add(t,
+		     "# HELP weightfs_%s %s\n# TYPE weightfs_%s %s\n"
+		     "weightfs_%s %llu\n",
+		     name, help, name, type, name, (ull)value);
+}
+
+/* Label values: backslash, quote and newline are escaped. */
+static void add_label(struct wfs_text *t, const char *s)
+{
+	for (; *s; s++) {
+		if (*s == '\\' || *s == '"')
+			wfs_text_add(t, "\\%c", *s);
+		else if (*s == '\n')
+			wfs_text_add(t, "\\n");
+		else
+			wfs_text_add_bytes(t, s, 1);
+	}
+}
+
+static void per_model(struct wfs_fs *fs, struct wfs_text *t,
+		      const struct snapshot *s)
+{
+	wfs_text_add(t, "# HELP weightfs_model_bytes Bytes of the "
+			"checkpoint's files.\n"
+			"# TYPE weightfs_model_bytes gauge\n");
+	for (size_t i = 0; i < s->row_count; i++) {
+		if (!s->rows[i].named)
+			continue;
+		wfs_text_add(t, "weightfs_model_bytes{model=\"");
+		add_label(t, s->rows[i].name);
+		wfs_text_add(t, "\"} %llu\n",
+			     (ull)s->rows[i].model->file_bytes);
+	}
+	wfs_text_add(t, "# HELP weightfs_model_resident_bytes Bytes of the "
+			"model in the arena.\n"
+			"# TYPE weightfs_model_resident_bytes gauge\n");
+	for (size_t i = 0; i < s->row_count; i++) {
+		if (!s->rows[i].named)
+			continue;
+		wfs_text_add(t, "weightfs_model_resident_bytes{model=\"");
+		add_label(t, s->rows[i].name);
+		wfs_text_add(t, "\"} %llu\n",
+			     (ull)row_resident(fs, &s->rows[i]));
+	}
+}
+
+static void store_metrics(struct wfs_text *t, const struct wfs_store_stats *st)
+{
+	metric(t, "arena_bytes", "gauge", "Bound of the arena.",
+	       st->arena_bytes);
+	metric(t, "arena_used_bytes", "gauge", "Bytes used in the arena.",
+	       st->arena_used);
+	metric(t, "resident_files", "gauge", "Files whole in the arena.",
+	       st->resident_files);
+	metric(t, "pinned_files", "gauge", "Files in the arena and in use.",
+	       st->pinned_files);
+	metric(t, "hydrated_bytes_total", "counter", "Bytes hydrated.",
+	       st->hydrated_bytes);
+	metric(t, "hydrated_files_total", "counter", "Files hydrated.",
+	       st->hydrated_files);
+	metric(t, "hydration_failures_total", "counter",
+	       "Hydrations that failed.", st->failed);
+	metric(t, "evicted_bytes_total", "counter", "Bytes evicted.",
+	       st->evicted_bytes);
+	metric(t, "no_room_total", "counter",
+	       "Hydrations refused for want of room.", st->refused);
+}
+
+void wfs_report_stats(struct wfs_fs *fs, struct wfs_text *t)
+{
+	struct wfs_counters *c = &fs->counters;
+	struct snapshot s;
+
+	snapshot_take(fs, &s);
+	metric(t, "passthrough", "gauge", "1 if passthrough is in use.",
+	       wfs_fs_passthrough(fs));
+	metric(t, "models", "gauge", "Models served.", s.row_count);
+	metric(t, "open_files", "gauge", "Files open now.",
+	       s.open_cached + s.open_passthrough);
+	metric(t, "opens_passthrough_total", "counter",
+	       "Opens answered with passthrough.",
+	       atomic_load(&c->opens_passthrough));
+	metric(t, "opens_cached_total", "counter",
+	       "Opens answered in cached mode.", atomic_load(&c->opens_cached));
+	metric(t, "opens_waited_total", "counter",
+	       "Opens that waited for a hydration.",
+	       atomic_load(&c->opens_waited));
+	metric(t, "opens_refused_total", "counter",
+	       "Opens answered with an error.", atomic_load(&c->opens_refused));
+	metric(t, "reads_total", "counter",
+	       "Reads that the daemon answered itself.",
+	       atomic_load(&c->reads));
+	metric(t, "read_bytes_total", "counter",
+	       "Bytes that the daemon answered itself.",
+	       atomic_load(&c->read_bytes));
+	metric(t, "read_errors_total", "counter",
+	       "Reads answered with an error.", atomic_load(&c->read_errors));
+	metric(t, "source_errors", "gauge",
+	       "Failed reads of the sources of the models served.",
+	       s.source_errors);
+	store_metrics(t, &s.store);
+	per_model(fs, t, &s);
+	snapshot_drop(&s);
+}
+
+void wfs_report_version(struct wfs_text *t)
+{
+	wfs_text_add(t, "weightfs %s\n", WFS_VERSION);
+}

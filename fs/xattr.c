@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Extended attributes: what a file is, and how it is served, as text.
+ *
+ * `security.*` and `system.*` are answered EOPNOTSUPP, which makes `ls -l`
+ * stop asking; any other name that is not ours is ENODATA.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/base/text.h"
+#include "fs/state.h"
+
+#define PREFIX "user.weightfs."
+
+struct subject {
+	struct wfs_fs *fs;
+	struct wfs_node node;
+	const struct wfs_tensor *tensor;     /* or NULL */
+	const struct wfs_model_entry *entry; /* or NULL */
+};
+
+/* Adds the value; 0 or -ENODATA where the attribute says nothing here. */
+typedef int value_fn(const struct subject *s, struct wfs_text *t);
+
+static int value_dtype(const struct subject *s, struct wfs_text *t)
+{
+	wfs_text_add(t, "%s", wfs_dtype_name(s->tensor->dtype));
+	return 0;
+}
+
+static int value_shape(const struct subject *s, struct wfs_text *t)
+{
+	wfs_text_add(t, "[");
+	for (unsigned i = 0; i < s->tensor->ndim; i++)
+		wfs_text_add(t, "%s%" PRIu64, i ? ", " : "",
+			     s->tensor->shape[i]);
+	wfs_text_add(t, "]");
+	return 0;
+}
+
+/* A tensor of a checkpoint is served as it was saved: not split by us. */
+static int value_split(const struct subject *s, struct wfs_text *t)
+{
+	const struct wfs_model *m = s->node.model;
+
+	if (m->format == WFS_FORMAT_SHARDED_STATE)
+		wfs_text_add(t, "as saved, rank %s of %u",
+			     m->ranks[s->node.rank].name, m->rank_count);
+	else
+		wfs_text_add(t, "none");
+	return 0;
+}
+
+static int value_source(const struct subject *s, struct wfs_text *t)
+{
+	struct wfs_region *region = wfs_node_region(&s->node);
+
+	wfs_text_add(t, "%s:%s/%s", region->source->ops->name,
+		     region->source->label, region->path);
+	if (s->tensor)
+		wfs_text_add(t, "@%" PRIu64 "+%" PRIu64, s->tensor->off,
+			     s->tensor->size);
+	return 0;
+}
+
+static void residency(const struct subject *s, struct wfs_residency *res)
+{
+	memset(res, 0, sizeof(*res));
+	if (s->fs->store)
+		wfs_store_residency(s->fs->store, wfs_node_ino(&s->node), res);
+}
+
+static int value_digest(const struct subject *s, struct wfs_text *t)
+{
+	struct wfs_residency res;
+
+	residency(s, &res);
+	wfs_text_add(t, "%s", res.has_digest ? res.digest : "pending");
+	return 0;
+}
+
+/* Files on this node's own disk are what the operator configured. */
+static int value_trust(const struct subject *s, struct wfs_text *t)
+{
+	(void)s;
+	wfs_text_add(t, "origin");
+	return 0;
+}
+
+/* As in linux/mman.h since 6.5. */
+struct cache_range {
+	uint64_t off, len;
+};
+struct cache_stat {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
+#define SYS_CACHESTAT 451
+
+/* Bytes of a local file in the page cache; -ENODATA if that is not known. */
+static int cached_bytes(struct wfs_region *region, uint64_t off, uint64_t len,
+			uint64_t *ret_bytes)
+{
+	struct cache_range range = { .off = off, .len = len };
+	struct cache_stat st;
+	int fd = wfs_region_descriptor(region);
+
+	if (fd < 0 || len == 0 ||
+	    syscall(SYS_CACHESTAT, fd, &range, &st, 0) != 0)
+		return -ENODATA;
+	*ret_bytes = st.cached * (uint64_t)sysconf(_SC_PAGESIZE);
+	if (*ret_bytes > len)
+		*ret_bytes = len;
+	return 0;
+}
+
+/* In memory now: in the arena, or of a local file in the page cache. */
+static int resident_bytes(const struct subject *s, uint64_t *ret_bytes)
+{
+	struct wfs_residency res;
+
+	residency(s, &res);
+	if (res.bytes > 0 || s->tensor || wfs_node_size(&s->node) == 0) {
+		*ret_bytes = res.bytes;
+		return 0;
+	}
+	return cached_bytes(s->entry->region, 0, s->entry->region->size,
+			    ret_bytes);
+}
+
+static int value_resident_bytes(const struct subject *s, struct wfs_text *t)
+{
+	uint64_t bytes;
+	int r = resident_bytes(s, &bytes);
+
+	if (r == 0)
+		wfs_text_add(t, "%" PRIu64, bytes);
+	return r;
+}
+
+static int value_resident(const struct subject *s, struct wfs_text *t)
+{
+	uint64_t size = wfs_node_size(&s->node), bytes = 0;
+	int r = size ? resident_bytes(s, &bytes) : 0;
+
+	if (r == 0)
+		wfs_text_add(t, "%u",
+			     size ? (unsigned)((double)bytes * 100.0 /
+					       (double)size) :
+				    100);
+	return r;
+}
+
+/* How opens are served now; of a file that is not open, how one would be. */
+static int value_served(const struct subject *s, struct wfs_text *t)
+{
+	struct wfs_residency res;
+	bool pass = false;
+
+	wfs_backing_probe(s->fs->backing);
+	if (wfs_fs_passthrough(s->fs) && wfs_node_size(&s->node) > 0) {
+		residency(s, &res);
+		pass = res.resident;
+		if (!pass && s->entry &&
+		    wfs_region_descriptor(s->entry->region) >= 0)
+			pass = wfs_backing_direct_peek(
+				       s->fs->backing,
+				       wfs_node_ino(&s->node)) >= 0;
+		if (wfs_modes_of(s->fs->modes, s->node.id) == WFS_MODE_CACHED)
+			pass = false;
+	}
+	wfs_text_add(t, "%s", pass ? "passthrough" : "cached");
+	return 0;
+}
+
+static int value_name(const struct subject *s, struct wfs_text *t)
+{
+	wfs_text_add(t, "%s", s->tensor ? s->tensor->name : s->entry->path);
+	return 0;
+}
+
+static int value_version(const struct subject *s, struct wfs_text *t)
+{
+	wfs_text_add(t, "%016" PRIx64, s->node.model->fingerprint);
+	return 0;
+}
+
+static int value_model_digest(const struct subject *s, struct wfs_text *t)
+{
+	(void)s;
+	wfs_text_add(t, "pending");
+	return 0;
+}
+
+static int value_ranks(const struct subject *s, struct wfs_text *t)
+{
+	wfs_text_add(t, "%u", s->node.model->rank_count);
+	return 0;
+}
+
+static int value_plan(const struct subject *s, struct wfs_text *t)
+{
+	(void)s;
+	wfs_text_add(t, "as saved");
+	return 0;
+}
+
+static int value_format(const struct subject *s, struct wfs_text *t)
+{
+	static const char *const names[] = {
+		[WFS_FORMAT_HF] = "hf",
+		[WFS_FORMAT_SHARDED_STATE] = "sharded_state",
+		[WFS_FORMAT_OPAQUE] = "opaque",
+	};
+
+	wfs_text_add(t, "%s", names[s->node.model->format]);
+	return 0;
+}
+
+enum applies {
+	TO_TENSOR = 1,
+	TO_FILE = 2,
+	TO_MODEL = 4,
+};
+
+static const struct attribute {
+	const char *name;
+	unsigned applies;
+	value_fn *value;
+} attributes[] = {
+	{ PREFIX "dtype", TO_TENSOR, value_dtype },
+	{ PREFIX "shape", TO_TENSOR, value_shape },
+	{ PREFIX "split", TO_TENSOR, value_split },
+	{ PREFIX "source", TO_TENSOR | TO_FILE, value_source },
+	{ PREFIX "digest", TO_TENSOR, value_digest },
+	{ PREFIX "trust", TO_TENSOR | TO_FILE, value_trust },
+	{ PREFIX "resident", TO_TENSOR | TO_FILE, value_resident },
+	{ PREFIX "resident_bytes", TO_TENSOR | TO_FILE, value_resident_bytes },
+	{ PREFIX "served", TO_TENSOR | TO_FILE, value_served },
+	{ PREFIX "name", TO_TENSOR | TO_FILE, value_name },
+	{ PREFIX "version", TO_MODEL, value_version },
+	{ PREFIX "digest", TO_MODEL, value_model_digest },
+	{ PREFIX "ranks", TO_MODEL, value_ranks },
+	{ PREFIX "plan", TO_MODEL, value_plan },
+	{ PREFIX "format", TO_MODEL, value_format },
+};
+
+#define COUNT (sizeof(attributes) / sizeof(attributes[0]))
+
+static int subject_resolve(struct wfs_fs *fs, uint64_t id, struct subject *s,
+			   unsigned *ret_applies)
+{
+	int r;
+
+	s->fs = fs;
+	r = wfs_node_resolve(fs->registry, id, &s->node);
+	if (r < 0)
+		return r;
+	s->tensor = wfs_node_tensor(&s->node);
+	s->entry = wfs_node_entry(&s->node);
+	*ret_applies = 0;
+	if (s->tensor)
+		*ret_applies = TO_TENSOR;
+	else if (s->entry && !s->entry->is_dir)
+		*ret_applies = TO_FILE;
+	else if (s->entry && s->node.index == 0)
+		*ret_applies = TO_MODEL;
+	return 0;
+}
+
+static void reply_text(fuse_req_t req, const struct wfs_text *t, size_t size)
+{
+	if (size == 0)
+		fuse_reply_xattr(req, t->len);
+	else if (t->len > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, t->data ? t->data : "", t->len);
+}
+
+static int get_value(struct wfs_fs *fs, uint64_t id, const char *name,
+		     struct wfs_text *t)
+{
+	struct subject s = { 0 };
+	unsigned applies;
+	int r = subject_resolve(fs, id, &s, &applies);
+
+	if (r < 0)
+		return r;
+	r = -ENODATA;
+	for (size_t i = 0; i < COUNT; i++)
+		if ((attributes[i].applies & applies) &&
+		    strcmp(attributes[i].name, name) == 0)
+			r = attributes[i].value(&s, t);
+	wfs_node_clear(&s.node);
+	return r;
+}
+
+void wfs_op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name,
+		     size_t size)
+{
+	struct wfs_text t = { 0 };
+	int r;
+
+	if (strncmp(name, "security.", 9) == 0 ||
+	    strncmp(name, "system.", 7) == 0) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
+	r = get_value(wfs_fs_of(req), id, name, &t);
+	if (r < 0)
+		fuse_reply_err(req, -r);
+	else
+		reply_text(req, &t, size);
+	free(t.data);
+}
+
+void wfs_op_listxattr(fuse_req_t req, fuse_ino_t id, size_t size)
+{
+	struct wfs_text t = { 0 };
+	struct subject s = { 0 };
+	unsigned applies;
+	int r = subject_resolve(wfs_fs_of(req), id, &s, &applies);
+
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	for (size_t i = 0; i < COUNT; i++)
+		if (attributes[i].applies & applies)
+			wfs_text_add_bytes(&t, attributes[i].name,
+					   strlen(attributes[i].name) + 1);
+	wfs_node_clear(&s.node);
+	reply_text(req, &t, size);
+	free(t.data);
+}
