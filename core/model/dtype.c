@@ -48,7 +48,10 @@ unsigned wfs_dtype_bits(enum wfs_dtype dtype)
 int wfs_dtype_parse(const char *name, size_t len)
 {
 	for (int i = 0; i < WFS_DTYPE_COUNT; i++)
-		if (!strncmp(dtypes[i].name, name, len) && !dtypes[i].name[len])
+		/* The first byte spares most names the rest. */
+		if (len && *dtypes[i].name == *name &&
+		    strlen(dtypes[i].name) == len &&
+		    !memcmp(dtypes[i].name, name, len))
 			return i;
 	return -EINVAL;
 }
