@@ -41,15 +41,18 @@ struct wfs_exposer {
 };
 
 struct wfs_store_config {
-	uint64_t arena_size;	/* bytes; 0 = a quarter of memory */
-	unsigned hydrators;	/* threads; 0 = as many as CPUs, 2 to 16 */
-	uint64_t chunk;		/* bytes in one read of a source; 0 = 1 MiB */
-	bool digests;		/* XXH3-128 of each file while it is copied */
+	uint64_t arena_size; /* bytes; 0 = a quarter of memory */
+	unsigned hydrators;  /* threads; 0 = as many as CPUs, 2 to 16 */
+	uint64_t chunk;	     /* bytes in one read of a source; 0 = 1 MiB */
+	bool digests;	     /* XXH3-128 of each file, after it is exposed */
 };
 
 /*
  * -EPERM/-ENOSYS … with a sentence when there can be no arena here (no
  * privilege, no tmpfs): the caller goes on without a store and says so.
+ *
+ * Sets SIGIO to be ignored if it has its default action, and keeps below the
+ * soft limit on descriptors: one for each resident file, so raise it first.
  */
 int wfs_store_open(const struct wfs_store_config *config,
 		   struct wfs_store **ret_store, struct wfs_err *err);
@@ -58,7 +61,9 @@ int wfs_store_open(const struct wfs_store_config *config,
  * From now on hydrated files are exposed through `exposer`.  Before it, and
  * after wfs_store_detach, nothing is hydrated.  Detach finishes when no
  * callback of the exposer or of a waiter runs or will run; waiters get
- * -ESHUTDOWN.
+ * -ESHUTDOWN.  It waits for reads of sources that are under way, and takes
+ * every object out of the arena, whoever has it acquired: who maps one keeps
+ * its bytes.  Not to be called from a callback.
  */
 void wfs_store_attach(struct wfs_store *store, struct wfs_exposer exposer);
 void wfs_store_detach(struct wfs_store *store);
@@ -87,11 +92,16 @@ struct wfs_waiter {
  * > 0            backing id; acquired, call wfs_store_release at RELEASE
  * -EINPROGRESS   being hydrated (from now on, if need be); `waiter` is queued
  *                and *ret_wait_ns the predicted time until it is done
- * -ENOSPC        pinned full, or over the budget: serve by wfs_store_read
- * -ESTALE, -EIO  the source failed; the object may be tried again later
+ * -ENOSPC        pinned full, over the budget, or doomed: serve by
+ *                wfs_store_read
+ * -ESHUTDOWN     not attached
+ *
+ * A waiter gets the same, or what the source failed with (-EIO, -ESTALE …):
+ * the object is absent again then and may be tried again.
  *
  * `waiter` may be NULL: then the hydration is started all the same and
- * nothing is queued.
+ * nothing is queued.  Keys are reused for other bytes (a checkpoint that was
+ * read again) only after wfs_store_evict with `doom`.
  */
 int wfs_store_acquire(struct wfs_store *store, uint64_t key,
 		      const struct wfs_recipe *recipe,
@@ -119,8 +129,8 @@ ssize_t wfs_store_read(struct wfs_store *store, uint64_t key,
 		       uint64_t off);
 
 struct wfs_residency {
-	uint64_t bytes;	 /* in the arena now */
-	bool resident;	 /* all of them */
+	uint64_t bytes; /* in the arena now */
+	bool resident;	/* all of them */
 	bool has_digest;
 	char digest[48]; /* "xxh3-128:<32 hex digits>" */
 };
@@ -131,12 +141,18 @@ void wfs_store_residency(struct wfs_store *store, uint64_t key,
 
 /*
  * Evicts every object with `key & mask == value` that nobody uses (all:
- * mask 0, value 0), also digests and remembered failures; those that are in
- * use go as soon as they are idle if `doom` is set.  Returns the bytes freed
+ * mask 0, value 0), with its digest, and prefetches of them that have not
+ * begun.  With `doom` those that are in use or being hydrated go as soon as
+ * they are idle, and until then nobody is given them anew: they are not
+ * acquired, and wfs_store_read goes to the sources.  Returns the bytes freed
  * now.
  */
-uint64_t wfs_store_evict(struct wfs_store *store, uint64_t mask,
-			 uint64_t value, bool doom);
+uint64_t wfs_store_evict(struct wfs_store *store, uint64_t mask, uint64_t value,
+			 bool doom);
+
+/* Bytes of the resident objects with `key & mask == value`. */
+uint64_t wfs_store_resident_bytes(struct wfs_store *store, uint64_t mask,
+				  uint64_t value);
 
 struct wfs_store_stats {
 	uint64_t arena_bytes; /* the bound */
@@ -144,9 +160,9 @@ struct wfs_store_stats {
 	uint64_t resident_bytes, resident_files, pinned_files;
 	uint64_t hydrated_bytes, hydrated_files, failed;
 	uint64_t evicted_bytes, evicted_files;
-	uint64_t refused; /* acquire said -ENOSPC */
+	uint64_t refused;   /* acquire said -ENOSPC */
 	uint64_t copy_rate; /* bytes/s, measured by the hydrators */
-	bool huge;	  /* the arena has huge pages */
+	bool huge;	    /* the arena has huge pages */
 };
 
 void wfs_store_stats(struct wfs_store *store, struct wfs_store_stats *ret);

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the store share; nobody else includes it.
+ *
+ *	session.c  opening, attaching to a mount, evicting on request
+ *	store.c    acquire, release, read, residency
+ *	table.c    objects by key, lists of those that nobody uses
+ *	queue.c    jobs, their order, how long they will take
+ *	hydrate.c  the threads that copy
+ *	evict.c    room for what is wanted
+ *	keeper.c   one thread for what can wait: digests, doomed objects
+ *
+ * One lock guards all of it.  It is held for a few loads and stores at a
+ * time, never across a system call that may block, nor a callback.
+ *
+ * An object's life:
+ *
+ *	(absent) -> HYDRATING -> RESIDENT <-> EVICTING -> (absent)
+ *
+ * HYDRATING has a job.  A RESIDENT object that nobody has acquired is on one
+ * list: idle (least recently used first), busy (a lease was refused: somebody
+ * still maps it) or doomed (to go as soon as it can).
+ */
+#ifndef WFS_CORE_STORE_INNER_H
+#define WFS_CORE_STORE_INNER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core/store/arena.h"
+#include "core/store/budget.h"
+#include "core/store/digest.h"
+#include "core/store/store.h"
+
+/* Files below this are written, larger ones mapped: no huge page, no gain. */
+#define WFS_MAP_MIN WFS_HUGE_PAGE
+/* What one thread copies of a file before it looks for what is next. */
+#define WFS_SPAN (4ull * WFS_HUGE_PAGE)
+/* What making a file costs, as bytes that could be copied meanwhile. */
+#define WFS_FILE_WORK (128ull << 10)
+/* An object whose lease was refused is not asked again before. */
+#define WFS_BUSY_NS 100000000ull
+
+enum wfs_object_state {
+	WFS_HYDRATING,
+	WFS_RESIDENT,
+	WFS_EVICTING,
+};
+
+struct wfs_job;
+
+/* There may be 100,000 of these. */
+struct wfs_object {
+	uint64_t key;
+	uint64_t size;
+	struct wfs_object *chain;	/* of the hash table */
+	struct wfs_object *prev, *next; /* on `list` */
+	struct wfs_object_list *list;	/* NULL: on none */
+	union {
+		struct wfs_job *job; /* HYDRATING */
+		uint64_t asked_at;   /* ns; on busy or doomed */
+	};
+	int fd, id;
+	uint32_t serial; /* its name in the arena */
+	uint32_t users;
+	uint8_t state; /* enum wfs_object_state */
+	bool doomed, has_digest;
+	uint8_t digest[WFS_DIGEST_BYTES];
+};
+
+struct wfs_object_list {
+	struct wfs_object *head, *tail;
+	uint64_t n;
+};
+
+struct wfs_table {
+	struct wfs_object **slots;
+	unsigned bits;
+	size_t n;
+};
+
+enum wfs_job_phase {
+	WFS_JOB_NEW, /* queued */
+	WFS_JOB_COPYING,
+	WFS_JOB_FINISHING,
+};
+
+/* One hydration. */
+struct wfs_job {
+	struct wfs_object *object;
+	struct wfs_recipe *recipe;
+	struct wfs_waiter *waiters, **waiters_end;
+	unsigned waiting;
+	struct wfs_job *prev, *next; /* in `queue` */
+	struct wfs_job_queue *queue; /* NULL: in none */
+	enum wfs_job_phase phase;
+	bool wanted;	  /* somebody waits or waited; else prefetch */
+	bool scattered;	  /* it faulted in small pages */
+	atomic_int error; /* the first one ends it */
+	int fd;		  /* open for writing; -1 */
+	uint8_t *map;	  /* of all of it; NULL: write instead */
+	uint64_t mark;	  /* work of wanted jobs up to and with this one */
+	uint64_t left;	  /* of its own work */
+	unsigned active, readers; /* threads that copy, that read */
+	uint32_t spans, next_span;
+	_Atomic uint64_t done[]; /* bytes copied of each span, in order */
+};
+
+struct wfs_job_queue {
+	struct wfs_job *head, *tail;
+};
+
+/* How fast hydrations copy, all threads together. */
+struct wfs_rate {
+	uint64_t value; /* bytes/s */
+	uint64_t since, bytes;
+	unsigned copiers;
+};
+
+struct wfs_store {
+	pthread_mutex_t lock;
+	pthread_cond_t work;	/* for hydrators: the queues */
+	pthread_cond_t changed; /* an eviction, a reader, a job is over */
+	pthread_cond_t chores;	/* for the keeper */
+
+	struct wfs_arena arena;
+	struct wfs_budget budget;
+	struct wfs_exposer exposer;
+	uint64_t chunk;
+	bool digests;
+	bool attached, closing;
+	atomic_bool quit; /* hydrations are to end */
+
+	struct wfs_table table;
+	struct wfs_object_list idle, busy, doomed;
+	struct wfs_job_queue wanted, prefetch;
+	unsigned running;     /* jobs that left the queue, not over yet */
+	unsigned prefetching; /* threads busy for nobody yet */
+	unsigned dropping;    /* evicted objects not yet gone */
+	unsigned reading;     /* threads that read a resident object */
+	uint64_t work_queued, work_done; /* of wanted jobs, ever */
+	struct wfs_rate rate;
+	uint64_t reserved; /* arena bytes taken, not allocated yet */
+	uint32_t serial;   /* the last name given */
+	uint64_t files;	   /* in the arena or about to be */
+	uint64_t no_room_until, no_room_size, no_room_logged;
+
+	struct wfs_digester *digester;
+	struct wfs_object *digesting;
+	atomic_bool digest_stop;
+	uint64_t *digest_keys; /* objects that need one */
+	size_t digest_head, digest_tail, digest_cap;
+
+	uint64_t resident_bytes, resident_files;
+	uint64_t used_files; /* resident ones with users */
+	uint64_t hydrated_bytes, hydrated_files, failed;
+	uint64_t evicted_bytes, evicted_files, refused;
+
+	unsigned hydrators; /* threads running */
+	pthread_t *threads;
+	pthread_t keeper;
+	bool has_keeper;
+};
+
+/* "_locked": the caller holds the lock. */
+
+/* table.c */
+void wfs_table_init(struct wfs_table *table);
+void wfs_table_free(struct wfs_table *table);
+struct wfs_object *wfs_table_find(const struct wfs_table *table, uint64_t key);
+void wfs_table_add(struct wfs_table *table, struct wfs_object *object);
+void wfs_table_remove(struct wfs_table *table, struct wfs_object *object);
+/* The keys with `key & mask == value`; the caller frees *ret_keys. */
+size_t wfs_table_keys(const struct wfs_table *table, uint64_t mask,
+		      uint64_t value, uint64_t **ret_keys);
+void wfs_list_add(struct wfs_object_list *list, struct wfs_object *object);
+void wfs_list_remove(struct wfs_object *object);
+
+/* The object, waiting out an eviction under way; NULL if absent. */
+struct wfs_object *wfs_object_find_locked(struct wfs_store *store,
+					  uint64_t key);
+/* One more, one less who holds a RESIDENT object. */
+void wfs_object_use_locked(struct wfs_store *store, struct wfs_object *object);
+void wfs_object_unuse_locked(struct wfs_store *store,
+			     struct wfs_object *object);
+/* Puts an object that nobody uses on the list where it belongs. */
+void wfs_object_park_locked(struct wfs_store *store, struct wfs_object *object);
+
+/* queue.c */
+/* Takes `recipe` over. */
+struct wfs_job *wfs_job_new(struct wfs_object *object,
+			    struct wfs_recipe *recipe);
+void wfs_job_free(struct wfs_job *job); /* call it without the lock */
+void wfs_job_wait_locked(struct wfs_job *job, struct wfs_waiter *waiter);
+bool wfs_job_cancel_locked(struct wfs_job *job, struct wfs_waiter *waiter);
+/* Queues a job that offers work, at the front if it is under way. */
+void wfs_queue_add_locked(struct wfs_store *store, struct wfs_job *job);
+void wfs_queue_remove_locked(struct wfs_job *job);
+/* The job to do next, or NULL. */
+struct wfs_job *wfs_queue_next_locked(struct wfs_store *store);
+/* Somebody waits for what was a prefetch. */
+void wfs_queue_promote_locked(struct wfs_store *store, struct wfs_job *job);
+/* `bytes` of its work were done. */
+void wfs_queue_progress_locked(struct wfs_store *store, struct wfs_job *job,
+			       uint64_t bytes);
+/* Predicted, until the job is over. */
+uint64_t wfs_queue_wait_ns_locked(const struct wfs_store *store,
+				  const struct wfs_job *job);
+void wfs_rate_begin(struct wfs_rate *rate);
+void wfs_rate_add(struct wfs_rate *rate, uint64_t bytes);
+void wfs_rate_end(struct wfs_rate *rate);
+
+/* hydrate.c */
+void *wfs_hydrate_thread(void *store);
+/*
+ * Ends a job that no thread works on and that is in no queue.  Drops the
+ * lock meanwhile; the job is freed.
+ */
+void wfs_hydrate_finish_locked(struct wfs_store *store, struct wfs_job *job);
+/* Ends a queued job with an error; the same holds. */
+void wfs_hydrate_abort_locked(struct wfs_store *store, struct wfs_job *job,
+			      int error);
+
+/* evict.c */
+/*
+ * Reserves room for `bytes` in the arena, the budget and the descriptors,
+ * evicting if `evict`.  0 or -ENOSPC.  Called without the lock.
+ */
+int wfs_room_take(struct wfs_store *store, uint64_t bytes, bool evict);
+/* What was taken is allocated now, or was given up. */
+void wfs_room_settle(struct wfs_store *store, uint64_t bytes, bool allocated);
+/* -ENOSPC at once, for a while after room was looked for in vain. */
+bool wfs_room_is_short_locked(const struct wfs_store *store, uint64_t size);
+/*
+ * Evicts a RESIDENT object without users unless somebody maps it.  Drops the
+ * lock meanwhile; returns the bytes freed.
+ */
+uint64_t wfs_evict_object_locked(struct wfs_store *store,
+				 struct wfs_object *object);
+/* The session is over: all go, whoever uses them. */
+void wfs_evict_all_locked(struct wfs_store *store);
+
+/* keeper.c */
+void *wfs_keeper_thread(void *store);
+void wfs_keeper_digest_locked(struct wfs_store *store,
+			      struct wfs_object *object);
+/* Returns when the keeper does not read the object any more. */
+void wfs_keeper_leave_locked(struct wfs_store *store,
+			     const struct wfs_object *object);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Jobs: which is next, and how long until one is done.
+ *
+ * What somebody waits for goes first, in the order in which it was wanted;
+ * prefetches fill the rest of the time, but never all threads, so that a
+ * source that hangs does not keep the others from what is wanted.
+ */
+#include <stdlib.h>
+
+#include "core/base/text.h"
+#include "core/store/inner.h"
+
+#define SAMPLE_NS  20000000ull
+#define SAMPLE_MIN (1ull << 20) /* bytes; less says little */
+
+struct wfs_job *wfs_job_new(struct wfs_object *object,
+			    struct wfs_recipe *recipe)
+{
+	uint64_t spans = (recipe->size + WFS_SPAN - 1) / WFS_SPAN;
+	struct wfs_job *job;
+
+	if (!spans)
+		spans = 1;
+	job = wfs_calloc(1, sizeof(*job) + spans * sizeof(job->done[0]));
+	job->object = object;
+	job->recipe = recipe;
+	job->waiters_end = &job->waiters;
+	job->phase = WFS_JOB_NEW;
+	job->fd = -1;
+	job->left = recipe->size + WFS_FILE_WORK;
+	job->spans = (uint32_t)spans;
+	return job;
+}
+
+void wfs_job_free(struct wfs_job *job)
+{
+	wfs_recipe_free(job->recipe);
+	free(job);
+}
+
+void wfs_job_wait_locked(struct wfs_job *job, struct wfs_waiter *waiter)
+{
+	waiter->next = NULL;
+	*job->waiters_end = waiter;
+	job->waiters_end = &waiter->next;
+	job->waiting++;
+}
+
+bool wfs_job_cancel_locked(struct wfs_job *job, struct wfs_waiter *waiter)
+{
+	struct wfs_waiter **at = &job->waiters;
+
+	while (*at && *at != waiter)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = waiter->next;
+	if (job->waiters_end == &waiter->next)
+		job->waiters_end = at;
+	job->waiting--;
+	return true;
+}
+
+void wfs_queue_remove_locked(struct wfs_job *job)
+{
+	struct wfs_job_queue *queue = job->queue;
+
+	if (!queue)
+		return;
+	if (job->prev)
+		job->prev->next = job->next;
+	else
+		queue->head = job->next;
+	if (job->next)
+		job->next->prev = job->prev;
+	else
+		queue->tail = job->prev;
+	job->queue = NULL;
+	job->prev = job->next = NULL;
+}
+
+static void push(struct wfs_job_queue *queue, struct wfs_job *job, bool front)
+{
+	job->queue = queue;
+	job->prev = front ? NULL : queue->tail;
+	job->next = front ? queue->head : NULL;
+	if (job->prev)
+		job->prev->next = job;
+	else
+		queue->head = job;
+	if (job->next)
+		job->next->prev = job;
+	else
+		queue->tail = job;
+}
+
+static void mark(struct wfs_store *store, struct wfs_job *job)
+{
+	store->work_queued += job->left;
+	job->mark = store->work_queued;
+}
+
+void wfs_queue_add_locked(struct wfs_store *store, struct wfs_job *job)
+{
+	if (job->wanted && job->phase == WFS_JOB_NEW)
+		mark(store, job);
+	push(job->wanted ? &store->wanted : &store->prefetch, job,
+	     job->phase != WFS_JOB_NEW);
+	pthread_cond_signal(&store->work);
+}
+
+void wfs_queue_promote_locked(struct wfs_store *store, struct wfs_job *job)
+{
+	if (job->wanted)
+		return;
+	job->wanted = true;
+	mark(store, job);
+	store->prefetching -= job->active;
+	if (job->queue) {
+		wfs_queue_remove_locked(job);
+		push(&store->wanted, job, false);
+	}
+	pthread_cond_signal(&store->work);
+}
+
+struct wfs_job *wfs_queue_next_locked(struct wfs_store *store)
+{
+	struct wfs_job *job = store->wanted.head;
+
+	if (job)
+		return job;
+	if (store->prefetching && store->prefetching + 1 >= store->hydrators)
+		return NULL;
+	return store->prefetch.head;
+}
+
+void wfs_queue_progress_locked(struct wfs_store *store, struct wfs_job *job,
+			       uint64_t bytes)
+{
+	if (bytes > job->left)
+		bytes = job->left;
+	job->left -= bytes;
+	if (job->wanted)
+		store->work_done += bytes;
+}
+
+static uint64_t bytes_per_s(uint64_t bytes, uint64_t ns)
+{
+	return (uint64_t)((double)bytes * 1e9 / (double)(ns ? ns : 1)) + 1;
+}
+
+uint64_t wfs_queue_wait_ns_locked(const struct wfs_store *store,
+				  const struct wfs_job *job)
+{
+	const struct wfs_rate *rate = &store->rate;
+	uint64_t value = rate->value;
+	uint64_t work = job->mark - store->work_done;
+
+	if (job->mark <= store->work_done || work < job->left)
+		work = job->left;
+	/* A source that has become slow is noticed before its next chunk. */
+	if (rate->copiers) {
+		uint64_t age = wfs_now_ns() - rate->since;
+		uint64_t now = bytes_per_s(rate->bytes + store->chunk, age);
+
+		if (age > SAMPLE_NS && now < value)
+			value = now;
+	}
+	return (uint64_t)((double)work * 1e9 / (double)value);
+}
+
+static void sample(struct wfs_rate *rate, uint64_t now)
+{
+	uint64_t value = bytes_per_s(rate->bytes, now - rate->since);
+
+	rate->value = (3 * rate->value + value) / 4;
+	rate->since = now;
+	rate->bytes = 0;
+}
+
+void wfs_rate_begin(struct wfs_rate *rate)
+{
+	if (rate->copiers++)
+		return;
+	rate->since = wfs_now_ns();
+	rate->bytes = 0;
+}
+
+void wfs_rate_add(struct wfs_rate *rate, uint64_t bytes)
+{
+	uint64_t now = wfs_now_ns();
+
+	rate->bytes += bytes;
+	if (now - rate->since >= SAMPLE_NS)
+		sample(rate, now);
+}
+
+void wfs_rate_end(struct wfs_rate *rate)
+{
+	if (--rate->copiers == 0 && rate->bytes >= SAMPLE_MIN)
+		sample(rate, wfs_now_ns());
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store's life and what an operator does to it: opening, attaching to a
+ * mount, evicting on request, numbers.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/text.h"
+#include "core/store/inner.h"
+
+#define CHUNK	   (1ull << 20)
+#define FIRST_RATE (1000ull * 1000 * 1000) /* bytes/s, before it is measured */
+
+static unsigned cpus(void)
+{
+	cpu_set_t set;
+	unsigned n = 2;
+
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		n = (unsigned)CPU_COUNT(&set);
+	return n < 2 ? 2 : n > 16 ? 16 : n;
+}
+
+/* A quarter of the machine, but not more than the cgroup may have at all. */
+static uint64_t default_size(struct wfs_budget *budget)
+{
+	uint64_t memory = wfs_budget_memory(budget);
+	uint64_t limit = wfs_budget_limit(budget);
+
+	if (memory == UINT64_MAX)
+		memory = 4ull << 30;
+	memory /= 4;
+	return memory < limit ? memory : limit;
+}
+
+/*
+ * The kernel sends SIGIO to the holder of a lease that somebody breaks; ours
+ * are held for microseconds, and its default would end the process.
+ */
+static void ignore_sigio(void)
+{
+	struct sigaction action;
+
+	if (!sigaction(SIGIO, NULL, &action) && action.sa_handler == SIG_DFL) {
+		action.sa_handler = SIG_IGN;
+		sigaction(SIGIO, &action, NULL);
+	}
+}
+
+static void init_conds(struct wfs_store *store)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_mutex_init(&store->lock, NULL);
+	pthread_cond_init(&store->work, &attr);
+	pthread_cond_init(&store->changed, &attr);
+	pthread_cond_init(&store->chores, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+/* Signals are for the threads of the caller. */
+static int start_threads(struct wfs_store *store, unsigned n)
+{
+	sigset_t all, old;
+	int rc = 0;
+
+	store->threads = wfs_calloc(n, sizeof(*store->threads));
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_mutex_lock(&store->lock);
+	while (!rc && store->hydrators < n) {
+		rc = pthread_create(&store->threads[store->hydrators], NULL,
+				    wfs_hydrate_thread, store);
+		store->hydrators += !rc;
+	}
+	if (!rc) {
+		rc = pthread_create(&store->keeper, NULL, wfs_keeper_thread,
+				    store);
+		store->has_keeper = !rc;
+	}
+	pthread_mutex_unlock(&store->lock);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -rc;
+}
+
+int wfs_store_open(const struct wfs_store_config *config,
+		   struct wfs_store **ret_store, struct wfs_err *err)
+{
+	struct wfs_store *store = wfs_calloc(1, sizeof(*store));
+	uint64_t size = config->arena_size;
+	int rc;
+
+	wfs_budget_init(&store->budget, "");
+	if (!size)
+		size = default_size(&store->budget);
+	rc = wfs_arena_open(size, &store->arena, err);
+	if (rc) {
+		wfs_budget_free(&store->budget);
+		free(store);
+		return rc;
+	}
+	ignore_sigio();
+	init_conds(store);
+	wfs_table_init(&store->table);
+	store->chunk = config->chunk ? config->chunk : CHUNK;
+	store->digests = config->digests;
+	store->digester = wfs_digester_new();
+	store->rate.value = FIRST_RATE;
+	rc = start_threads(store,
+			   config->hydrators ? config->hydrators : cpus());
+	if (rc) {
+		wfs_err_set(err, rc, "cannot start the store's threads: %s",
+			    strerror(-rc));
+		wfs_store_close(store);
+		return rc;
+	}
+	*ret_store = store;
+	return 0;
+}
+
+void wfs_store_attach(struct wfs_store *store, struct wfs_exposer exposer)
+{
+	pthread_mutex_lock(&store->lock);
+	store->exposer = exposer;
+	atomic_store(&store->quit, false);
+	store->attached = true;
+	pthread_mutex_unlock(&store->lock);
+}
+
+void wfs_store_detach(struct wfs_store *store)
+{
+	struct wfs_job *job;
+
+	pthread_mutex_lock(&store->lock);
+	if (store->attached) {
+		store->attached = false;
+		atomic_store(&store->quit, true);
+		while ((job = store->wanted.head) ||
+		       (job = store->prefetch.head))
+			wfs_hydrate_abort_locked(store, job, -ESHUTDOWN);
+		while (store->running || store->reading)
+			pthread_cond_wait(&store->changed, &store->lock);
+		wfs_evict_all_locked(store);
+	}
+	pthread_mutex_unlock(&store->lock);
+}
+
+void wfs_store_close(struct wfs_store *store)
+{
+	if (!store)
+		return;
+	wfs_store_detach(store);
+	pthread_mutex_lock(&store->lock);
+	store->closing = true;
+	pthread_cond_broadcast(&store->work);
+	pthread_cond_broadcast(&store->chores);
+	pthread_mutex_unlock(&store->lock);
+	for (unsigned i = 0; i < store->hydrators; i++)
+		pthread_join(store->threads[i], NULL);
+	if (store->has_keeper)
+		pthread_join(store->keeper, NULL);
+	wfs_digester_free(store->digester);
+	wfs_table_free(&store->table);
+	wfs_arena_close(&store->arena);
+	wfs_budget_free(&store->budget);
+	pthread_cond_destroy(&store->work);
+	pthread_cond_destroy(&store->changed);
+	pthread_cond_destroy(&store->chores);
+	pthread_mutex_destroy(&store->lock);
+	free(store->digest_keys);
+	free(store->threads);
+	free(store);
+}
+
+static uint64_t evict_one(struct wfs_store *store, struct wfs_object *object,
+			  bool doom)
+{
+	if (object->state == WFS_HYDRATING) {
+		struct wfs_job *job = object->job;
+
+		if (job->phase == WFS_JOB_NEW && !job->wanted && job->queue)
+			wfs_hydrate_abort_locked(store, job, -ECANCELED);
+		else
+			object->doomed |= doom;
+		return 0;
+	}
+	object->doomed |= doom;
+	return object->users ? 0 : wfs_evict_object_locked(store, object);
+}
+
+uint64_t wfs_store_evict(struct wfs_store *store, uint64_t mask, uint64_t value,
+			 bool doom)
+{
+	uint64_t *keys wfs_autofree = NULL;
+	uint64_t freed = 0;
+	size_t n;
+
+	pthread_mutex_lock(&store->lock);
+	n = wfs_table_keys(&store->table, mask, value, &keys);
+	for (size_t i = 0; i < n; i++) {
+		struct wfs_object *object =
+			wfs_object_find_locked(store, keys[i]);
+
+		if (object)
+			freed += evict_one(store, object, doom);
+	}
+	store->no_room_until = 0;
+	if (store->doomed.head)
+		pthread_cond_signal(&store->chores);
+	pthread_mutex_unlock(&store->lock);
+	wfs_budget_freed(&store->budget);
+	return freed;
+}
+
+uint64_t wfs_store_resident_bytes(struct wfs_store *store, uint64_t mask,
+				  uint64_t value)
+{
+	uint64_t bytes = 0;
+
+	pthread_mutex_lock(&store->lock);
+	for (size_t i = 0; i < 1ul << store->table.bits; i++)
+		for (const struct wfs_object *object = store->table.slots[i];
+		     object; object = object->chain)
+			if ((object->key & mask) == value &&
+			    object->state != WFS_HYDRATING)
+				bytes += object->size;
+	pthread_mutex_unlock(&store->lock);
+	return bytes;
+}
+
+void wfs_store_stats(struct wfs_store *store, struct wfs_store_stats *ret)
+{
+	uint64_t used = wfs_arena_used(&store->arena);
+
+	pthread_mutex_lock(&store->lock);
+	*ret = (struct wfs_store_stats){
+		.arena_bytes = store->arena.bytes,
+		.arena_used = used,
+		.resident_bytes = store->resident_bytes,
+		.resident_files = store->resident_files,
+		.pinned_files =
+			store->used_files + store->busy.n + store->doomed.n,
+		.hydrated_bytes = store->hydrated_bytes,
+		.hydrated_files = store->hydrated_files,
+		.failed = store->failed,
+		.evicted_bytes = store->evicted_bytes,
+		.evicted_files = store->evicted_files,
+		.refused = store->refused,
+		.copy_rate = store->rate.value,
+		.huge = store->arena.huge,
+	};
+	pthread_mutex_unlock(&store->lock);
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store's face: what the FUSE side calls.
+ *
+ * Acquiring a resident object is the hot path of every open: one short lock,
+ * no system call, no allocation.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/text.h"
+#include "core/store/inner.h"
+
+static int add_waiter(struct wfs_store *store, struct wfs_object *object,
+		      struct wfs_waiter *waiter, uint64_t *ret_wait_ns)
+{
+	struct wfs_job *job = object->job;
+
+	wfs_queue_promote_locked(store, job);
+	if (waiter) {
+		waiter->key = object->key;
+		wfs_job_wait_locked(job, waiter);
+	}
+	if (ret_wait_ns)
+		*ret_wait_ns = wfs_queue_wait_ns_locked(store, job);
+	return -EINPROGRESS;
+}
+
+static int refuse(struct wfs_store *store)
+{
+	store->refused++;
+	return -ENOSPC;
+}
+
+/* An object that is there, in whatever state. */
+static int acquire_present(struct wfs_store *store, struct wfs_object *object,
+			   struct wfs_waiter *waiter, uint64_t *ret_wait_ns)
+{
+	if (!store->attached)
+		return -ESHUTDOWN;
+	if (object->doomed)
+		return refuse(store);
+	if (object->state == WFS_HYDRATING)
+		return add_waiter(store, object, waiter, ret_wait_ns);
+	wfs_object_use_locked(store, object);
+	return object->id;
+}
+
+/* An object that is not there; takes over `recipe` if it returns it in job. */
+static struct wfs_job *new_job(struct wfs_store *store, uint64_t key,
+			       struct wfs_recipe *recipe, bool wanted)
+{
+	struct wfs_object *object = wfs_calloc(1, sizeof(*object));
+	struct wfs_job *job = wfs_job_new(object, recipe);
+
+	object->key = key;
+	object->size = recipe->size;
+	object->fd = -1;
+	object->state = WFS_HYDRATING;
+	object->job = job;
+	job->wanted = wanted;
+	wfs_table_add(&store->table, object);
+	wfs_queue_add_locked(store, job);
+	return job;
+}
+
+/* May a hydration of `size` bytes be started? */
+static int may_start(struct wfs_store *store, uint64_t size)
+{
+	if (!store->attached)
+		return -ESHUTDOWN;
+	return wfs_room_is_short_locked(store, size) ? -ENOSPC : 0;
+}
+
+int wfs_store_acquire(struct wfs_store *store, uint64_t key,
+		      const struct wfs_recipe *recipe,
+		      struct wfs_waiter *waiter, uint64_t *ret_wait_ns)
+{
+	struct wfs_recipe *copy = NULL;
+	struct wfs_object *object;
+	int rc;
+
+	pthread_mutex_lock(&store->lock);
+	object = wfs_object_find_locked(store, key);
+	rc = object ? 0 : may_start(store, recipe->size);
+	if (!object && !rc) {
+		pthread_mutex_unlock(&store->lock);
+		copy = wfs_recipe_dup(recipe);
+		pthread_mutex_lock(&store->lock);
+		object = wfs_object_find_locked(store, key);
+		rc = object ? 0 : may_start(store, recipe->size);
+	}
+	if (rc == -ENOSPC)
+		store->refused++;
+	if (!rc && !object) {
+		object =
+			new_job(store, key, wfs_steal_ptr(&copy), true)->object;
+		rc = add_waiter(store, object, waiter, ret_wait_ns);
+	} else if (!rc) {
+		rc = acquire_present(store, object, waiter, ret_wait_ns);
+	}
+	pthread_mutex_unlock(&store->lock);
+	wfs_recipe_free(copy);
+	return rc;
+}
+
+bool wfs_store_cancel(struct wfs_store *store, struct wfs_waiter *waiter)
+{
+	struct wfs_object *object;
+	bool found;
+
+	pthread_mutex_lock(&store->lock);
+	object = wfs_table_find(&store->table, waiter->key);
+	found = object && object->state == WFS_HYDRATING &&
+		wfs_job_cancel_locked(object->job, waiter);
+	pthread_mutex_unlock(&store->lock);
+	return found;
+}
+
+void wfs_store_release(struct wfs_store *store, uint64_t key)
+{
+	struct wfs_object *object;
+
+	pthread_mutex_lock(&store->lock);
+	object = wfs_table_find(&store->table, key);
+	if (object && object->state == WFS_RESIDENT && object->users)
+		wfs_object_unuse_locked(store, object);
+	pthread_mutex_unlock(&store->lock);
+}
+
+int wfs_store_prefetch(struct wfs_store *store, uint64_t key,
+		       const struct wfs_recipe *recipe)
+{
+	struct wfs_recipe *copy;
+	bool present;
+	int rc;
+
+	pthread_mutex_lock(&store->lock);
+	present = wfs_table_find(&store->table, key);
+	rc = present ? 0 : may_start(store, recipe->size);
+	pthread_mutex_unlock(&store->lock);
+	if (present || rc)
+		return rc;
+	copy = wfs_recipe_dup(recipe);
+	pthread_mutex_lock(&store->lock);
+	rc = may_start(store, recipe->size);
+	if (!rc && !wfs_table_find(&store->table, key))
+		new_job(store, key, wfs_steal_ptr(&copy), false);
+	pthread_mutex_unlock(&store->lock);
+	wfs_recipe_free(copy);
+	return rc;
+}
+
+static ssize_t read_file(int fd, void *buf, size_t len, uint64_t off)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pread(fd, (char *)buf + done, len - done,
+				  (off_t)(off + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+/* How many bytes from `off` on, at most `len`, have been copied already. */
+static size_t copied(const struct wfs_job *job, uint64_t off, size_t len)
+{
+	uint64_t size = job->recipe->size;
+	uint64_t at = off;
+
+	if (job->phase != WFS_JOB_COPYING || job->fd < 0 || off >= size)
+		return 0;
+	if (len > size - off)
+		len = size - off;
+	while (at - off < len) {
+		uint64_t span = at / WFS_SPAN;
+		uint64_t end = span * WFS_SPAN +
+			       atomic_load_explicit(&job->done[span],
+						    memory_order_acquire);
+
+		if (end <= at)
+			break;
+		at = end;
+		if (end % WFS_SPAN)
+			break;
+	}
+	return at - off < len ? at - off : len;
+}
+
+/* Bytes from the arena; 0 where it has none of them (yet). */
+static ssize_t read_arena(struct wfs_store *store, uint64_t key, void *buf,
+			  size_t len, uint64_t off)
+{
+	struct wfs_object *object;
+	struct wfs_job *job;
+	ssize_t n = 0;
+
+	pthread_mutex_lock(&store->lock);
+	object = wfs_object_find_locked(store, key);
+	if (object && (object->doomed || !store->attached))
+		object = NULL;
+	if (object && object->state == WFS_RESIDENT) {
+		store->reading++;
+		wfs_object_use_locked(store, object);
+		pthread_mutex_unlock(&store->lock);
+		n = read_file(object->fd, buf, len, off);
+		pthread_mutex_lock(&store->lock);
+		wfs_object_unuse_locked(store, object);
+		if (--store->reading == 0)
+			pthread_cond_broadcast(&store->changed);
+	} else if (object && (len = copied(object->job, off, len))) {
+		job = object->job;
+		job->readers++;
+		pthread_mutex_unlock(&store->lock);
+		n = read_file(job->fd, buf, len, off);
+		pthread_mutex_lock(&store->lock);
+		if (--job->readers == 0)
+			pthread_cond_broadcast(&store->changed);
+	}
+	pthread_mutex_unlock(&store->lock);
+	return n;
+}
+
+ssize_t wfs_store_read(struct wfs_store *store, uint64_t key,
+		       const struct wfs_recipe *recipe, void *buf, size_t len,
+		       uint64_t off)
+{
+	ssize_t done, n;
+
+	if (off >= recipe->size)
+		return 0;
+	if (len > recipe->size - off)
+		len = recipe->size - off;
+	done = read_arena(store, key, buf, len, off);
+	if (done < 0)
+		done = 0;
+	if ((size_t)done == len)
+		return done;
+	n = wfs_recipe_read(recipe, (char *)buf + done, len - (size_t)done,
+			    off + (uint64_t)done);
+	return n < 0 ? n : done + n;
+}
+
+static uint64_t job_bytes(const struct wfs_job *job)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < job->spans; i++)
+		bytes += atomic_load(&job->done[i]);
+	return bytes;
+}
+
+void wfs_store_residency(struct wfs_store *store, uint64_t key,
+			 struct wfs_residency *ret_residency)
+{
+	struct wfs_residency res = { 0 };
+	struct wfs_object *object;
+
+	pthread_mutex_lock(&store->lock);
+	object = wfs_object_find_locked(store, key);
+	if (object && object->state == WFS_RESIDENT) {
+		res.bytes = object->size;
+		res.resident = true;
+		res.has_digest = object->has_digest;
+		if (object->has_digest)
+			wfs_digest_format(object->digest, res.digest);
+	} else if (object) {
+		res.bytes = job_bytes(object->job);
+	}
+	pthread_mutex_unlock(&store->lock);
+	*ret_residency = res;
+}
