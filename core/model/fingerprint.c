@@ -23,15 +23,17 @@ uint64_t wfs_model_fingerprint(const char *name,
 
 	for (size_t i = 0; i < count; i++) {
 		const struct wfs_source_entry *e = &list[i];
-		uint64_t numbers[3] = { !e->region, 0, 0 };
+		/* Not by the region: a listing without any is fine too. */
+		bool is_dir = S_ISDIR(e->st.st_mode);
+		uint64_t numbers[3] = { is_dir, 0, 0 };
 
-		if (e->region) {
+		if (!is_dir) {
 			numbers[1] = (uint64_t)e->st.st_size;
 			numbers[2] = e->st.st_ino;
 		}
 		hash = wfs_hash(e->path, strlen(e->path) + 1, hash);
 		hash = wfs_hash(numbers, sizeof(numbers), hash);
-		if (!e->region)
+		if (is_dir)
 			continue;
 		hash = add_time(e->st.st_mtim, hash);
 		hash = add_time(e->st.st_ctim, hash);
