@@ -19,7 +19,7 @@
 struct reader {
 	const char *path;
 	const char *next; /* text not yet handed over */
-	int line; /* the last one that was */
+	int line;	  /* the last one that was */
 	struct wfs_options *options;
 	struct wfs_err *err;
 };

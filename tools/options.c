@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/base/text.h"
+#include "core/model/model.h"
 #include "tools/options.h"
 #include "tools/path.h"
 
@@ -15,12 +16,11 @@
 #define SECONDS_MAX 1000000000ull
 #define COUNT_MAX   1024
 #define RESCAN_MIN  (NS_PER_S / 100)
-#define NAME_BYTES  255 /* NAME_MAX of every file system of Linux */
 
-#define ROW(key, kind, field, arg, help)                                     \
-	{                                                                    \
-		key, WFS_OPTION_##kind, offsetof(struct wfs_options, field), \
-			arg, help                                            \
+#define ROW(key, kind, field, arg, help)                                       \
+	{                                                                      \
+		key, WFS_OPTION_##kind, offsetof(struct wfs_options, field),   \
+			arg, help                                              \
 	}
 
 const struct wfs_option wfs_option_table[] = {
@@ -99,28 +99,6 @@ void wfs_options_clear(struct wfs_options *options)
 	free(options->models_dir);
 	free(options->config);
 	*options = (struct wfs_options){ 0 };
-}
-
-int wfs_model_name_check(const char *name, struct wfs_err *err)
-{
-	const char *rule = NULL;
-
-	if (!name[0])
-		rule = "it is empty";
-	else if (strchr(name, '/'))
-		rule = "it holds a '/'";
-	else if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
-		 strcmp(name, ".weightfs") == 0)
-		rule = "that name is taken";
-	else if (strchr(name, '@'))
-		rule = "it holds a '@', which stands before a version";
-	else if (strlen(name) > NAME_BYTES)
-		rule = "it is longer than 255 bytes";
-	if (!rule)
-		return 0;
-	return wfs_err_set(err, -EINVAL,
-			   "'%s' cannot be the name of a model: %s", name,
-			   rule);
 }
 
 static int set_switch(bool *field, const char *key, const char *value,
@@ -256,8 +234,13 @@ static int add_model(struct wfs_options *options, const char *value,
 				   "option 'model': '%s' is not NAME=DIR",
 				   value);
 	name = wfs_asprintf("%.*s", (int)(equals - value), value);
+	if (strchr(name, '@'))
+		return wfs_err_set(err, -EINVAL,
+				   "'%s' cannot be the name of a model: '@' "
+				   "stands before a version",
+				   name);
 	if (wfs_model_name_check(name, err))
-		return err ? err->code : -EINVAL;
+		return -EINVAL;
 	for (i = 0; i < options->model_count; i++) {
 		if (strcmp(options->models[i].name, name) == 0)
 			break;

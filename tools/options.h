@@ -19,7 +19,7 @@
 
 enum wfs_want {
 	WFS_WANT_AUTO, /* where the kernel and our privilege allow */
-	WFS_WANT_ON, /* or refuse to start */
+	WFS_WANT_ON,   /* or refuse to start */
 	WFS_WANT_OFF,
 };
 
@@ -33,10 +33,10 @@ struct wfs_options {
 	char *models_dir; /* absolute, or NULL */
 	struct wfs_option_model *models;
 	size_t model_count;
-	char *config; /* absolute, or NULL */
+	char *config;	     /* absolute, or NULL */
 	uint64_t arena_size; /* bytes; 0 = a quarter of memory */
-	uint64_t prefetch; /* bytes */
-	uint64_t readahead; /* bytes */
+	uint64_t prefetch;   /* bytes */
+	uint64_t readahead;  /* bytes */
 	uint64_t open_wait_ns;
 	uint64_t switch_after_ns;
 	uint64_t rescan_ns;
@@ -52,19 +52,19 @@ struct wfs_options {
 
 enum wfs_option_kind {
 	WFS_OPTION_SWITCH,
-	WFS_OPTION_SIZE, /* bytes, with K, M, G, T */
+	WFS_OPTION_SIZE,    /* bytes, with K, M, G, T */
 	WFS_OPTION_SECONDS, /* fractions are fine */
 	WFS_OPTION_COUNT,
 	WFS_OPTION_PATH,
 	WFS_OPTION_MODEL, /* NAME=DIR, may be repeated */
-	WFS_OPTION_WANT, /* auto, on, off */
+	WFS_OPTION_WANT,  /* auto, on, off */
 	WFS_OPTION_LEVEL, /* error, warn, info, debug */
 };
 
 struct wfs_option {
 	const char *key;
 	enum wfs_option_kind kind;
-	size_t at; /* offset in struct wfs_options */
+	size_t at;	 /* offset in struct wfs_options */
 	const char *arg; /* what to call its value; NULL for a switch */
 	const char *help;
 };
@@ -95,8 +95,5 @@ int wfs_options_set(struct wfs_options *options, const char *key,
  */
 int wfs_options_set_list(struct wfs_options *options, const char *list,
 			 bool sloppy, struct wfs_err *err);
-
-/* 0, or -EINVAL with the rule that a name of a model breaks. */
-int wfs_model_name_check(const char *name, struct wfs_err *err);
 
 #endif

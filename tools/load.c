@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A handful of threads take checkpoints off one list.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/text.h"
+#include "tools/load.h"
+#include "transport/file/file_source.h"
+
+/* Reading headers waits for disks, so there may be more than CPUs. */
+#define THREADS_MIN 4
+#define THREADS_MAX 16
+
+struct pool {
+	const struct wfs_load_config *config;
+	struct wfs_load_job *jobs;
+	size_t count;
+	atomic_size_t next;
+	unsigned threads_each; /* for the headers of one model */
+};
+
+static void load(const struct pool *pool, struct wfs_load_job *job)
+{
+	const struct wfs_load_config *config = pool->config;
+	struct wfs_file_source_config file = {
+		.follow_links = config->follow_links,
+		.beneath = job->beneath,
+	};
+	struct wfs_source *source;
+	int rc;
+
+	rc = wfs_file_source_open(job->path, &file, &source, &job->err);
+	if (rc == 0) {
+		if (config->wrap_source)
+			source = config->wrap_source(source);
+		rc = wfs_model_load(source, job->name, pool->threads_each,
+				    &job->model, &job->err);
+		wfs_source_put(source);
+	}
+	if (rc && !job->err.code)
+		wfs_err_set(&job->err, rc, "cannot read checkpoint '%s': %s",
+			    job->path, strerror(-rc));
+}
+
+static void *work(void *arg)
+{
+	struct pool *pool = arg;
+	size_t i;
+
+	while ((i = atomic_fetch_add(&pool->next, 1)) < pool->count)
+		load(pool, &pool->jobs[i]);
+	return NULL;
+}
+
+void wfs_load_models(const struct wfs_load_config *config,
+		     struct wfs_load_job *jobs, size_t count)
+{
+	struct pool pool = { .config = config, .jobs = jobs, .count = count };
+	pthread_t threads[THREADS_MAX];
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t total = cpus > 0 ? (size_t)cpus * 2 : THREADS_MIN;
+	size_t started = 0;
+
+	if (!count)
+		return;
+	if (total < THREADS_MIN)
+		total = THREADS_MIN;
+	if (total > THREADS_MAX)
+		total = THREADS_MAX;
+	pool.threads_each = count < total ? (unsigned)(total / count) : 1;
+	/* This thread is one of them, and does it all if no other can be. */
+	while (started + 1 < total && started + 1 < count &&
+	       pthread_create(&threads[started], NULL, work, &pool) == 0)
+		started++;
+	work(&pool);
+	for (size_t i = 0; i < started; i++)
+		pthread_join(threads[i], NULL);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loads several checkpoints at once, so that a mount of many models is as
+ * soon there as the CPUs and the disk allow.
+ */
+#ifndef WFS_TOOLS_LOAD_H
+#define WFS_TOOLS_LOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/base/err.h"
+#include "core/model/model.h"
+#include "core/source.h"
+
+struct wfs_load_config {
+	bool follow_links;
+	/* As in struct wfs_hooks; NULL: nothing. */
+	struct wfs_source *(*wrap_source)(struct wfs_source *inner);
+};
+
+/* One checkpoint. */
+struct wfs_load_job {
+	const char *name, *path; /* the caller's */
+	const char *beneath;	 /* as in struct wfs_file_source_config */
+	struct wfs_model *model; /* result: a reference, or NULL */
+	struct wfs_err err;	 /* why there is none */
+};
+
+/* Does all `jobs`; returns when the last one is done. */
+void wfs_load_models(const struct wfs_load_config *config,
+		     struct wfs_load_job *jobs, size_t count);
+
+#endif
