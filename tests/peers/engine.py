@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One engine, one load, in a process of its own.
+
+usage: engine.py auto|sharded_state|transformers DIR
+
+Loads DIR, continues fixed prompts greedily, and prints "RESULT " and, as JSON,
+what it said: token ids, and with vLLM the log probabilities, exactly.  With
+transformers also a digest of every weight as it was loaded.
+"""
+import hashlib
+import json
+import os
+import sys
+
+PROMPTS = [[1, 5, 17, 101, 333, 7, 900, 42], list(range(20, 60)), [102, 3, 3]]
+TOKENS = 24
+RANKS = 2
+
+
+def vllm(load_format, path):
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    # Its own choice of cores wants a NUMA node for each rank.
+    cores = sorted(os.sched_getaffinity(0))
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "|".join(
+        str(cores[i % len(cores)]) for i in range(RANKS)))
+    from vllm import LLM, SamplingParams
+
+    llm = LLM(model=path, load_format=load_format, tensor_parallel_size=RANKS,
+              skip_tokenizer_init=True, enforce_eager=True, dtype="bfloat16",
+              max_model_len=128, max_num_seqs=4, max_num_batched_tokens=256)
+    params = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True,
+                            detokenize=False, logprobs=0)
+    outputs = llm.generate([{"prompt_token_ids": p} for p in PROMPTS], params,
+                           use_tqdm=False)
+    return [[list(o.outputs[0].token_ids),
+             [p[t].logprob for t, p in zip(o.outputs[0].token_ids,
+                                           o.outputs[0].logprobs)]]
+            for o in outputs]
+
+
+def transformers(path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
+    digests = {
+        name: hashlib.sha256(tensor.contiguous().view(torch.uint8).numpy())
+        .hexdigest() for name, tensor in sorted(model.state_dict().items())}
+    said = [model.generate(torch.tensor([p]), max_new_tokens=TOKENS,
+                           do_sample=False, eos_token_id=None)[0].tolist()
+            for p in PROMPTS]
+    return [said, digests]
+
+
+def main():
+    how, path = sys.argv[1:]
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    result = transformers(path) if how == "transformers" else vllm(how, path)
+    print("RESULT " + json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()
