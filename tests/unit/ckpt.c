@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/base/text.h"
-#include "tests/unit/memory.h"
+#include "tests/unit/ckpt.h"
 
 struct file {
 	struct wfs_region region;
@@ -17,24 +17,24 @@ struct file {
 	int fail;
 };
 
-struct memory {
+struct ckpt {
 	struct wfs_source src;
 	struct file **files;
 	struct wfs_source_entry *list;
 	size_t count;
 };
 
-static const struct wfs_source_entry *memory_list(struct wfs_source *src,
-						  size_t *ret_count)
+static const struct wfs_source_entry *ckpt_list(struct wfs_source *src,
+						size_t *ret_count)
 {
-	struct memory *m = (struct memory *)src;
+	struct ckpt *m = (struct ckpt *)src;
 
 	*ret_count = m->count;
 	return m->list;
 }
 
-static int memory_read(struct wfs_region *region, void *buf, size_t len,
-		       uint64_t off)
+static int ckpt_read(struct wfs_region *region, void *buf, size_t len,
+		     uint64_t off)
 {
 	struct file *f = (struct file *)region;
 
@@ -44,9 +44,9 @@ static int memory_read(struct wfs_region *region, void *buf, size_t len,
 	return 0;
 }
 
-static void memory_close(struct wfs_source *src)
+static void ckpt_close(struct wfs_source *src)
 {
-	struct memory *m = (struct memory *)src;
+	struct ckpt *m = (struct ckpt *)src;
 
 	for (size_t i = 0; i < m->count; i++) {
 		free(m->files[i]->path);
@@ -58,22 +58,22 @@ static void memory_close(struct wfs_source *src)
 	free(m);
 }
 
-static const struct wfs_source_ops memory_ops = {
-	.name = "memory",
-	.list = memory_list,
-	.read = memory_read,
-	.close = memory_close,
+static const struct wfs_source_ops ckpt_ops = {
+	.name = "ckpt",
+	.list = ckpt_list,
+	.read = ckpt_read,
+	.close = ckpt_close,
 };
 
-struct memory *memory_new(const char *label)
+struct ckpt *ckpt_new(const char *label)
 {
-	struct memory *m = wfs_calloc(1, sizeof(*m));
+	struct ckpt *m = wfs_calloc(1, sizeof(*m));
 
-	wfs_source_init(&m->src, &memory_ops, label);
+	wfs_source_init(&m->src, &ckpt_ops, label);
 	return m;
 }
 
-static struct file *find(struct memory *m, const char *path)
+static struct file *find(struct ckpt *m, const char *path)
 {
 	for (size_t i = 0; i < m->count; i++)
 		if (!strcmp(m->files[i]->path, path))
@@ -81,7 +81,7 @@ static struct file *find(struct memory *m, const char *path)
 	return NULL;
 }
 
-static struct file *add(struct memory *m, const char *path, mode_t mode)
+static struct file *add(struct ckpt *m, const char *path, mode_t mode)
 {
 	struct file *f = wfs_calloc(1, sizeof(*f));
 
@@ -94,21 +94,20 @@ static struct file *add(struct memory *m, const char *path, mode_t mode)
 	return f;
 }
 
-void memory_add_dir(struct memory *m, const char *path)
+void ckpt_add_dir(struct ckpt *m, const char *path)
 {
 	if (!find(m, path))
 		add(m, path, S_IFDIR | 0755);
 }
 
-void memory_add(struct memory *m, const char *path, const void *bytes,
-		size_t len)
+void ckpt_add(struct ckpt *m, const char *path, const void *bytes, size_t len)
 {
 	char *dir wfs_autofree = wfs_strdup(path);
 	struct file *f;
 
 	for (char *at = strchr(dir, '/'); at; at = strchr(at + 1, '/')) {
 		*at = '\0';
-		memory_add_dir(m, dir);
+		ckpt_add_dir(m, dir);
 		*at = '/';
 	}
 	f = add(m, path, S_IFREG | 0644);
@@ -118,13 +117,13 @@ void memory_add(struct memory *m, const char *path, const void *bytes,
 	f->region.size = len;
 }
 
-void memory_add_text(struct memory *m, const char *path, const char *text)
+void ckpt_add_text(struct ckpt *m, const char *path, const char *text)
 {
-	memory_add(m, path, text, strlen(text));
+	ckpt_add(m, path, text, strlen(text));
 }
 
-void memory_add_safetensors(struct memory *m, const char *path,
-			    const char *header, size_t data)
+void ckpt_add_safetensors(struct ckpt *m, const char *path, const char *header,
+			  size_t data)
 {
 	size_t len = strlen(header);
 	uint64_t le = htole64(len);
@@ -134,21 +133,20 @@ void memory_add_safetensors(struct memory *m, const char *path,
 	memcpy(bytes + 8, header, len);
 	for (size_t i = 0; i < data; i++)
 		bytes[8 + len + i] = (char)i;
-	memory_add(m, path, bytes, 8 + len + data);
+	ckpt_add(m, path, bytes, 8 + len + data);
 }
 
-void memory_fail(struct memory *m, const char *path, int code)
+void ckpt_fail(struct ckpt *m, const char *path, int code)
 {
 	find(m, path)->fail = code;
 }
 
-void memory_touch(struct memory *m, const char *path)
+void ckpt_touch(struct ckpt *m, const char *path)
 {
 	find(m, path)->mtime += 1000;
 }
 
-void memory_add_odd(struct memory *m, const char *path, mode_t mode,
-		    bool region)
+void ckpt_add_odd(struct ckpt *m, const char *path, mode_t mode, bool region)
 {
 	struct file *f = add(m, path, mode);
 
@@ -162,7 +160,7 @@ static int by_path(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
-struct wfs_source *memory_source(struct memory *m)
+struct wfs_source *ckpt_source(struct ckpt *m)
 {
 	m->list = wfs_calloc(m->count + 1, sizeof(*m->list));
 	for (size_t i = 0; i < m->count; i++) {
