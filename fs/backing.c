@@ -94,8 +94,7 @@ void wfs_backing_free(struct wfs_backing *b)
 void wfs_backing_setup(struct wfs_backing *b, int fuse_fd, const char *why_not)
 {
 	b->fuse_fd = fuse_fd;
-	if (why_not)
-		snprintf(b->why, sizeof(b->why), "%s", why_not);
+	snprintf(b->why, sizeof(b->why), "%s", why_not ? why_not : "");
 	atomic_store(&b->state, why_not ? PROBE_OFF : PROBE_PENDING);
 }
 

@@ -57,8 +57,9 @@ int wfs_fs_mount(struct wfs_fs *fs, struct wfs_err *err);
 int wfs_fs_run(struct wfs_fs *fs, void (*ready)(void *ctx), void *ctx);
 
 /*
- * From `ready` on: NULL when passthrough is in use, else one sentence why
- * not.  Belongs to the fs.
+ * From `ready` on: NULL while nothing speaks against passthrough (the kernel
+ * may still refuse it at the first open: privilege), else one sentence.
+ * Belongs to the fs.
  */
 const char *wfs_fs_passthrough_why(const struct wfs_fs *fs);
 

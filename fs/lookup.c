@@ -26,13 +26,20 @@ static uint64_t pick_node(struct wfs_fs *fs, uint64_t ino, bool *ret_cacheable)
 	return wfs_ino_with_variant(ino, variant);
 }
 
+double wfs_attr_timeout(const struct wfs_node *node)
+{
+	if (node->model)
+		return WFS_FOREVER;
+	return wfs_node_is_dir(node) ? WFS_A_MOMENT : 0;
+}
+
 void wfs_entry_fill(struct wfs_fs *fs, const struct wfs_node *node,
 		    struct fuse_entry_param *ret_entry)
 {
 	struct fuse_entry_param e = {
 		.ino = node->id,
 		.generation = 1,
-		.attr_timeout = WFS_FOREVER,
+		.attr_timeout = wfs_attr_timeout(node),
 		.entry_timeout = WFS_FOREVER,
 	};
 	bool cacheable = true;
@@ -40,7 +47,6 @@ void wfs_entry_fill(struct wfs_fs *fs, const struct wfs_node *node,
 	wfs_node_attr(fs->registry, node, &e.attr);
 	if (!node->model) {
 		wfs_control_attr(fs, node->index, &e.attr);
-		e.attr_timeout = 0;
 	} else if (!wfs_node_is_dir(node) && wfs_fs_passthrough(fs)) {
 		e.ino = pick_node(fs, wfs_node_ino(node), &cacheable);
 	}
@@ -73,8 +79,8 @@ void wfs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 void wfs_op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	struct wfs_fs *fs = wfs_fs_of(req);
-	double timeout = WFS_FOREVER;
 	struct wfs_node node;
+	double timeout;
 	struct stat st;
 	int r = wfs_node_resolve(fs->registry, id, &node);
 
@@ -84,10 +90,9 @@ void wfs_op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		return;
 	}
 	wfs_node_attr(fs->registry, &node, &st);
-	if (!node.model) {
+	if (!node.model)
 		wfs_control_attr(fs, node.index, &st);
-		timeout = 0;
-	}
+	timeout = wfs_attr_timeout(&node);
 	wfs_node_clear(&node);
 	fuse_reply_attr(req, &st, timeout);
 }

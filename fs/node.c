@@ -112,14 +112,18 @@ static void attr_from(struct stat *st, const struct stat *source, bool is_dir)
 	st->st_mtim = source->st_mtim;
 }
 
-static void attr_control(const struct wfs_node *node, struct stat *st)
+static void attr_control(struct wfs_registry *reg, const struct wfs_node *node,
+			 struct stat *st)
 {
 	bool is_dir = wfs_node_is_dir(node);
 
 	st->st_mode = is_dir ? S_IFDIR | 0555 : S_IFREG | 0444;
 	st->st_uid = geteuid();
 	st->st_gid = getegid();
-	clock_gettime(CLOCK_REALTIME, &st->st_mtim);
+	if (is_dir)
+		st->st_mtim = wfs_registry_changed(reg);
+	else
+		clock_gettime(CLOCK_REALTIME, &st->st_mtim);
 }
 
 static nlink_t count_dirs(const struct wfs_model *model, int64_t d)
@@ -177,7 +181,7 @@ void wfs_node_attr(struct wfs_registry *reg, const struct wfs_node *node,
 	struct stat st = { .st_ino = wfs_node_ino(node) };
 
 	if (!model) {
-		attr_control(node, &st);
+		attr_control(reg, node, &st);
 	} else if (tensor) {
 		attr_from(&st, &model->entries[tensor->shard].st, false);
 		st.st_size = (off_t)tensor->size;

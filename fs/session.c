@@ -153,6 +153,7 @@ int wfs_fs_new(const struct wfs_fs_config *config,
 	int r;
 
 	fs->config = *config;
+	sem_init(&fs->stop, 0, 0);
 	fs->mountpoint = wfs_strdup(config->mountpoint);
 	fs->source_name = wfs_strdup(config->source);
 	fs->store_why = wfs_strdup(store_why ? store_why : "");
@@ -202,17 +203,52 @@ int wfs_fs_mount(struct wfs_fs *fs, struct wfs_err *err)
 	return 0;
 }
 
+static void interrupt_only(int signal)
+{
+	(void)signal;
+}
+
+/*
+ * libfuse's loop looks at its exit flag only when its wait is interrupted,
+ * and misses a signal that comes just before the wait; so it is interrupted
+ * until it has ended.
+ */
+static void *stopper(void *arg)
+{
+	struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+	struct wfs_fs *fs = arg;
+
+	while (sem_wait(&fs->stop) != 0)
+		;
+	while (!atomic_load(&fs->loop_ended)) {
+		fuse_session_exit(fs->session);
+		pthread_kill(fs->loop_thread, SIGUSR2);
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
 int wfs_fs_run(struct wfs_fs *fs, void (*ready)(void *ctx), void *ctx)
 {
+	struct sigaction action = {.sa_handler = interrupt_only};
 	struct fuse_loop_config *loop = fuse_loop_cfg_create();
+	pthread_t thread;
 	int r;
 
 	if (!loop)
 		return -ENOMEM;
 	fs->ready = ready;
 	fs->ready_ctx = ctx;
-	fuse_loop_cfg_set_clone_fd(loop, 0);
-	r = fuse_session_loop_mt(fs->session, loop);
+	fs->loop_thread = pthread_self();
+	sigaction(SIGUSR2, &action, NULL); /* no SA_RESTART */
+	r = -pthread_create(&thread, NULL, stopper, fs);
+	if (r == 0) {
+		fuse_loop_cfg_set_clone_fd(loop, 0);
+		r = fuse_session_loop_mt(fs->session, loop);
+		atomic_store(&fs->loop_ended, true);
+		sem_post(&fs->stop);
+		pthread_join(thread, NULL);
+	}
 	fuse_loop_cfg_destroy(loop);
 	wfs_event("unmount", NULL, "the mount on '%s' ends", fs->mountpoint);
 	return r < 0 ? r : 0;
@@ -220,7 +256,7 @@ int wfs_fs_run(struct wfs_fs *fs, void (*ready)(void *ctx), void *ctx)
 
 void wfs_fs_exit(struct wfs_fs *fs)
 {
-	fuse_session_exit(fs->session);
+	sem_post(&fs->stop);
 }
 
 /*
@@ -250,5 +286,6 @@ void wfs_fs_free(struct wfs_fs *fs)
 	free(fs->store_why);
 	free(fs->source_name);
 	free(fs->mountpoint);
+	sem_destroy(&fs->stop);
 	free(fs);
 }

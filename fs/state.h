@@ -9,6 +9,8 @@
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 17)
 
 #include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "fs/backing.h"
@@ -22,6 +24,12 @@
 
 /* Entries and attributes of a version never change. */
 #define WFS_FOREVER 86400.0
+/*
+ * The root's attributes change with the models.  Every path walk checks its
+ * permissions, so they are kept for a moment: asking each time costs more
+ * than the rest of an `ls -l`.
+ */
+#define WFS_A_MOMENT 1.0
 
 struct wfs_counters {
 	atomic_ullong opens_passthrough, opens_cached, opens_waited,
@@ -46,6 +54,9 @@ struct wfs_fs {
 	void (*ready)(void *ctx);
 	void *ready_ctx;
 	bool mounted;
+	sem_t stop;	       /* posted by wfs_fs_exit */
+	pthread_t loop_thread; /* the one inside wfs_fs_run */
+	atomic_bool loop_ended;
 };
 
 static inline struct wfs_fs *wfs_fs_of(fuse_req_t req)
@@ -67,6 +78,8 @@ static inline bool wfs_fs_passthrough(const struct wfs_fs *fs)
 void wfs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void wfs_op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi);
 void wfs_op_statfs(fuse_req_t req, fuse_ino_t id);
+/* How long the kernel may keep a node's attributes, in seconds. */
+double wfs_attr_timeout(const struct wfs_node *node);
 /* Fills what a look-up and a readdirplus answer; picks the variant. */
 void wfs_entry_fill(struct wfs_fs *fs, const struct wfs_node *node,
 		    struct fuse_entry_param *ret_entry);

@@ -32,7 +32,7 @@ struct wfs_registry {
 	struct record **records;
 	size_t count, cap;
 	uint64_t switch_after_ns;
-	uint64_t generation;
+	struct timespec changed; /* CLOCK_REALTIME */
 	struct wfs_registry_hooks hooks;
 };
 
@@ -49,6 +49,7 @@ struct wfs_registry *wfs_registry_new(uint64_t switch_after_ns)
 	struct wfs_registry *reg = wfs_calloc(1, sizeof(*reg));
 
 	pthread_rwlock_init(&reg->lock, NULL);
+	clock_gettime(CLOCK_REALTIME, &reg->changed);
 	reg->switch_after_ns = switch_after_ns;
 	return reg;
 }
@@ -144,6 +145,13 @@ static uint32_t free_slot(const struct wfs_registry *reg,
 	return slot;
 }
 
+static void note_change(struct wfs_registry *reg, const char *name,
+			struct changes *ch)
+{
+	clock_gettime(CLOCK_REALTIME, &reg->changed);
+	changes_name(ch, name);
+}
+
 /* Takes over the caller's reference to `model`. */
 static void add_record(struct wfs_registry *reg, struct wfs_model *model,
 		       struct changes *ch)
@@ -159,8 +167,7 @@ static void add_record(struct wfs_registry *reg, struct wfs_model *model,
 					   reg->cap * sizeof(*reg->records));
 	}
 	reg->records[reg->count++] = rec;
-	reg->generation++;
-	changes_name(ch, model->name);
+	note_change(reg, model->name, ch);
 }
 
 static bool is_quiet(const struct wfs_registry *reg, struct record *rec)
@@ -188,8 +195,7 @@ static void move_name(struct wfs_registry *reg, struct record *rec,
 	} else {
 		wfs_info("model '%s' is gone", rec->model->name);
 		wfs_event("gone", rec->model->name, "no longer served");
-		reg->generation++;
-		changes_name(ch, rec->model->name);
+		note_change(reg, rec->model->name, ch);
 	}
 }
 
@@ -363,12 +369,12 @@ void wfs_registry_rows_free(struct wfs_registry_row *rows, size_t count)
 	free(rows);
 }
 
-uint64_t wfs_registry_generation(struct wfs_registry *reg)
+struct timespec wfs_registry_changed(struct wfs_registry *reg)
 {
-	uint64_t generation;
+	struct timespec changed;
 
 	pthread_rwlock_rdlock(&reg->lock);
-	generation = reg->generation;
+	changed = reg->changed;
 	pthread_rwlock_unlock(&reg->lock);
-	return generation;
+	return changed;
 }

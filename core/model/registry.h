@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "core/model/model.h"
 
@@ -81,7 +82,7 @@ size_t wfs_registry_rows(struct wfs_registry *reg,
 			 struct wfs_registry_row **ret_rows);
 void wfs_registry_rows_free(struct wfs_registry_row *rows, size_t count);
 
-/* Grows with every change of a name. */
-uint64_t wfs_registry_generation(struct wfs_registry *reg);
+/* When a name last appeared, moved or vanished (CLOCK_REALTIME). */
+struct timespec wfs_registry_changed(struct wfs_registry *reg);
 
 #endif
