@@ -118,22 +118,14 @@ int wfs_watch_start(struct wfs_watch *watch)
 	return -rc;
 }
 
-bool wfs_watch_stop(struct wfs_watch *watch, uint64_t timeout_ns)
+void wfs_watch_stop(struct wfs_watch *watch)
 {
-	uint64_t when = wfs_now_ns() + timeout_ns;
-	struct timespec ts = {
-		.tv_sec = (time_t)(when / NS_PER_S),
-		.tv_nsec = (long)(when % NS_PER_S),
-	};
-
 	if (!watch->started)
-		return true;
+		return;
 	pthread_mutex_lock(&watch->lock);
 	watch->stop = true;
 	pthread_cond_signal(&watch->wake);
 	pthread_mutex_unlock(&watch->lock);
-	if (pthread_clockjoin_np(watch->thread, NULL, CLOCK_MONOTONIC, &ts))
-		return false;
+	pthread_join(watch->thread, NULL);
 	watch->started = false;
-	return true;
 }

@@ -52,11 +52,8 @@ void wfs_watch_look(struct wfs_watch *watch);
 /* Starts the thread that looks.  -EAGAIN. */
 int wfs_watch_start(struct wfs_watch *watch);
 
-/*
- * Ends the thread.  False when it does not come back in `timeout_ns` because
- * a source hangs: then nothing that it uses may be freed, the watch neither.
- */
-bool wfs_watch_stop(struct wfs_watch *watch, uint64_t timeout_ns);
+/* Ends the thread, after the look it is at.  Fine when none was started. */
+void wfs_watch_stop(struct wfs_watch *watch);
 
 /* NULL is fine.  The thread must have ended. */
 void wfs_watch_free(struct wfs_watch *watch);
