@@ -8,11 +8,15 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/text.h"
 #include "transport/file/file_source.h"
 #include "transport/file/tree.h"
+
+/* So often a change of ctime alone is looked at before it counts. */
+#define SUSPICIOUS_LOOKS 5
 
 /* What a harmless change leaves behind, so that it is judged only once. */
 struct seen {
@@ -138,6 +142,14 @@ static bool name_moved_on(const struct file_source *fs,
 	return st.st_dev != f->dev || st.st_ino != f->ino;
 }
 
+/* A link or rename under way shows its ctime before anything else. */
+static void let_it_finish(void)
+{
+	static const struct timespec nap = { .tv_nsec = 2000000 };
+
+	nanosleep(&nap, NULL);
+}
+
 /* One fstat, unless something happened to the file since the last call. */
 static int file_check(struct wfs_region *region)
 {
@@ -145,9 +157,8 @@ static int file_check(struct wfs_region *region)
 	struct file_region *f = to_file_region(region);
 	struct seen was, now;
 	struct stat st;
-	bool harmless;
 
-	do {
+	for (int looks = 0; looks < SUSPICIOUS_LOOKS;) {
 		was = seen_load(fs, f);
 		if (fstat(f->fd, &st) < 0)
 			return errno == ESTALE ? -ESTALE : 0;
@@ -156,9 +167,14 @@ static int file_check(struct wfs_region *region)
 		if (same_time(st.st_ctim, was.ctime))
 			return 0;
 		now = (struct seen){ st.st_ctim, st.st_nlink };
-		harmless = now.nlink != was.nlink || name_moved_on(fs, f);
-	} while (!seen_swap(fs, f, &was, harmless ? &now : &was));
-	return harmless ? 0 : -ESTALE;
+		if (now.nlink == was.nlink && !name_moved_on(fs, f)) {
+			let_it_finish();
+			looks++;
+		} else if (seen_swap(fs, f, &was, &now)) {
+			return 0;
+		}
+	}
+	return -ESTALE;
 }
 
 static void file_close(struct wfs_source *src)
