@@ -215,7 +215,7 @@ static void interrupt_only(int signal)
  */
 static void *stopper(void *arg)
 {
-	struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+	struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
 	struct wfs_fs *fs = arg;
 
 	while (sem_wait(&fs->stop) != 0)
@@ -230,7 +230,7 @@ static void *stopper(void *arg)
 
 int wfs_fs_run(struct wfs_fs *fs, void (*ready)(void *ctx), void *ctx)
 {
-	struct sigaction action = {.sa_handler = interrupt_only};
+	struct sigaction action = { .sa_handler = interrupt_only };
 	struct fuse_loop_config *loop = fuse_loop_cfg_create();
 	pthread_t thread;
 	int r;

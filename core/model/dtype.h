@@ -46,7 +46,7 @@ int wfs_dtype_parse(const char *name, size_t len);
  * Bytes of a tensor: -EOVERFLOW when the product leaves 64 bits, -EINVAL when
  * the elements do not fill whole bytes.
  */
-int wfs_dtype_bytes(enum wfs_dtype dtype, const uint64_t *shape,
-		    unsigned ndim, uint64_t *ret_bytes);
+int wfs_dtype_bytes(enum wfs_dtype dtype, const uint64_t *shape, unsigned ndim,
+		    uint64_t *ret_bytes);
 
 #endif

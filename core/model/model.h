@@ -21,7 +21,7 @@
 #include "core/source.h"
 
 /* What the inode numbers have room for; more is refused. */
-#define WFS_MODEL_MAX_RANKS 4096u
+#define WFS_MODEL_MAX_RANKS   4096u
 #define WFS_MODEL_MAX_TENSORS (1u << 22) /* of one rank */
 #define WFS_MODEL_MAX_ENTRIES (1u << 22) /* files and directories */
 
@@ -33,10 +33,10 @@ enum wfs_model_format {
 
 /* A file or directory of the checkpoint itself. */
 struct wfs_model_entry {
-	const char *name;  /* last component */
-	const char *path;  /* relative to the checkpoint */
-	uint32_t parent;   /* index of the directory; the root is 0 */
-	struct stat st;	   /* of the source */
+	const char *name;	   /* last component */
+	const char *path;	   /* relative to the checkpoint */
+	uint32_t parent;	   /* index of the directory; the root is 0 */
+	struct stat st;		   /* of the source */
 	struct wfs_region *region; /* NULL for a directory */
 	bool is_dir;
 };
@@ -85,7 +85,7 @@ struct wfs_model {
 	bool ranks_hidden; /* a checkpoint entry has a rank's name: ranks are
 			      under ".ranks" */
 	uint64_t file_bytes, tensor_bytes;
-	uint64_t fingerprint; /* of name, paths, sizes, inodes and times */
+	uint64_t fingerprint;  /* of name, paths, sizes, inodes and times */
 	struct timespec mtime; /* newest of its files */
 	atomic_uint refs;
 	void *pool; /* strings and shapes */
@@ -139,7 +139,7 @@ int64_t wfs_rank_find(const struct wfs_rank *rank, const char *file_name);
  * size 0 and n 0.
  */
 void wfs_tensor_recipe(const struct wfs_model *model,
-		       const struct wfs_tensor *tensor,
-		       struct wfs_piece *piece, struct wfs_recipe *ret_recipe);
+		       const struct wfs_tensor *tensor, struct wfs_piece *piece,
+		       struct wfs_recipe *ret_recipe);
 
 #endif

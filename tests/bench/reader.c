@@ -43,7 +43,7 @@ struct job {
 	size_t bytes;
 };
 
-static unsigned char *dest; /* holds all bytes of the largest job */
+static unsigned char *dest;	   /* holds all bytes of the largest job */
 static unsigned char *copy_source; /* COPY_SOURCE bytes, for the op copy */
 
 static void die(const char *what, const char *path)
