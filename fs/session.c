@@ -254,6 +254,13 @@ int wfs_fs_run(struct wfs_fs *fs, void (*ready)(void *ctx), void *ctx)
 	return r < 0 ? r : 0;
 }
 
+const char *wfs_fs_passthrough_why(const struct wfs_fs *fs)
+{
+	const char *why = wfs_backing_why(fs->backing);
+
+	return why[0] ? why : NULL;
+}
+
 void wfs_fs_exit(struct wfs_fs *fs)
 {
 	sem_post(&fs->stop);
