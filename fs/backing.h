@@ -27,14 +27,14 @@ void wfs_backing_free(struct wfs_backing *b); /* NULL is fine */
 void wfs_backing_setup(struct wfs_backing *b, int fuse_fd, const char *why_not);
 
 /*
- * Tries passthrough once, on the first request, since the kernel takes no
- * backing file before the connection is initialised.  `probe_fd` is any
- * regular file, or -1 to take a memory file.  Logs what came of it.
+ * Tries passthrough once, with a memory file, on the first request: the
+ * kernel takes no backing file before the connection is initialised.  Logs
+ * what came of it.
  */
 void wfs_backing_probe(struct wfs_backing *b);
 
 bool wfs_backing_in_use(const struct wfs_backing *b);
-/* "" while it is in use. */
+/* "" while it is in use, or may turn out to be. */
 const char *wfs_backing_why(const struct wfs_backing *b);
 
 struct wfs_exposer wfs_backing_exposer(struct wfs_backing *b);
