@@ -120,7 +120,7 @@ char *wfs_size_format(uint64_t bytes, char *buf, size_t size)
 {
 	static const char *const units[] = { "KiB", "MiB", "GiB",
 					     "TiB", "PiB", "EiB" };
-	double n = (double)bytes;
+	double n = (double)bytes / 1024;
 	size_t unit = 0;
 
 	if (bytes < 1024) {
@@ -128,8 +128,10 @@ char *wfs_size_format(uint64_t bytes, char *buf, size_t size)
 		return buf;
 	}
 	/* 1023.95 and more would be shown as 1024.0 of the smaller unit. */
-	for (n /= 1024; n >= 1023.95 && unit < 5; n /= 1024)
+	while (n >= 1023.95 && unit < 5) {
+		n /= 1024;
 		unit++;
+	}
 	snprintf(buf, size, "%.1f %s", n, units[unit]);
 	return buf;
 }

@@ -5,6 +5,7 @@
  */
 #include "tests/unit/t.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -43,13 +44,24 @@ static const char *field(yyjson_doc *doc, const char *name)
 	return yyjson_get_str(yyjson_obj_get(yyjson_doc_get_root(doc), name));
 }
 
+/* RFC 3339, UTC, with milliseconds. */
+static bool is_time(const char *text)
+{
+	static const char like[] = "2000-00-00T00:00:00.000Z";
+
+	for (size_t i = 0; i < sizeof(like); i++) {
+		if (like[i] == '0' ? !isdigit((unsigned char)text[i]) :
+				     like[i] != text[i])
+			return false;
+	}
+	return true;
+}
+
 static void an_event_is_a_line_of_json(void **state)
 {
 	uint64_t pos = end_of_ring();
 	char *line wfs_autofree = NULL;
 	yyjson_doc *doc;
-	int y, mon, d, h, min, s, ms;
-	char zone;
 
 	(void)state;
 	wfs_event("stale", "llama\n\"7b\"", "'%s' was\nrewritten", "x\xff");
@@ -61,13 +73,7 @@ static void an_event_is_a_line_of_json(void **state)
 	assert_string_equal(field(doc, "model"), "llama\n\"7b\"");
 	assert_string_equal(field(doc, "text"),
 			    "'x\xef\xbf\xbd' was\nrewritten");
-	assert_int_equal(sscanf(field(doc, "time"),
-				"%4d-%2d-%2dT%2d:%2d:%2d.%3d%c", &y, &mon, &d,
-				&h, &min, &s, &ms, &zone),
-			 8);
-	assert_int_equal(zone, 'Z');
-	assert_int_equal(strlen(field(doc, "time")), 24);
-	assert_true(y > 2000);
+	assert_true(is_time(field(doc, "time")));
 	yyjson_doc_free(doc);
 }
 
