@@ -63,12 +63,6 @@ int wfs_fs_run(struct wfs_fs *fs, void (*ready)(void *ctx), void *ctx);
  */
 const char *wfs_fs_passthrough_why(const struct wfs_fs *fs);
 
-/*
- * Once `ready` was called: NULL if nothing known speaks against passthrough,
- * else a sentence.
- */
-const char *wfs_fs_passthrough_why(const struct wfs_fs *fs);
-
 /* Makes wfs_fs_run unmount and return.  Async-signal-safe. */
 void wfs_fs_exit(struct wfs_fs *fs);
 

@@ -261,13 +261,6 @@ const char *wfs_fs_passthrough_why(const struct wfs_fs *fs)
 	return why[0] ? why : NULL;
 }
 
-const char *wfs_fs_passthrough_why(const struct wfs_fs *fs)
-{
-	const char *why = wfs_backing_why(fs->backing);
-
-	return *why ? why : NULL;
-}
-
 void wfs_fs_exit(struct wfs_fs *fs)
 {
 	sem_post(&fs->stop);
