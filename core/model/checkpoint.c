@@ -236,6 +236,10 @@ static void tell_the_rest(const struct wfs_load *load, const struct kinds *k)
 	for (uint32_t i = 0; i < k->plain_count; i++)
 		if (!used[k->plain[i]])
 			first = rest++ ? first : (int64_t)k->plain[i];
+	if (load->index_path && k->indexes > 1)
+		wfs_info("model '%s': the index '%s' counts, others are "
+			 "served as files",
+			 m->name, m->entries[k->index].path);
 	if (rest)
 		wfs_info("model '%s': the tensors of '%s'%s are not taken "
 			 "apart, the files are served as they are files=%u",

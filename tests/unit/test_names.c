@@ -13,6 +13,7 @@
 #include "core/base/keys.h"
 #include "core/base/text.h"
 #include "core/model/names.h"
+#include "tests/unit/chance.h"
 
 #define ROUNDS 20000
 
@@ -136,14 +137,14 @@ static void a_nul_inside_the_program_is_c0_80(void **state)
 	assert_string_equal(out, "");
 }
 
-static size_t random_name(char *name, size_t max)
+static size_t random_name(struct chance *c, char *name, size_t max)
 {
 	/* Mostly what needs escaping. */
 	static const char bytes[] = "ab./%~0F2E\0\xc3";
-	size_t len = (size_t)(rand() % 8 ? rand() % 6 : rand() % (int)max);
+	size_t len = chance_below(c, chance_below(c, 8) ? 6 : max);
 
 	for (size_t i = 0; i < len; i++)
-		name[i] = bytes[(size_t)rand() % (sizeof(bytes) - 1)];
+		name[i] = bytes[chance_below(c, sizeof(bytes) - 1)];
 	return len;
 }
 
@@ -153,13 +154,11 @@ static void random_names_come_back_and_never_meet(void **state)
 	struct wfs_key *files wfs_autofree = wfs_calloc(ROUNDS, sizeof(*files));
 	char name[400], file[WFS_FILE_NAME_MAX + 1];
 	char back[WFS_FILE_NAME_MAX + 1];
-	unsigned seed = 20240607;
+	struct chance chance = chance_new();
 
 	(void)state;
-	print_message("seed %u\n", seed);
-	srand(seed);
 	for (uint32_t i = 0; i < ROUNDS; i++) {
-		size_t len = random_name(name, sizeof(name));
+		size_t len = random_name(&chance, name, sizeof(name));
 		size_t n = wfs_name_escape(name, len, file);
 		ssize_t m = wfs_name_unescape(file, back);
 
