@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -20,24 +20,70 @@
 
 #define WORD_READY "\n"
 
-/* What the child said; *ret_len is 0 when it died first. */
-static void listen_to(int fd, char *buf, size_t size, size_t *ret_len)
+static volatile sig_atomic_t interrupted;
+
+static void note_signal(int sig)
 {
-	size_t len = 0;
+	interrupted = sig;
+}
 
-	while (len < size - 1) {
-		ssize_t n = read(fd, buf + len, size - 1 - len);
+/*
+ * Ctrl-C reaches us alone, since the child has a session of its own, and is
+ * meant for both.  *ret_old is the mask that lets them through.
+ */
+static void take_signals(sigset_t *ret_old)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = note_signal }, old;
+	size_t n = sizeof(signals) / sizeof(signals[0]);
+	sigset_t set;
 
-		if (n < 0 && errno == EINTR)
+	sigemptyset(&set);
+	for (size_t i = 0; i < n; i++)
+		sigaddset(&set, signals[i]);
+	sigprocmask(SIG_BLOCK, &set, ret_old);
+	for (size_t i = 0; i < n; i++) {
+		/* nohup and its like want it ignored. */
+		if (sigaction(signals[i], NULL, &old) ||
+		    old.sa_handler == SIG_IGN)
 			continue;
-		if (n <= 0)
-			break;
-		len += (size_t)n;
-		if (buf[len - 1] == '\n')
-			break;
+		sigaction(signals[i], &action, NULL);
+		sigdelset(ret_old, signals[i]);
+	}
+}
+
+/* Passes on the signal that came, and ends by it when the child has ended. */
+static void end_both(pid_t pid, const sigset_t *old)
+{
+	int sig = interrupted;
+
+	kill(pid, SIGTERM);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	signal(sig, SIG_DFL);
+	raise(sig);
+	sigprocmask(SIG_SETMASK, old, NULL);
+}
+
+/* What the child said; "" when it died first. */
+static void listen_to(int fd, pid_t pid, char *buf, size_t size)
+{
+	struct pollfd poll = { .fd = fd, .events = POLLIN };
+	sigset_t old;
+	size_t len = 0;
+	ssize_t n = 1;
+
+	take_signals(&old);
+	while (n > 0 && len < size - 1 && !memchr(buf, '\n', len)) {
+		if (ppoll(&poll, 1, NULL, &old) < 0) {
+			if (interrupted)
+				end_both(pid, &old);
+			continue;
+		}
+		n = read(fd, buf + len, size - 1 - len);
+		len += n > 0 ? (size_t)n : 0;
 	}
 	buf[len] = '\0';
-	*ret_len = len;
 }
 
 static void complain_about_end(pid_t pid)
@@ -59,12 +105,11 @@ static void complain_about_end(pid_t pid)
 static int attend(pid_t pid, int fd)
 {
 	char word[WFS_ERR_TEXT + 2];
-	size_t len;
 
-	listen_to(fd, word, sizeof(word), &len);
+	listen_to(fd, pid, word, sizeof(word));
 	if (strcmp(word, WORD_READY) == 0)
 		return WFS_EXIT_OK;
-	if (len) {
+	if (word[0]) {
 		word[strcspn(word, "\n")] = '\0';
 		wfs_complain("%s", word);
 	} else {
@@ -99,8 +144,6 @@ int wfs_daemon_start(struct wfs_daemon *daemon, bool behind, int *ret_status)
 	}
 	close(fds[0]);
 	daemon->fd = fds[1];
-	/* Ctrl-C reaches the parent alone, and is meant for us too. */
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	setsid();
 	umask(022);
 	/* "/" can always be entered; if not, we keep a directory busy. */
@@ -134,7 +177,6 @@ int wfs_daemon_ready(struct wfs_daemon *daemon)
 
 	if (daemon->fd < 0)
 		return 0;
-	prctl(PR_SET_PDEATHSIG, 0);
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	for (int fd = 0; null >= 0 && fd <= 2; fd++)
 		dup2(null, fd);

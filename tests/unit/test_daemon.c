@@ -208,6 +208,52 @@ static void ready_is_refused_when_the_parent_is_gone(void **state)
 	close(fds[0]);
 }
 
+/* Has its parent told to end, and says on the pipe whether it is told too. */
+static void is_told_to_end(struct wfs_daemon *daemon, int arg)
+{
+	sigset_t set;
+	int sig = 0;
+
+	(void)daemon;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	kill(getppid(), SIGINT);
+	sigwait(&set, &sig);
+	_exit(write(arg, "T", 1) == 1 ? 0 : 1);
+}
+
+static void an_interrupt_ends_the_child_before_the_parent(void **state)
+{
+	int fds[2], status = 0;
+	char byte = 0;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(0, pipe2(fds, O_CLOEXEC | O_NONBLOCK));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct wfs_daemon daemon;
+		sigset_t set;
+
+		/* Blocked, it waits until somebody listens for it. */
+		sigemptyset(&set);
+		sigaddset(&set, SIGINT);
+		sigprocmask(SIG_BLOCK, &set, NULL);
+		if (wfs_daemon_start(&daemon, true, &status) == 0)
+			is_told_to_end(&daemon, fds[1]);
+		_exit(status);
+	}
+	assert_int_equal(pid, waitpid(pid, &status, 0));
+	assert_int_equal(1, read(fds[0], &byte, 1));
+	assert_int_equal('T', byte);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(SIGINT, WTERMSIG(status));
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +264,7 @@ int main(void)
 		T(in_front_nothing_forks_and_stderr_stays),
 		T(behind_it_has_a_session_of_its_own_in_the_root),
 		T(ready_is_refused_when_the_parent_is_gone),
+		T(an_interrupt_ends_the_child_before_the_parent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
