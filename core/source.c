@@ -33,6 +33,17 @@ struct wfs_source *wfs_source_get(struct wfs_source *src)
 	return src;
 }
 
+static void drop_heads(struct wfs_source *src)
+{
+	const struct wfs_source_entry *list;
+	size_t n;
+
+	list = src->ops->list(src, &n);
+	for (size_t i = 0; i < n; i++)
+		if (list[i].region)
+			free(list[i].region->head);
+}
+
 void wfs_source_put(struct wfs_source *src)
 {
 	unsigned before;
@@ -44,6 +55,7 @@ void wfs_source_put(struct wfs_source *src)
 	assert(before > 0);
 	if (before > 1)
 		return;
+	drop_heads(src);
 	/* The backend frees the struct and may still name itself. */
 	label = src->label;
 	src->ops->close(src);
@@ -85,6 +97,27 @@ static void note_failure(struct wfs_region *region, int code)
 		  strerror(-code));
 }
 
+void wfs_region_keep(struct wfs_region *region, const void *bytes,
+		     uint64_t len)
+{
+	assert(!region->head && len <= region->size);
+	region->head = wfs_malloc(len);
+	memcpy(region->head, bytes, len);
+	region->head_len = len;
+}
+
+static int read_bytes(struct wfs_region *region, void *buf, size_t len,
+		      uint64_t off)
+{
+	if (atomic_load(&region->stale))
+		return -ESTALE;
+	if (off + len <= region->head_len) {
+		memcpy(buf, (char *)region->head + off, len);
+		return 0;
+	}
+	return region->source->ops->read(region, buf, len, off);
+}
+
 ssize_t wfs_region_read(struct wfs_region *region, void *buf, size_t len,
 			uint64_t off)
 {
@@ -98,9 +131,7 @@ ssize_t wfs_region_read(struct wfs_region *region, void *buf, size_t len,
 		len = (size_t)(region->size - off);
 	if (len > SSIZE_MAX)
 		len = SSIZE_MAX;
-	rc = atomic_load(&region->stale) ?
-		     -ESTALE :
-		     src->ops->read(region, buf, len, off);
+	rc = read_bytes(region, buf, len, off);
 	assert(rc <= 0);
 	if (rc < 0) {
 		note_failure(region, rc);

@@ -33,6 +33,8 @@ struct wfs_region {
 	uint64_t size;		 /* bytes */
 	atomic_bool failed_once; /* the wrapper logged a failure already */
 	atomic_bool stale;	 /* rewritten in place: sticky */
+	void *head;		 /* its first bytes, see wfs_region_keep */
+	uint64_t head_len;
 };
 
 /* One file or directory of a listing.  All pointers belong to the source. */
@@ -103,6 +105,14 @@ const struct wfs_source_entry *wfs_source_list(struct wfs_source *src,
  */
 ssize_t wfs_region_read(struct wfs_region *region, void *buf, size_t len,
 			uint64_t off);
+
+/*
+ * Keeps a copy of the first `len` bytes (the caller's `bytes`) until the
+ * source closes: reads within them ask the source no more.  For the headers
+ * of shard files that lie far away.  Before the region is shared, and once.
+ */
+void wfs_region_keep(struct wfs_region *region, const void *bytes,
+		     uint64_t len);
 
 int wfs_region_descriptor(struct wfs_region *region);
 

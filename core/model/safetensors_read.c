@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Gets a header from its region: one read for nearly all files, two for the
- * large ones.
+ * large ones.  Where no local file has the bytes, the header is kept, so that
+ * loaders' first look at a file asks nobody.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -59,6 +60,7 @@ int wfs_safetensors_read(struct wfs_region *region, struct wfs_pool *pool,
 		wfs_asprintf("%s/%s", region->source->label, region->path);
 	uint64_t have = region->size < FIRST_READ ? region->size : FIRST_READ;
 	char *buf wfs_autofree = wfs_malloc(FIRST_READ + WFS_JSON_PADDING);
+	bool far = wfs_region_descriptor(region) < 0;
 	uint64_t len;
 	int rc = read_exactly(region, buf, have, 0, what, err);
 
@@ -71,6 +73,9 @@ int wfs_safetensors_read(struct wfs_region *region, struct wfs_pool *pool,
 		pthread_mutex_lock(&one_large);
 	if (8 + len > have)
 		rc = read_large(region, &buf, have, len, what, err);
+	/* Parsing writes into the buffer, so what is kept is kept before. */
+	if (!rc && far)
+		wfs_region_keep(region, buf, 8 + len);
 	if (!rc)
 		rc = wfs_safetensors_parse(buf + 8, len, region->size, what,
 					   pool, ret, err);

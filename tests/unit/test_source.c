@@ -166,6 +166,22 @@ static void a_source_without_descriptors_says_so(void **state)
 	wfs_source_put(&m->base);
 }
 
+static void bytes_that_were_kept_ask_the_source_no_more(void **state)
+{
+	struct memory_source *m = digits();
+	char buf[32];
+
+	(void)state;
+	wfs_region_keep(&m->region, "abcd", 4);
+	assert_int_equal(wfs_region_read(&m->region, buf, 3, 1), 3);
+	assert_memory_equal(buf, "bcd", 3);
+	assert_int_equal(atomic_load(&m->reads), 0);
+	assert_int_equal(wfs_region_read(&m->region, buf, 4, 1), 4);
+	assert_memory_equal(buf, "1234", 4);
+	assert_int_equal(atomic_load(&m->reads), 1);
+	wfs_source_put(&m->base);
+}
+
 static void the_last_reference_closes(void **state)
 {
 	struct memory_source *m = digits();
@@ -236,6 +252,7 @@ int main(void)
 		T(a_read_can_find_out_that_a_region_is_stale),
 		T(a_check_that_cannot_tell_finds_nothing),
 		T(a_source_without_descriptors_says_so),
+		T(bytes_that_were_kept_ask_the_source_no_more),
 		T(the_last_reference_closes),
 		T(a_listing_is_the_backends),
 		T(threads_together_say_it_once),
