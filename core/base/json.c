@@ -12,44 +12,8 @@
 #include "core/base/keys.h"
 #include "core/base/text.h"
 
-/* Length of the sequence at s, 0 when it is not a valid one. */
-static size_t sequence(const unsigned char *s, size_t left)
-{
-	unsigned char low = 0x80, high = 0xbf;
-	size_t len;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] >= 0xc2 && s[0] <= 0xdf)
-		len = 2;
-	else if (s[0] >= 0xe0 && s[0] <= 0xef)
-		len = 3;
-	else if (s[0] >= 0xf0 && s[0] <= 0xf4)
-		len = 4;
-	else
-		return 0;
-	if (left < len)
-		return 0;
-	/* The second byte carries the rules on overlong and too large. */
-	if (s[0] == 0xe0)
-		low = 0xa0;
-	else if (s[0] == 0xed)
-		high = 0x9f;
-	else if (s[0] == 0xf0)
-		low = 0x90;
-	else if (s[0] == 0xf4)
-		high = 0x8f;
-	if (s[1] < low || s[1] > high)
-		return 0;
-	for (size_t i = 2; i < len; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	return len;
-}
-
 size_t wfs_utf8_span(const char *text, size_t len)
 {
-	const unsigned char *s = (const unsigned char *)text;
 	size_t i = 0;
 
 	while (i < len) {
@@ -57,13 +21,13 @@ size_t wfs_utf8_span(const char *text, size_t len)
 		size_t n;
 
 		if (len - i >= sizeof(eight)) {
-			memcpy(&eight, s + i, sizeof(eight));
+			memcpy(&eight, text + i, sizeof(eight));
 			if (!(eight & 0x8080808080808080ull)) {
 				i += sizeof(eight);
 				continue;
 			}
 		}
-		n = sequence(s + i, len - i);
+		n = wfs_utf8_sequence(text + i, len - i);
 		if (!n)
 			return i;
 		i += n;

@@ -62,11 +62,9 @@ static void one_file_is_rank_0(void **state)
 	assert_int_equal(m->rank_count, 1);
 	assert_string_equal(m->ranks[0].name, "0");
 	assert_int_equal(m->ranks[0].count, 2);
-	assert_int_equal(m->ranks[0].bytes, 2);
 	assert_int_equal(m->file_bytes, 8 + strlen(W2("b", "a")) + 2 + 2);
 	assert_string_equal(m->ranks[0].tensors[0].file_name, "a");
 	assert_string_equal(m->ranks[0].tensors[1].file_name, "b");
-	/* Where they lie: b, then a. */
 	assert_int_equal(m->ranks[0].file_order[0], 1);
 	assert_int_equal(m->ranks[0].file_order[1], 0);
 	assert_false(m->ranks_hidden);
@@ -120,7 +118,6 @@ static void several_files_without_an_index_are_rank_0(void **state)
 			    "model-00001-of-00002.safetensors");
 	assert_string_equal(file_of(m, "0", "d"),
 			    "model-00002-of-00002.safetensors");
-	/* By file, then by place in it: c a b d. */
 	assert_int_equal(m->ranks[0].file_order[0], 2);
 	assert_int_equal(m->ranks[0].file_order[1], 0);
 	assert_int_equal(m->ranks[0].file_order[2], 1);
@@ -324,6 +321,7 @@ static struct wfs_model *third(const char *name, const char *touched)
 {
 	struct ckpt *c = ckpt_new("/ckpt");
 	struct wfs_model *m = NULL;
+	struct wfs_source_entry peek[3];
 	struct wfs_source *src;
 	size_t count;
 
@@ -333,9 +331,12 @@ static struct wfs_model *third(const char *name, const char *touched)
 		ckpt_touch(c, touched);
 	src = ckpt_source(c);
 	assert_int_equal(wfs_model_load(src, name, 1, &m, NULL), 0);
-	assert_int_equal(
-		m->fingerprint,
-		wfs_model_fingerprint(name, wfs_source_list(src, &count), 3));
+	/* The same from a listing that was only peeked at. */
+	memcpy(peek, wfs_source_list(src, &count), sizeof(peek));
+	for (size_t i = 0; i < count; i++)
+		peek[i].region = NULL;
+	assert_int_equal(m->fingerprint,
+			 wfs_model_fingerprint(name, peek, count));
 	wfs_source_put(src);
 	return m;
 }
@@ -354,7 +355,6 @@ static void a_fingerprint_tells_a_changed_checkpoint(void **state)
 	assert_int_not_equal(a->fingerprint, name->fingerprint);
 	assert_int_not_equal(a->fingerprint, file->fingerprint);
 	assert_int_not_equal(a->fingerprint, other->fingerprint);
-	/* Times count up with the files; a touch adds 1000. */
 	assert_int_equal(a->mtime.tv_sec, 1002);
 	assert_int_equal(file->mtime.tv_sec, 2000);
 	wfs_model_put(a);
