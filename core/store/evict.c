@@ -66,10 +66,10 @@ static bool take(struct wfs_store *store, uint64_t bytes, struct lack *lack)
 	return false;
 }
 
+/* Asked after `now` was taken counts as just asked. */
 static bool may_ask(const struct wfs_object *object, uint64_t now)
 {
-	return object &&
-	       (!object->asked_at || now - object->asked_at >= WFS_BUSY_NS);
+	return object && object->asked_at + WFS_BUSY_NS <= now;
 }
 
 static struct wfs_object *victim(const struct wfs_store *store, uint64_t now)
@@ -102,27 +102,32 @@ static bool enough(const struct wfs_store *store, const struct lack *lack,
 	return false;
 }
 
-/* Evicts a little more than what is missing; false if nothing went. */
+/* Evicts what is missing and a little more; false if nothing went. */
 static bool evict_some(struct wfs_store *store, const struct lack *lack)
 {
-	uint64_t bytes = lack->bytes + lack->bytes / 8;
-	uint64_t files = lack->files + lack->files / 8;
-	uint64_t got_bytes = 0, got_files = 0;
+	uint64_t spare = lack->bytes / 8;
+	uint64_t bytes = 0, files = 0;
 	uint64_t now = wfs_now_ns();
 	struct wfs_object *object;
 
 	pthread_mutex_lock(&store->lock);
-	if (enough(store, lack, now)) {
-		while ((got_bytes < bytes || got_files < files) &&
-		       (object = victim(store, now))) {
-			uint64_t freed = wfs_evict_object_locked(store, object);
+	if (!enough(store, lack, now)) {
+		pthread_mutex_unlock(&store->lock);
+		return false;
+	}
+	while ((object = victim(store, now))) {
+		uint64_t cost = wfs_arena_cost(object->size);
 
-			got_bytes += freed;
-			got_files += freed > 0;
+		if (files >= lack->files && bytes >= lack->bytes &&
+		    bytes + cost > lack->bytes + spare)
+			break;
+		if (wfs_evict_object_locked(store, object)) {
+			bytes += cost;
+			files++;
 		}
 	}
 	pthread_mutex_unlock(&store->lock);
-	return got_files > 0;
+	return files > 0;
 }
 
 static void remember_no_room(struct wfs_store *store, uint64_t bytes)
@@ -200,10 +205,8 @@ static void drop_locked(struct wfs_store *store, struct wfs_object *object)
 	pthread_cond_broadcast(&store->changed);
 }
 
-uint64_t wfs_evict_object_locked(struct wfs_store *store,
-				 struct wfs_object *object)
+bool wfs_evict_object_locked(struct wfs_store *store, struct wfs_object *object)
 {
-	uint64_t cost = wfs_arena_cost(object->size);
 	bool idle;
 
 	wfs_list_remove(object);
@@ -217,12 +220,12 @@ uint64_t wfs_evict_object_locked(struct wfs_store *store,
 		wfs_list_add(object->doomed ? &store->doomed : &store->busy,
 			     object);
 		pthread_cond_broadcast(&store->changed);
-		return 0;
+		return false;
 	}
 	store->evicted_files++;
 	store->evicted_bytes += object->size;
 	drop_locked(store, object);
-	return cost;
+	return true;
 }
 
 void wfs_evict_all_locked(struct wfs_store *store)

@@ -233,10 +233,10 @@ void wfs_room_settle(struct wfs_store *store, uint64_t bytes, bool allocated);
 bool wfs_room_is_short_locked(const struct wfs_store *store, uint64_t size);
 /*
  * Evicts a RESIDENT object without users unless somebody maps it.  Drops the
- * lock meanwhile; returns the bytes freed.
+ * lock meanwhile; false if it had to stay.
  */
-uint64_t wfs_evict_object_locked(struct wfs_store *store,
-				 struct wfs_object *object);
+bool wfs_evict_object_locked(struct wfs_store *store,
+			     struct wfs_object *object);
 /* The session is over: all go, whoever uses them. */
 void wfs_evict_all_locked(struct wfs_store *store);
 

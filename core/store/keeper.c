@@ -119,8 +119,7 @@ static void sweep_locked(struct wfs_store *store)
 
 	/* One that is refused goes to the end, asked after `now`. */
 	while ((object = store->doomed.head) &&
-	       (!object->asked_at || (object->asked_at <= now &&
-				      now - object->asked_at >= SWEEP_NS)))
+	       object->asked_at + SWEEP_NS <= now)
 		wfs_evict_object_locked(store, object);
 }
 

@@ -181,6 +181,8 @@ void wfs_store_close(struct wfs_store *store)
 static uint64_t evict_one(struct wfs_store *store, struct wfs_object *object,
 			  bool doom)
 {
+	uint64_t cost = wfs_arena_cost(object->size);
+
 	if (object->state == WFS_HYDRATING) {
 		struct wfs_job *job = object->job;
 
@@ -191,7 +193,9 @@ static uint64_t evict_one(struct wfs_store *store, struct wfs_object *object,
 		return 0;
 	}
 	object->doomed |= doom;
-	return object->users ? 0 : wfs_evict_object_locked(store, object);
+	if (object->users || !wfs_evict_object_locked(store, object))
+		return 0;
+	return cost;
 }
 
 uint64_t wfs_store_evict(struct wfs_store *store, uint64_t mask, uint64_t value,

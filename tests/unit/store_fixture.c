@@ -181,7 +181,7 @@ static int fake_expose(void *ctx, int fd)
 		kernel->fds = wfs_realloc(kernel->fds,
 					  ((size_t)id + 1) * sizeof(int));
 		/* The same open file, as a backing id has it. */
-		kernel->fds[id] = dup(fd);
+		kernel->fds[id] = kernel->bare ? -1 : dup(fd);
 		kernel->exposed++;
 	}
 	pthread_mutex_unlock(&kernel->lock);
@@ -327,6 +327,14 @@ void bench_close(struct bench *b)
 	wfs_source_put(&b->src->base);
 }
 
+int bench_start(struct bench *b, uint64_t key, const struct slice *slice,
+		struct sleeper *sleeper, uint64_t *ret_wait_ns)
+{
+	sleeper_init(sleeper);
+	return wfs_store_acquire(b->store, key, &slice->recipe,
+				 &sleeper->waiter, ret_wait_ns);
+}
+
 int bench_acquire(struct bench *b, uint64_t key, uint64_t off, uint64_t size)
 {
 	struct sleeper sleeper;
@@ -335,9 +343,7 @@ int bench_acquire(struct bench *b, uint64_t key, uint64_t off, uint64_t size)
 	int rc;
 
 	slice_init(&slice, b->src, off, size);
-	sleeper_init(&sleeper);
-	rc = wfs_store_acquire(b->store, key, &slice.recipe, &sleeper.waiter,
-			       &wait_ns);
+	rc = bench_start(b, key, &slice, &sleeper, &wait_ns);
 	return rc == -EINPROGRESS ? sleeper_wait(&sleeper) : rc;
 }
 

@@ -58,7 +58,8 @@ struct fake_kernel {
 	int *fds; /* by id; -1 */
 	int n;
 	unsigned exposed, unexposed;
-	int fail; /* what expose returns, if not 0 */
+	int fail;  /* what expose returns, if not 0 */
+	bool bare; /* keeps no descriptors of its own */
 };
 
 struct wfs_exposer fake_kernel_init(struct fake_kernel *kernel);
@@ -96,6 +97,9 @@ void bench_open_config(struct bench *b, const struct wfs_store_config *config,
 		       uint64_t source);
 void bench_close(struct bench *b);
 
+/* wfs_store_acquire with a sleeper that is made ready first. */
+int bench_start(struct bench *b, uint64_t key, const struct slice *slice,
+		struct sleeper *sleeper, uint64_t *ret_wait_ns);
 /*
  * Acquires the object, waiting if need be.  Its bytes are those of the source
  * from `off` on.
