@@ -16,11 +16,11 @@
 #include "core/base/text.h"
 #include "tests/unit/scratch.h"
 
-int scratch_setup(void **state)
+static int setup_in(const char *parent, void **state)
 {
 	struct scratch *s = wfs_calloc(1, sizeof(*s));
 
-	strcpy(s->path, "/tmp/weightfs-unit-XXXXXX");
+	snprintf(s->path, sizeof(s->path), "%s/weightfs-unit-XXXXXX", parent);
 	if (!mkdtemp(s->path)) {
 		free(s);
 		return -1;
@@ -28,6 +28,16 @@ int scratch_setup(void **state)
 	s->fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	*state = s;
 	return s->fd < 0 ? -1 : 0;
+}
+
+int scratch_setup(void **state)
+{
+	return setup_in("/tmp", state);
+}
+
+int scratch_setup_in_memory(void **state)
+{
+	return setup_in("/dev/shm", state) ? setup_in("/tmp", state) : 0;
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type,

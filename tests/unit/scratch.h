@@ -16,6 +16,8 @@ struct scratch {
 /* As cmocka's setup and teardown: *state is the struct scratch. */
 int scratch_setup(void **state);
 int scratch_teardown(void **state);
+/* On tmpfs where there is one: for what changes names thousands of times. */
+int scratch_setup_in_memory(void **state);
 
 /* Writes `text` (len bytes, or strlen if `len` is 0) to the file `path`,
    with the directories that it lies in. */

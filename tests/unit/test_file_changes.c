@@ -74,6 +74,30 @@ static void another_size_is_stale(void **state)
 	is_stale(s, src);
 }
 
+/* With another name, a change of ctime alone would be harmless. */
+static void another_name_does_not_hide_a_rewrite(void **state)
+{
+	const struct scratch *s = *state;
+	struct wfs_source *src = one_file(s);
+
+	assert_int_equal(linkat(s->fd, "m/f", s->fd, "copy", 0), 0);
+	scratch_write(s, "m/f", "new bytes", 0);
+	is_stale(s, src);
+}
+
+static void another_name_does_not_hide_another_size(void **state)
+{
+	const struct scratch *s = *state;
+	struct wfs_source *src = one_file(s);
+	const struct wfs_source_entry *e = checkpoint_entry(src, "f");
+	struct timespec times[2] = { e->st.st_atim, e->st.st_mtim };
+
+	assert_int_equal(linkat(s->fd, "m/f", s->fd, "copy", 0), 0);
+	scratch_write(s, "m/f", "more new bytes", 0);
+	assert_int_equal(utimensat(s->fd, "m/f", times, 0), 0);
+	is_stale(s, src);
+}
+
 static void a_rewrite_with_its_time_set_back_is_stale(void **state)
 {
 	const struct scratch *s = *state;
@@ -268,6 +292,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		C(a_rewrite_in_place_is_stale),
 		C(another_size_is_stale),
+		C(another_name_does_not_hide_a_rewrite),
+		C(another_name_does_not_hide_another_size),
 		C(a_rewrite_with_its_time_set_back_is_stale),
 		C(other_permissions_are_stale),
 		C(a_file_replaced_by_rename_is_as_it_was),

@@ -301,27 +301,36 @@ static void beneath_a_models_directory_it_may_not(void **state)
 	wfs_source_put(src);
 }
 
+#define SWAPS 5000
+
 struct swapper {
 	const struct scratch *s;
-	atomic_bool stop;
+	atomic_int swaps;
 };
 
-/* A file, a link to a secret, a file, … as fast as it goes. */
-static void *swap_forever(void *arg)
+/* A file, a link to a secret, a FIFO, a file, … as fast as it goes. */
+static void *swap_often(void *arg)
 {
 	struct swapper *w = arg;
 	int fd = w->s->fd;
 
-	while (!atomic_load(&w->stop)) {
+	while (atomic_fetch_add(&w->swaps, 1) < SWAPS) {
 		if (symlinkat("../secret", fd, "next") == 0)
 			renameat(fd, "next", fd, "m/f");
 		if (linkat(fd, "good", fd, "next", 0) == 0)
 			renameat(fd, "next", fd, "m/f");
 		if (symlinkat("../secrets", fd, "next") == 0)
 			renameat(fd, "next", fd, "m/f");
+		if (linkat(fd, "good", fd, "next", 0) == 0)
+			renameat(fd, "next", fd, "m/f");
+		if (mkfifoat(fd, "next", 0644) == 0)
+			renameat(fd, "next", fd, "m/f");
 		unlinkat(fd, "m/f", 0);
-		mkdirat(fd, "m/f", 0755);
-		unlinkat(fd, "m/f", AT_REMOVEDIR);
+		if (mkdirat(fd, "m/f", 0755) == 0)
+			renameat(fd, "m/f", fd, "next");
+		if (symlinkat("../secrets", fd, "m/f") == 0)
+			unlinkat(fd, "m/f", 0);
+		unlinkat(fd, "next", AT_REMOVEDIR);
 	}
 	return NULL;
 }
@@ -338,8 +347,8 @@ static void swapping_things_underneath_gains_nothing(void **state)
 	scratch_write(s, "good", "good", 0);
 	scratch_mkdir(s, "m");
 	c = scratch_capture_stderr(s);
-	assert_int_equal(pthread_create(&thread, NULL, swap_forever, &w), 0);
-	for (int i = 0; i < 3000; i++) {
+	assert_int_equal(pthread_create(&thread, NULL, swap_often, &w), 0);
+	while (atomic_load(&w.swaps) < SWAPS) {
 		struct wfs_file_source_config config = { 0 };
 		const struct wfs_source_entry *list;
 		struct wfs_source *src = NULL;
@@ -353,7 +362,6 @@ static void swapping_things_underneath_gains_nothing(void **state)
 		assert_true(count <= 1);
 		wfs_source_put(src);
 	}
-	atomic_store(&w.stop, true);
 	pthread_join(thread, NULL);
 	free(scratch_captured(&c));
 }
@@ -377,7 +385,9 @@ int main(void)
 		C(blobs_elsewhere_do_not_count),
 		C(the_operators_own_path_may_have_links),
 		C(beneath_a_models_directory_it_may_not),
-		C(swapping_things_underneath_gains_nothing),
+		cmocka_unit_test_setup_teardown(
+			swapping_things_underneath_gains_nothing,
+			scratch_setup_in_memory, scratch_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
