@@ -114,6 +114,17 @@ int wfs_model_load(struct wfs_source *source, const char *name,
 	return rc;
 }
 
+const char *wfs_model_format_name(enum wfs_model_format format)
+{
+	static const char *const names[] = {
+		[WFS_FORMAT_HF] = "hf",
+		[WFS_FORMAT_SHARDED_STATE] = "sharded_state",
+		[WFS_FORMAT_OPAQUE] = "opaque",
+	};
+
+	return names[format];
+}
+
 struct wfs_model *wfs_model_get(struct wfs_model *model)
 {
 	atomic_fetch_add(&model->refs, 1);

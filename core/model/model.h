@@ -112,6 +112,9 @@ int wfs_model_load(struct wfs_source *source, const char *name,
 		   unsigned threads, struct wfs_model **ret_model,
 		   struct wfs_err *err);
 
+/* "hf", "sharded_state" or "opaque": what status and attributes say. */
+const char *wfs_model_format_name(enum wfs_model_format format);
+
 struct wfs_model *wfs_model_get(struct wfs_model *model);
 void wfs_model_put(struct wfs_model *model); /* NULL is fine */
 
