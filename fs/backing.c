@@ -41,7 +41,7 @@ struct direct {
 #define BUCKETS 1024
 
 struct wfs_backing {
-	int fuse_fd;
+	atomic_int fuse_fd; /* -1 before and after the connection */
 	atomic_int state;
 	char why[256];
 	pthread_once_t once;
@@ -53,7 +53,7 @@ struct wfs_backing *wfs_backing_new(void)
 {
 	struct wfs_backing *b = wfs_calloc(1, sizeof(*b));
 
-	b->fuse_fd = -1;
+	atomic_init(&b->fuse_fd, -1);
 	pthread_mutex_init(&b->lock, NULL);
 	snprintf(b->why, sizeof(b->why), "not mounted yet");
 	return b;
@@ -62,7 +62,7 @@ struct wfs_backing *wfs_backing_new(void)
 static int backing_open(struct wfs_backing *b, int fd)
 {
 	struct backing_map map = { .fd = fd };
-	int id = ioctl(b->fuse_fd, BACKING_OPEN, &map);
+	int id = ioctl(atomic_load(&b->fuse_fd), BACKING_OPEN, &map);
 
 	return id < 0 ? -errno : id;
 }
@@ -72,7 +72,7 @@ static void backing_close(struct wfs_backing *b, int id)
 	uint32_t arg = (uint32_t)id;
 
 	/* Fails only when the connection is gone, and the id with it. */
-	(void)ioctl(b->fuse_fd, BACKING_CLOSE, &arg);
+	(void)ioctl(atomic_load(&b->fuse_fd), BACKING_CLOSE, &arg);
 }
 
 void wfs_backing_free(struct wfs_backing *b)
@@ -93,9 +93,14 @@ void wfs_backing_free(struct wfs_backing *b)
 
 void wfs_backing_setup(struct wfs_backing *b, int fuse_fd, const char *why_not)
 {
-	b->fuse_fd = fuse_fd;
+	atomic_store(&b->fuse_fd, fuse_fd);
 	snprintf(b->why, sizeof(b->why), "%s", why_not ? why_not : "");
 	atomic_store(&b->state, why_not ? PROBE_OFF : PROBE_PENDING);
+}
+
+void wfs_backing_stop(struct wfs_backing *b)
+{
+	atomic_store(&b->fuse_fd, -1);
 }
 
 static const char *explain(int error)

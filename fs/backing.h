@@ -26,6 +26,9 @@ void wfs_backing_free(struct wfs_backing *b); /* NULL is fine */
  */
 void wfs_backing_setup(struct wfs_backing *b, int fuse_fd, const char *why_not);
 
+/* Before the connection closes: its descriptor is not used any more. */
+void wfs_backing_stop(struct wfs_backing *b);
+
 /*
  * Tries passthrough once, with a memory file, on the first request: the
  * kernel takes no backing file before the connection is initialised.  Logs

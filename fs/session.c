@@ -267,8 +267,9 @@ void wfs_fs_exit(struct wfs_fs *fs)
 }
 
 /*
- * First nothing new comes, then what waits is answered, then the threads
- * end; the connection closes last, so that every answer still finds it.
+ * The loop has ended, so nothing new comes.  The mount goes first: a source
+ * that hangs may hold up the rest, but not the readers.  Then what waits is
+ * answered, to nobody, and the threads end.
  */
 void wfs_fs_free(struct wfs_fs *fs)
 {
@@ -277,6 +278,7 @@ void wfs_fs_free(struct wfs_fs *fs)
 	if (fs->control)
 		wfs_registry_hook(fs->registry,
 				  (struct wfs_registry_hooks){ 0 });
+	wfs_backing_stop(fs->backing);
 	if (fs->mounted)
 		fuse_session_unmount(fs->session);
 	if (fs->store)
