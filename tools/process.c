@@ -19,6 +19,19 @@
 #define OOM_SCORE     "-900"
 #define MALLOC_ARENAS 2 /* each takes 64 MiB of addresses and keeps some */
 
+static bool has_capability(unsigned cap)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	memset(data, 0, sizeof(data));
+	if (syscall(SYS_capget, &header, data))
+		return false;
+	return data[CAP_TO_INDEX(cap)].effective & CAP_TO_MASK(cap);
+}
+
 uint64_t wfs_process_max_files(void)
 {
 	char *text wfs_autofree = NULL;
@@ -28,7 +41,7 @@ uint64_t wfs_process_max_files(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return 0;
-	if (geteuid() != 0)
+	if (!has_capability(CAP_SYS_RESOURCE))
 		return limit.rlim_max;
 	if (wfs_file_slurp("/proc/sys/fs/nr_open", 64, &text, &len) == 0) {
 		all = strtoull(text, NULL, 10);
@@ -79,14 +92,5 @@ void wfs_process_setup(void)
 
 bool wfs_process_is_admin(void)
 {
-	struct __user_cap_header_struct header = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-	memset(data, 0, sizeof(data));
-	if (syscall(SYS_capget, &header, data))
-		return false;
-	return data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective &
-	       CAP_TO_MASK(CAP_SYS_ADMIN);
+	return has_capability(CAP_SYS_ADMIN);
 }
