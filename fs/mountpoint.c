@@ -49,13 +49,26 @@ static int check_empty(const char *path, struct wfs_err *err)
 	return 0;
 }
 
+/* As stat(2); but of a dead mount that may still come from the cache. */
+static int stat_live(const char *path, struct stat *st)
+{
+	int fd wfs_autoclose = -1;
+
+	if (stat(path, st) != 0)
+		return -1;
+	if (!S_ISDIR(st->st_mode))
+		return 0;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 && (errno == ENOTCONN || errno == ECONNABORTED) ? -1 : 0;
+}
+
 int wfs_mountpoint_prepare(const char *path, bool nonempty, struct wfs_err *err)
 {
 	struct stat st;
 	int r;
 
 	/* One mount may lie on another: each may be dead. */
-	while (stat(path, &st) != 0) {
+	while (stat_live(path, &st) != 0) {
 		if (errno != ENOTCONN && errno != ECONNABORTED)
 			return wfs_err_set(err, -errno,
 					   "cannot use mount point '%s': %s",
