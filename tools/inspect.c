@@ -7,7 +7,7 @@
 
 #include "core/base/text.h"
 #include "tools/inspect.h"
-#include "tools/table.h"
+#include "tools/grid.h"
 
 static uint64_t elements(const struct wfs_tensor *t)
 {
@@ -50,20 +50,20 @@ void wfs_inspect_clear(struct wfs_inspect *in)
 	in->file = NULL;
 }
 
-static void add_heads(struct wfs_table *table, const char *const *heads,
+static void add_heads(struct wfs_grid *table, const char *const *heads,
 		      size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		wfs_table_add(table, "%s", heads[i]);
+		wfs_grid_add(table, "%s", heads[i]);
 }
 
-static void add_shape(struct wfs_table *table, const struct wfs_tensor *t)
+static void add_shape(struct wfs_grid *table, const struct wfs_tensor *t)
 {
 	struct wfs_text text = { 0 };
 
 	for (unsigned i = 0; i < t->ndim; i++)
 		wfs_text_add(&text, "%s%" PRIu64, i ? ", " : "", t->shape[i]);
-	wfs_table_add(table, "[%s]", text.data ? text.data : "");
+	wfs_grid_add(table, "[%s]", text.data ? text.data : "");
 	free(text.data);
 }
 
@@ -74,7 +74,7 @@ static void print_tensors(const struct wfs_inspect *in)
 	const struct wfs_model *m = in->model;
 	/* With one rank its number says nothing. */
 	bool many = m->rank_count > 1;
-	struct wfs_table table = { .columns = many ? "llllrl" : "lllrl" };
+	struct wfs_grid table = { .columns = many ? "llllrl" : "lllrl" };
 
 	if (!in->all.tensors)
 		return;
@@ -86,24 +86,24 @@ static void print_tensors(const struct wfs_inspect *in)
 			const struct wfs_tensor *t = &rank->tensors[i];
 
 			if (many)
-				wfs_table_add(&table, "%s", rank->name);
-			wfs_table_add(&table, "%s", t->name);
-			wfs_table_add(&table, "%s",
-				      wfs_dtype_name((enum wfs_dtype)t->dtype));
+				wfs_grid_add(&table, "%s", rank->name);
+			wfs_grid_add(&table, "%s", t->name);
+			wfs_grid_add(&table, "%s",
+				     wfs_dtype_name((enum wfs_dtype)t->dtype));
 			add_shape(&table, t);
-			wfs_table_add(&table, "%" PRIu64, t->size);
-			wfs_table_add(&table, "%s",
-				      wfs_inspect_file(in, t->shard));
+			wfs_grid_add(&table, "%" PRIu64, t->size);
+			wfs_grid_add(&table, "%s",
+				     wfs_inspect_file(in, t->shard));
 		}
 	}
-	wfs_table_finish(&table, "", stdout);
+	wfs_grid_finish(&table, "", stdout);
 	printf("\n");
 }
 
 static void print_ranks(const struct wfs_inspect *in)
 {
 	static const char *const heads[] = { "RANK", "TENSORS", "BYTES" };
-	struct wfs_table table = { .columns = "lrr" };
+	struct wfs_grid table = { .columns = "lrr" };
 
 	if (in->model->rank_count < 2)
 		return;
@@ -111,21 +111,21 @@ static void print_ranks(const struct wfs_inspect *in)
 	for (uint32_t r = 0; r < in->model->rank_count; r++) {
 		const struct wfs_rank *rank = &in->model->ranks[r];
 
-		wfs_table_add(&table, "%s", rank->name);
-		wfs_table_add(&table, "%" PRIu32, rank->count);
-		wfs_table_add_size(&table, rank->bytes);
+		wfs_grid_add(&table, "%s", rank->name);
+		wfs_grid_add(&table, "%" PRIu32, rank->count);
+		wfs_grid_add_size(&table, rank->bytes);
 	}
-	wfs_table_finish(&table, "", stdout);
+	wfs_grid_finish(&table, "", stdout);
 	printf("\n");
 }
 
-static void add_sum(struct wfs_table *table, const char *name,
+static void add_sum(struct wfs_grid *table, const char *name,
 		    const struct wfs_inspect_sum *sum)
 {
-	wfs_table_add(table, "%s", name);
-	wfs_table_add(table, "%" PRIu64, sum->tensors);
-	wfs_table_add(table, "%" PRIu64, sum->elements);
-	wfs_table_add_size(table, sum->bytes);
+	wfs_grid_add(table, "%s", name);
+	wfs_grid_add(table, "%" PRIu64, sum->tensors);
+	wfs_grid_add(table, "%" PRIu64, sum->elements);
+	wfs_grid_add_size(table, sum->bytes);
 }
 
 /* Files that hold tensors, then element types, then all. */
@@ -135,7 +135,7 @@ static void print_sums(const struct wfs_inspect *in)
 					     "BYTES" };
 	static const char *const dtypes[] = { "DTYPE", "TENSORS", "ELEMENTS",
 					      "BYTES" };
-	struct wfs_table table = { .columns = "lrrr" };
+	struct wfs_grid table = { .columns = "lrrr" };
 
 	if (!in->model->rank_count)
 		return;
@@ -143,16 +143,16 @@ static void print_sums(const struct wfs_inspect *in)
 	for (uint32_t i = 0; i < in->model->entry_count; i++)
 		if (in->file[i].tensors)
 			add_sum(&table, wfs_inspect_file(in, i), &in->file[i]);
-	wfs_table_finish(&table, "", stdout);
+	wfs_grid_finish(&table, "", stdout);
 	printf("\n");
-	table = (struct wfs_table){ .columns = "lrrr" };
+	table = (struct wfs_grid){ .columns = "lrrr" };
 	add_heads(&table, dtypes, 4);
 	for (int d = 0; d < WFS_DTYPE_COUNT; d++)
 		if (in->dtype[d].tensors)
 			add_sum(&table, wfs_dtype_name((enum wfs_dtype)d),
 				&in->dtype[d]);
 	add_sum(&table, "total", &in->all);
-	wfs_table_finish(&table, "", stdout);
+	wfs_grid_finish(&table, "", stdout);
 	printf("\n");
 }
 

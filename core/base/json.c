@@ -35,10 +35,53 @@ size_t wfs_utf8_span(const char *text, size_t len)
 	return len;
 }
 
+/*
+ * The library's array of values grows with the brackets that it sees, closed
+ * or not: what is larger than any valid text needs ends here.
+ */
+struct bound {
+	size_t bytes;
+	bool reached;
+};
+
+static void *bound_malloc(void *ctx, size_t size)
+{
+	struct bound *bound = ctx;
+
+	bound->reached |= size > bound->bytes;
+	return bound->reached ? NULL : malloc(size);
+}
+
+static void *bound_realloc(void *ctx, void *ptr, size_t old_size, size_t size)
+{
+	struct bound *bound = ctx;
+
+	(void)old_size;
+	bound->reached |= size > bound->bytes;
+	return bound->reached ? NULL : realloc(ptr, size);
+}
+
+static void bound_free(void *ctx, void *ptr)
+{
+	(void)ctx;
+	free(ptr);
+}
+
+/* The document keeps a copy of its allocator, which frees without a ctx. */
+static yyjson_doc *read_bounded(char *text, size_t len, struct bound *bound,
+				yyjson_read_err *why)
+{
+	yyjson_alc alc = { bound_malloc, bound_realloc, bound_free, bound };
+
+	bound->bytes = yyjson_read_max_memory_usage(len, YYJSON_READ_INSITU);
+	return yyjson_read_opts(text, len, YYJSON_READ_INSITU, &alc, why);
+}
+
 int wfs_json_parse(char *text, size_t len, const char *what,
 		   yyjson_doc **ret_doc, struct wfs_err *err)
 {
 	yyjson_read_err why = { 0 };
+	struct bound bound = { 0 };
 	size_t good = wfs_utf8_span(text, len);
 	yyjson_doc *doc;
 
@@ -49,15 +92,20 @@ int wfs_json_parse(char *text, size_t len, const char *what,
 	_Static_assert(WFS_JSON_PADDING >= YYJSON_PADDING_SIZE,
 		       "yyjson reads past the text");
 	memset(text + len, 0, WFS_JSON_PADDING);
-	doc = yyjson_read_opts(text, len, YYJSON_READ_INSITU, NULL, &why);
+	doc = read_bounded(text, len, &bound, &why);
 	if (doc) {
 		*ret_doc = doc;
 		return 0;
 	}
-	if (why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION)
+	if (why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION && !bound.reached)
 		return wfs_err_set(err, -ENOMEM,
 				   "%s: no memory for %zu bytes of JSON", what,
 				   len);
+	if (bound.reached)
+		return wfs_err_set(err, -EBADMSG,
+				   "%s: not valid JSON: more brackets are "
+				   "opened than %zu bytes can close",
+				   what, len);
 	return wfs_err_set(err, -EBADMSG, "%s: not valid JSON at byte %zu: %s",
 			   what, why.pos, why.msg ? why.msg : "empty");
 }

@@ -5,7 +5,8 @@
  *
  * Text must be UTF-8; keys that appear twice are an error, which the library
  * does not look for.  Parsing is in place: strings lie in the caller's text,
- * and the values take at most WFS_JSON_COST bytes for each byte of it.
+ * and the values take at most WFS_JSON_COST bytes for each byte of it, valid or
+ * not.
  */
 #ifndef WFS_CORE_BASE_JSON_H
 #define WFS_CORE_BASE_JSON_H
@@ -18,7 +19,7 @@
 
 /* Zero bytes that must follow the text. */
 #define WFS_JSON_PADDING 8
-/* Bytes of memory for each byte of text, at worst ("[[[[["). */
+/* Bytes of memory for each byte of text, at worst ("[[]]"). */
 #define WFS_JSON_COST 13
 
 /*

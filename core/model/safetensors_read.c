@@ -16,7 +16,7 @@
 /* The headers of nearly all files are smaller than this. */
 #define FIRST_READ (256u * 1024)
 /* Larger ones are parsed one at a time, so that memory is bounded. */
-#define LARGE_HEADER (8u * 1024 * 1024)
+#define LARGE_HEADER (2u * 1024 * 1024)
 
 static pthread_mutex_t one_large = PTHREAD_MUTEX_INITIALIZER;
 

@@ -5,7 +5,7 @@
 #include "tests/unit/t.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/json.h"
@@ -125,13 +125,48 @@ static void bad_text_is_named_with_its_place(void **state)
 	assert_null(doc);
 }
 
-/* The bound that the header promises holds for the worst text. */
-static void memory_is_bounded_by_the_length_of_the_text(void **state)
+/* `count` times `open`, then `count` times `close`. */
+static int parse_nested(const char *open, const char *close, size_t count,
+			struct wfs_err *err)
+{
+	struct wfs_text t = { 0 };
+	yyjson_doc *doc = NULL;
+	size_t len;
+	int rc;
+
+	for (size_t i = 0; i < count; i++)
+		wfs_text_add(&t, "%s", open);
+	for (size_t i = 0; i < count; i++)
+		wfs_text_add(&t, "%s", close);
+	len = t.len;
+	wfs_text_add(&t, "%*s", WFS_JSON_PADDING, "");
+	rc = wfs_json_parse(t.data, len, "it", &doc, err);
+	yyjson_doc_free(doc);
+	free(t.data);
+	return rc;
+}
+
+static void the_bound_on_memory_refuses_no_valid_text(void **state)
 {
 	(void)state;
 	assert_true(
 		yyjson_read_max_memory_usage(100000000, YYJSON_READ_INSITU) <=
 		(size_t)WFS_JSON_COST * 100000000);
+	for (size_t n = 1; n < 200000; n += 1 + n / 7) {
+		assert_int_equal(parse_nested("[", "]", n, NULL), 0);
+		assert_int_equal(parse_nested("{\"\":[", "]}", n, NULL), 0);
+		assert_int_equal(parse_nested("[", "", n, NULL), -EBADMSG);
+	}
+}
+
+static void brackets_that_nothing_closes_do_not_take_memory(void **state)
+{
+	struct wfs_err err = { 0 };
+
+	(void)state;
+	assert_int_equal(parse_nested("[", "", 1000000, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "it: not valid JSON: more brackets"));
+	assert_int_equal(parse_nested("[", "", 3, &err), -EBADMSG);
 }
 
 int main(void)
@@ -142,7 +177,8 @@ int main(void)
 		T(a_repeated_key_is_found),
 		T(a_key_is_its_whole_bytes),
 		T(bad_text_is_named_with_its_place),
-		T(memory_is_bounded_by_the_length_of_the_text),
+		T(the_bound_on_memory_refuses_no_valid_text),
+		T(brackets_that_nothing_closes_do_not_take_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
