@@ -19,6 +19,7 @@
 struct fault_region {
 	struct wfs_region base;
 	struct wfs_region *inner;
+	char *full; /* the checkpoint's directory and the path in it */
 };
 
 struct fault_source {
@@ -144,14 +145,14 @@ static int fault_read(struct wfs_region *region, void *buf, size_t len,
 	struct orders orders;
 	ssize_t n;
 
-	read_orders(src, region->path, &orders);
+	read_orders(src, to_region(region)->full, &orders);
 	if (orders.delay_ms)
 		sleep_until(wfs_now_ns() + orders.delay_ms * (NS_PER_S / 1000));
 	if (orders.bytes_per_s)
 		wait_for_rate(src, orders.bytes_per_s, len);
 	while (orders.hang) {
 		sleep_until(wfs_now_ns() + HANG_POLL_NS);
-		read_orders(src, region->path, &orders);
+		read_orders(src, to_region(region)->full, &orders);
 	}
 	if (orders.eio)
 		return -EIO;
@@ -165,7 +166,8 @@ static int fault_descriptor(struct wfs_region *region)
 {
 	struct orders orders;
 
-	read_orders(to_source(region->source), region->path, &orders);
+	read_orders(to_source(region->source), to_region(region)->full,
+		    &orders);
 	if (orders.nodescriptor)
 		return -ENOTSUP;
 	return wfs_region_descriptor(to_region(region)->inner);
@@ -182,6 +184,8 @@ static void fault_close(struct wfs_source *source)
 
 	wfs_source_put(src->inner);
 	pthread_mutex_destroy(&src->lock);
+	for (size_t i = 0; i < src->count; i++)
+		free(src->regions[i].full);
 	free(src->entries);
 	free(src->regions);
 	free(src->control);
@@ -203,6 +207,7 @@ static void wrap_region(struct fault_source *src, size_t i)
 	struct fault_region *region = &src->regions[i];
 
 	region->inner = inner;
+	region->full = wfs_asprintf("%s/%s", src->base.label, inner->path);
 	region->base.source = &src->base;
 	region->base.path = inner->path;
 	region->base.size = inner->size;

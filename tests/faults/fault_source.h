@@ -9,7 +9,8 @@
  *
  *	delay_ms N		each read takes N milliseconds longer
  *	bytes_per_s N		all reads of a source together go that fast
- *	eio SUBSTRING		reads of files whose path holds it fail (EIO)
+ *	eio SUBSTRING		reads of files whose path (all of it, from the
+ *				root) holds it fail
  *	hang SUBSTRING		reads of such files wait until the line is gone
  *	nodescriptor		no file has a descriptor to pass through
  *
