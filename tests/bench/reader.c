@@ -8,16 +8,24 @@
  * round does every job (an OP over a LIST) once and prints one line, the
  * seconds of each job.  The order turns round from one round to the next, so
  * that what drifts on a machine falls on all jobs alike, and all of them copy
- * into the same memory, which has been touched before.
+ * into the same memory, which has been touched before: map and copy into room
+ * for all pieces, read into one buffer, pread and files into a window of
+ * 256 MiB, so that a job over files that are not in memory yet does not have
+ * to share what there is with its own results.
  *
  *	read	open, read 1 MiB at a time into 1 MiB, close; offsets ignored
  *	pread	ranges of files kept open while the path stays the same
  *	files	open, read, close for each piece; offsets ignored
  *	map	mmap a file while the path stays the same, copy the piece out
  *	copy	no file: as many bytes from memory to memory, the machine's limit
+ *	forget	drop what the kernel has cached of the files
+ *	run	LIST is a command for the shell: whatever makes the next job cold
+ *
+ * With one of the last two the order stays as it is.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +36,7 @@
 
 #define STEP	    ((size_t)1 << 20)
 #define COPY_SOURCE ((size_t)256 << 20)
+#define WINDOW	    ((size_t)256 << 20)
 #define JOBS_MAX    8
 
 struct piece {
@@ -41,9 +50,11 @@ struct job {
 	struct piece *pieces;
 	size_t count;
 	size_t bytes;
+	size_t longest;
+	const char *command; /* of run_command */
 };
 
-static unsigned char *dest;	   /* holds all bytes of the largest job */
+static unsigned char *dest;	   /* large enough for every job */
 static unsigned char *copy_source; /* COPY_SOURCE bytes, for the op copy */
 
 static void die(const char *what, const char *path)
@@ -51,6 +62,12 @@ static void die(const char *what, const char *path)
 	fprintf(stderr, "reader: cannot %s '%s': %s\n", what, path,
 		strerror(errno));
 	exit(1);
+}
+
+/* Where in the window a piece goes that comes after `at`. */
+static unsigned char *next_place(unsigned char *at, size_t len)
+{
+	return (size_t)(at - dest) + len > WINDOW ? dest : at;
 }
 
 static int open_piece(const struct piece *piece)
@@ -96,6 +113,7 @@ static void run_files(const struct job *job)
 		const struct piece *piece = &job->pieces[i];
 		int fd = open_piece(piece);
 
+		at = next_place(at, piece->len);
 		for (size_t done = 0; done < piece->len;) {
 			size_t want = piece->len - done;
 			ssize_t got =
@@ -124,6 +142,7 @@ static void run_pread(const struct job *job)
 			fd = open_piece(piece);
 			path = piece->path;
 		}
+		at = next_place(at, piece->len);
 		for (size_t done = 0; done < piece->len;) {
 			size_t want = piece->len - done;
 			ssize_t got = pread(fd, at + done,
@@ -194,12 +213,30 @@ static void run_copy(const struct job *job)
 	}
 }
 
+static void run_forget(const struct job *job)
+{
+	for (size_t i = 0; i < job->count; i++) {
+		int fd = open_piece(&job->pieces[i]);
+
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+		close(fd);
+	}
+}
+
+static void run_command(const struct job *job)
+{
+	if (system(job->command) != 0)
+		die("run", job->command);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(const struct job *job);
 } ops[] = {
-	{ "read", run_read }, { "pread", run_pread }, { "files", run_files },
-	{ "map", run_map },   { "copy", run_copy },
+	{ "read", run_read },	  { "pread", run_pread },
+	{ "files", run_files },	  { "map", run_map },
+	{ "copy", run_copy },	  { "run", run_command },
+	{ "forget", run_forget },
 };
 
 static void add_piece(struct job *job, char *line, const char *list)
@@ -225,6 +262,19 @@ static void add_piece(struct job *job, char *line, const char *list)
 		die("hold", list);
 	job->pieces[job->count++] = piece;
 	job->bytes += piece.len;
+	if (piece.len > job->longest)
+		job->longest = piece.len;
+}
+
+static size_t room_for(const struct job *job)
+{
+	size_t window = job->longest > WINDOW ? job->longest : WINDOW;
+
+	if (job->run == run_read)
+		return STEP;
+	if (job->run == run_map || job->run == run_copy)
+		return job->bytes;
+	return job->bytes < window ? job->bytes : window;
 }
 
 static void parse_job(const char *arg, struct job *job)
@@ -244,7 +294,12 @@ static void parse_job(const char *arg, struct job *job)
 		errno = EINVAL;
 		die("understand", arg);
 	}
-	file = fopen(++list, "re");
+	list++;
+	if (job->run == run_command) {
+		job->command = list;
+		return;
+	}
+	file = fopen(list, "re");
 	if (!file)
 		die("open", list);
 	while (getline(&line, &room, file) > 0)
@@ -284,6 +339,7 @@ int main(int argc, char **argv)
 	struct job jobs[JOBS_MAX];
 	double took[JOBS_MAX];
 	int count = argc - 2, rounds = argc > 1 ? atoi(argv[1]) : 0;
+	bool turn = true;
 	size_t most = STEP;
 
 	if (count < 1 || count > JOBS_MAX || rounds < 1) {
@@ -292,15 +348,17 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < count; i++) {
 		parse_job(argv[i + 2], &jobs[i]);
-		if (jobs[i].bytes > most)
-			most = jobs[i].bytes;
+		if (room_for(&jobs[i]) > most)
+			most = room_for(&jobs[i]);
+		if (jobs[i].run == run_command || jobs[i].run == run_forget)
+			turn = false;
 		if (jobs[i].run == run_copy && !copy_source)
 			copy_source = touched(COPY_SOURCE);
 	}
 	dest = touched(most);
 	for (int round = 0; round < rounds; round++) {
 		for (int i = 0; i < count; i++) {
-			int at = round % 2 ? count - 1 - i : i;
+			int at = turn && round % 2 ? count - 1 - i : i;
 
 			took[at] = seconds(&jobs[at]);
 		}
