@@ -137,8 +137,8 @@ def hf_single(path, specs, seed, metadata=None):
 
 def spread(specs, parts):
     """`parts` lists, consecutive, of about the same number of tensors."""
-    step = -(-len(specs) // parts)
-    return [specs[i * step:(i + 1) * step] for i in range(parts)]
+    cuts = [len(specs) * i // parts for i in range(parts + 1)]
+    return [specs[a:b] for a, b in zip(cuts, cuts[1:])]
 
 
 def hf_sharded(path, specs, seed, parts=3, index=True):

@@ -38,7 +38,7 @@ def pytest_report_header(config):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
-    if report.failed:
+    if report.failed and call.when == "call":
         for mount in item.funcargs.get("mount", []) or []:
             report.sections.append((f"log of {mount.path}",
                                     mount.log()[-8000:]))
@@ -78,8 +78,8 @@ class Mounter(list):
                  **checkpoints):
         """
         options: -o words.  models: a --models directory.  checkpoints:
-        NAME=Checkpoint or path.  faults: -o like words for weightfs-faults,
-        which takes the program's place.
+        NAME=Checkpoint or path.  faults: the file of orders for
+        weightfs-faults, which takes the program's place.
         """
         command = ["mount", "-f"]
         program = mounts.PROGRAM
@@ -87,7 +87,7 @@ class Mounter(list):
             if not mounts.FAULTS.exists():
                 pytest.skip(f"'{mounts.FAULTS}' is not built")
             program = mounts.FAULTS
-            env = {**(env or {}), **fault_words(faults)}
+            env = {**(env or {}), "WFS_FAULTS": str(faults)}
         for option in options:
             command += ["-o", option]
         if models:
@@ -101,10 +101,6 @@ class Mounter(list):
                              wrap=wrap, env=env, preexec=preexec, point=point)
         self.append(mount)
         return mount.wait_ready() if ready else mount
-
-
-def fault_words(faults):
-    return {"WEIGHTFS_FAULTS": faults}
 
 
 @pytest.fixture
