@@ -133,7 +133,7 @@ static int load(const struct args *args, const char *path,
 {
 	const char *name = strrchr(path, '/') + 1;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	struct wfs_source *source;
+	struct wfs_source *source = NULL;
 	int rc = open_source(path, args->follow_links, &source, err);
 
 	if (rc)

@@ -7,6 +7,7 @@
  * and an index, sorted too, is compared with them in one pass.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "core/base/text.h"
@@ -45,21 +46,19 @@ static void file_name_of(struct gather *g, const struct wfs_safetensor *t,
 	key->s = wfs_pool_text(&g->load->pool, escaped, key->len);
 }
 
-static int number(struct gather *g, uint32_t rank)
+static uint64_t count_tensors(const struct gather *g)
 {
 	uint64_t count = 0;
-	uint32_t serial = 0;
 
 	for (uint32_t i = 0; i < g->shard_count; i++)
 		count += g->shards[i].header.count;
-	if (count > WFS_MODEL_MAX_TENSORS)
-		return wfs_err_set(g->load->err, -E2BIG,
-				   "'%s': %llu tensors in rank %s, at most %u "
-				   "can be served",
-				   g->load->model->source->label,
-				   (unsigned long long)count,
-				   g->load->model->ranks[rank].name,
-				   WFS_MODEL_MAX_TENSORS);
+	return count;
+}
+
+static void number(struct gather *g, uint64_t count)
+{
+	uint32_t serial = 0;
+
 	g->count = (uint32_t)count;
 	g->from = wfs_calloc(count + 1, sizeof(*g->from));
 	g->shard = wfs_calloc(count + 1, sizeof(*g->shard));
@@ -74,7 +73,6 @@ static int number(struct gather *g, uint32_t rank)
 			file_name_of(g, &h->tensors[t], &g->keys[serial]);
 		}
 	}
-	return 0;
 }
 
 static int check_distinct(const struct gather *g)
@@ -163,12 +161,19 @@ static int gather_rank(struct wfs_load *load, uint32_t rank, uint32_t first,
 		.shards = &load->shards[first],
 		.shard_count = end - first,
 	};
-	int rc = number(&g, rank);
+	uint64_t count = count_tensors(&g);
+	int rc;
 
-	if (!rc) {
-		wfs_keys_sort(g.keys, g.count);
-		rc = check_distinct(&g);
-	}
+	if (count > WFS_MODEL_MAX_TENSORS)
+		return wfs_err_set(load->err, -E2BIG,
+				   "'%s': %" PRIu64 " tensors in rank %s, at "
+				   "most %u can be served",
+				   load->model->source->label, count,
+				   load->model->ranks[rank].name,
+				   WFS_MODEL_MAX_TENSORS);
+	number(&g, count);
+	wfs_keys_sort(g.keys, g.count);
+	rc = check_distinct(&g);
 	if (!rc)
 		fill_rank(&g, &load->model->ranks[rank]);
 	free(g.from);

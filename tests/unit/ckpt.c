@@ -127,13 +127,14 @@ void ckpt_add_safetensors(struct ckpt *m, const char *path, const char *header,
 {
 	size_t len = strlen(header);
 	uint64_t le = htole64(len);
-	char *bytes wfs_autofree = wfs_malloc(8 + len + data);
+	struct wfs_text file = { 0 };
 
-	memcpy(bytes, &le, 8);
-	memcpy(bytes + 8, header, len);
+	wfs_text_add_bytes(&file, &le, sizeof(le));
+	wfs_text_add_bytes(&file, header, len);
 	for (size_t i = 0; i < data; i++)
-		bytes[8 + len + i] = (char)i;
-	ckpt_add(m, path, bytes, 8 + len + data);
+		wfs_text_add_bytes(&file, &(char){ (char)i }, 1);
+	ckpt_add(m, path, file.data, file.len);
+	free(file.data);
 }
 
 void ckpt_fail(struct ckpt *m, const char *path, int code)

@@ -290,11 +290,14 @@ static void random_files_give_sorted_tensors_with_their_bytes(void **state)
 		const struct wfs_tensor *t = &r->tensors[i];
 		struct wfs_recipe recipe;
 		struct wfs_piece piece;
-		unsigned id, off;
+		unsigned long id, off;
 		char buf[8], want[8];
 
 		assert_true(!i || strcmp(t[-1].file_name, t->file_name) < 0);
-		assert_int_equal(sscanf(t->name, "t%*u.%u.%u", &id, &off), 2);
+		/* t<any>.<id>.<off> */
+		id = strtoul(strchr(t->name, '.') + 1, NULL, 10);
+		off = strtoul(strrchr(t->name, '.') + 1, NULL, 10);
+		assert_true(id < FILES * TENSORS);
 		assert_false(seen[id]);
 		seen[id] = true;
 		assert_int_equal(t->size, t->shape[0]);
