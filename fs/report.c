@@ -38,19 +38,6 @@ static void snapshot_drop(struct snapshot *s)
 	wfs_registry_rows_free(s->rows, s->row_count);
 }
 
-static const char *format_name(enum wfs_model_format format)
-{
-	switch (format) {
-	case WFS_FORMAT_HF:
-		return "hf";
-	case WFS_FORMAT_SHARDED_STATE:
-		return "sharded_state";
-	case WFS_FORMAT_OPAQUE:
-	default:
-		return "opaque";
-	}
-}
-
 static const char *state_name(const struct wfs_registry_row *row)
 {
 	if (!row->named)
@@ -92,10 +79,11 @@ static void status_model(struct wfs_fs *fs, struct wfs_text *t,
 		     "\"ranks\": %u, \"tensors\": %llu, \"files\": %u, "
 		     "\"file_bytes\": %llu, \"tensor_bytes\": %llu, "
 		     "\"resident_bytes\": %llu, \"opens\": %u}",
-		     format_name(m->format), state_name(row), m->rank_count,
-		     (ull)row_tensors(row), m->entry_count - m->dir_count,
-		     (ull)m->file_bytes, (ull)m->tensor_bytes,
-		     (ull)row_resident(fs, row), row->opens);
+		     wfs_model_format_name(m->format), state_name(row),
+		     m->rank_count, (ull)row_tensors(row),
+		     m->entry_count - m->dir_count, (ull)m->file_bytes,
+		     (ull)m->tensor_bytes, (ull)row_resident(fs, row),
+		     row->opens);
 }
 
 static void status_arena(struct wfs_fs *fs, struct wfs_text *t,

@@ -176,9 +176,17 @@ static int value_served(const struct subject *s, struct wfs_text *t)
 	return 0;
 }
 
+/* The true name, bytes as they are: a NUL, held as C0 80, is one again. */
 static int value_name(const struct subject *s, struct wfs_text *t)
 {
-	wfs_text_add(t, "%s", s->tensor ? s->tensor->name : s->entry->path);
+	const char *name = s->tensor ? s->tensor->name : s->entry->path;
+
+	for (; *name; name++) {
+		bool nul = s->tensor && memcmp(name, "\xc0\x80", 2) == 0;
+
+		wfs_text_add_bytes(t, nul ? "" : name, 1);
+		name += nul;
+	}
 	return 0;
 }
 
@@ -210,13 +218,7 @@ static int value_plan(const struct subject *s, struct wfs_text *t)
 
 static int value_format(const struct subject *s, struct wfs_text *t)
 {
-	static const char *const names[] = {
-		[WFS_FORMAT_HF] = "hf",
-		[WFS_FORMAT_SHARDED_STATE] = "sharded_state",
-		[WFS_FORMAT_OPAQUE] = "opaque",
-	};
-
-	wfs_text_add(t, "%s", names[s->node.model->format]);
+	wfs_text_add(t, "%s", wfs_model_format_name(s->node.model->format));
 	return 0;
 }
 
