@@ -95,7 +95,7 @@ int wfs_ask_status(const char *mountpoint, char **ret_text, struct wfs_err *err)
 	struct wfs_text text = { 0 };
 	int rc = read_in_child(path, &text);
 
-	if (!rc && !text.len)
+	if (!rc && !text.data)
 		rc = -EIO;
 	if (!rc) {
 		*ret_text = text.data;
@@ -122,7 +122,7 @@ int wfs_ask_status_json(const char *mountpoint, yyjson_doc **ret_doc,
 	yyjson_doc *doc;
 	int rc = wfs_ask_status(mountpoint, &text, err);
 
-	if (rc)
+	if (rc || !text)
 		return rc;
 	doc = yyjson_read(text, strlen(text), 0);
 	if (!doc)

@@ -19,11 +19,15 @@
 
 static void check_kernel(struct wfs_findings *found)
 {
-	unsigned major = 0, minor = 0;
+	unsigned long major = 0, minor = 0;
 	struct utsname name;
+	char *end = NULL;
 
-	if (uname(&name) ||
-	    sscanf(name.release, "%u.%u", &major, &minor) != 2) {
+	if (uname(&name) == 0)
+		major = strtoul(name.release, &end, 10);
+	if (end && *end == '.')
+		minor = strtoul(end + 1, NULL, 10);
+	if (!major) {
 		wfs_findings_add(found, "kernel", WFS_LEVEL_SLOW, NULL,
 				 "its version cannot be told");
 		return;

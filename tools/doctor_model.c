@@ -10,21 +10,20 @@
 #include "core/base/text.h"
 #include "tools/doctor.h"
 #include "tools/load.h"
-#include "tools/process.h"
 
 static const struct place {
-	unsigned magic;
 	const char *name;
+	unsigned magic;
 	bool slow;
 } places[] = {
-	{ 0xef53, "ext4", false },	    { 0x58465342, "xfs", false },
-	{ 0x9123683e, "btrfs", false },	    { 0x01021994, "tmpfs", false },
-	{ 0x2fc12fc1, "zfs", false },	    { 0xf2f52010, "f2fs", false },
-	{ 0x794c7630, "overlayfs", false }, { 0x6969, "nfs", true },
-	{ 0xff534d42, "cifs", true },	    { 0xfe534d42, "smb", true },
-	{ 0x00c36400, "ceph", true },	    { 0x0bd00bd0, "lustre", true },
-	{ 0x65735546, "fuse", true },	    { 0x01021997, "9p", true },
-	{ 0x47504653, "gpfs", true },	    { 0x19830326, "beegfs", true },
+	{ "ext4", 0xef53, false },	    { "xfs", 0x58465342, false },
+	{ "btrfs", 0x9123683e, false },	    { "tmpfs", 0x01021994, false },
+	{ "zfs", 0x2fc12fc1, false },	    { "f2fs", 0xf2f52010, false },
+	{ "overlayfs", 0x794c7630, false }, { "nfs", 0x6969, true },
+	{ "cifs", 0xff534d42, true },	    { "smb", 0xfe534d42, true },
+	{ "ceph", 0x00c36400, true },	    { "lustre", 0x0bd00bd0, true },
+	{ "fuse", 0x65735546, true },	    { "9p", 0x01021997, true },
+	{ "gpfs", 0x47504653, true },	    { "beegfs", 0x19830326, true },
 };
 
 static void check_place(struct wfs_findings *found, const char *dir)

@@ -3,6 +3,7 @@
  * Tables: cells are kept until all are there, since only then widths are
  * known.  Widths count characters of UTF-8, not bytes.
  */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
@@ -59,8 +60,9 @@ static size_t column_width(const struct wfs_grid *grid, size_t column,
 void wfs_grid_finish(struct wfs_grid *grid, const char *indent, FILE *out)
 {
 	size_t columns = strlen(grid->columns);
-	size_t *widths wfs_autofree = wfs_calloc(columns, sizeof(*widths));
+	size_t *widths wfs_autofree = wfs_calloc(columns + 1, sizeof(*widths));
 
+	assert(columns > 0);
 	for (size_t i = 0; i < columns; i++)
 		widths[i] = column_width(grid, i, columns);
 	for (size_t i = 0; i < grid->count; i++) {

@@ -68,6 +68,21 @@ static void search_files(struct search *s)
 		closedir(dir);
 }
 
+/* A line of maps: range, mode, offset, device, inode, path. */
+static void search_map(struct search *s, char *line)
+{
+	char *device = NULL, *end;
+
+	for (unsigned i = 0; i < 4; i++)
+		device = strsep(&line, " ");
+	if (!device || !line || strtoul(device, &end, 16) != s->mount->major ||
+	    *end != ':' || strtoul(end + 1, NULL, 16) != s->mount->minor)
+		return;
+	if (!s->maps++ && strsep(&line, " ") && line)
+		snprintf(s->map, sizeof(s->map), "%s",
+			 line + strspn(line, " "));
+}
+
 static void search_maps(struct search *s)
 {
 	char *path wfs_autofree = wfs_asprintf("%s/maps", s->dir);
@@ -78,17 +93,8 @@ static void search_maps(struct search *s)
 	if (wfs_file_slurp(path, MAPS_MAX, &text, &len))
 		return;
 	rest = text;
-	while ((line = strsep(&rest, "\n"))) {
-		unsigned major, minor;
-		int name = 0;
-
-		if (sscanf(line, "%*s %*s %*s %x:%x %*s %n", &major, &minor,
-			   &name) != 2 ||
-		    major != s->mount->major || minor != s->mount->minor)
-			continue;
-		if (!s->maps++ && name)
-			snprintf(s->map, sizeof(s->map), "%s", line + name);
-	}
+	while ((line = strsep(&rest, "\n")))
+		search_map(s, line);
 }
 
 static bool leads_in(const struct search *s, const char *what)

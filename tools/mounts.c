@@ -2,7 +2,6 @@
 /*
  * Reading mountinfo: see proc_pid_mountinfo(5).
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "core/base/text.h"
@@ -48,7 +47,7 @@ static bool parse_line(char *line, struct wfs_mount *ret)
 {
 	struct wfs_mount m = { 0 };
 	char *rest = line, *id, *parent, *device, *root, *point;
-	char *fstype, *source;
+	char *fstype, *source, *minor;
 
 	id = word(&rest);
 	parent = word(&rest);
@@ -66,8 +65,10 @@ static bool parse_line(char *line, struct wfs_mount *ret)
 	source = word(&rest);
 	m.id = (unsigned)strtoul(id, NULL, 10);
 	m.parent = (unsigned)strtoul(parent, NULL, 10);
-	if (!source || sscanf(device, "%u:%u", &m.major, &m.minor) != 2)
+	m.major = (unsigned)strtoul(device, &minor, 10);
+	if (!source || *minor != ':')
 		return false;
+	m.minor = (unsigned)strtoul(minor + 1, NULL, 10);
 	unescape(point);
 	unescape(fstype);
 	unescape(source);
