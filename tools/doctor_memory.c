@@ -10,6 +10,7 @@
 #include "core/store/arena.h"
 #include "core/store/budget.h"
 #include "tools/doctor.h"
+#include "tools/process.h"
 
 #define SHMEM_FILE  "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 #define TRIAL_BYTES (2 * (uint64_t)WFS_HUGE_PAGE)
@@ -62,14 +63,20 @@ static bool check_arena(struct wfs_findings *found)
 {
 	struct wfs_err err = { 0 };
 	struct wfs_arena arena;
-	int rc = wfs_arena_open(TRIAL_BYTES, &arena, &err);
+	int rc;
 
+	if (!wfs_process_is_admin()) {
+		wfs_findings_add(found, "arena", WFS_LEVEL_SLOW,
+				 "run as root, or with CAP_SYS_ADMIN",
+				 "not for us: tensors are served by reads");
+		return false;
+	}
+	rc = wfs_arena_open(TRIAL_BYTES, &arena, &err);
 	if (rc) {
 		wfs_findings_add(found, "arena", WFS_LEVEL_SLOW,
-				 rc == -EPERM ? "run as root, or with "
-						"CAP_SYS_ADMIN" :
-						"run a kernel 5.12 or later",
-				 "%s; tensors are served by reads", err.text);
+				 "run as root outside a container's user "
+				 "namespace, on a kernel 5.12 or later",
+				 "%s", err.text);
 		return false;
 	}
 	rc = try_file(&arena);
