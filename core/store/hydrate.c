@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Hydration: threads that copy recipes into arena files and expose them.
+ * Hydration: threads that copy recipes into arena files.
  *
  * A job is opened by one thread (space, file, map), copied span by span by
- * as many as are free, and finished by the one that finds nothing left to
- * copy.  Bytes go straight from the source into the mapped file; only files
+ * as many as are free, and finished (finish.c) by the one that finds nothing
+ * left to copy.  Bytes go straight from the source into the mapped file; only files
  * too small for a huge page are written, which costs less than faults.
  */
 #include <errno.h>
@@ -15,10 +15,6 @@
 
 #include "core/base/text.h"
 #include "core/store/inner.h"
-
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25 /* Linux 6.1 */
-#endif
 
 #define BUFFER	   (256u << 10)
 #define OPEN_TRIES 4
@@ -43,13 +39,17 @@ static int create_file(struct wfs_store *store, struct wfs_job *job)
 	return fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM ? -ENOSPC : fd;
 }
 
+/* Checks, makes and maps the file; evicts for it if `evict`. */
 static int open_file(struct wfs_store *store, struct wfs_job *job, bool evict)
 {
 	uint64_t size = job->recipe->size;
 	uint64_t cost = wfs_arena_cost(size);
 	void *map;
-	int rc = -ENOSPC;
+	int rc = wfs_recipe_check_sources(job->recipe);
 
+	if (rc)
+		return rc;
+	rc = -ENOSPC;
 	/* Another may have taken what was free between asking and taking. */
 	for (int i = 0; i < OPEN_TRIES && rc == -ENOSPC; i++) {
 		rc = wfs_room_take(store, cost, evict);
@@ -64,30 +64,6 @@ static int open_file(struct wfs_store *store, struct wfs_job *job, bool evict)
 	if (map != MAP_FAILED)
 		job->map = map;
 	return 0;
-}
-
-/*
- * A thread takes the job up; a prefetch may become wanted meanwhile, and
- * wanted ones may evict.
- */
-static int open_job(struct wfs_store *store, struct wfs_job *job)
-{
-	bool evict, wanted;
-	int rc = wfs_recipe_check_sources(job->recipe);
-
-	if (rc)
-		return rc;
-	pthread_mutex_lock(&store->lock);
-	wanted = job->wanted;
-	pthread_mutex_unlock(&store->lock);
-	do {
-		evict = wanted;
-		rc = open_file(store, job, evict);
-		pthread_mutex_lock(&store->lock);
-		wanted = job->wanted;
-		pthread_mutex_unlock(&store->lock);
-	} while (rc == -ENOSPC && wanted != evict);
-	return rc;
 }
 
 static int write_all(int fd, const uint8_t *buf, size_t len, uint64_t off)
@@ -182,6 +158,8 @@ static void copy_job(struct wfs_store *store, struct wfs_job *job,
 
 	if (job->next_span == job->spans)
 		wfs_queue_remove_locked(job);
+	else
+		pthread_cond_signal(&store->work); /* there is more */
 	if (measured(job))
 		wfs_rate_begin(&store->rate);
 	pthread_mutex_unlock(&store->lock);
@@ -192,143 +170,15 @@ static void copy_job(struct wfs_store *store, struct wfs_job *job,
 	/* One fault for a huge page, 512 where there was none to be had. */
 	if (job->map && faults() - before > SCATTERED)
 		job->scattered = true;
-	if (rc && !job->error)
-		job->error = rc;
-}
-
-/* The file is complete: nobody can write it any more, readers may have it. */
-static int publish(struct wfs_store *store, struct wfs_job *job)
-{
-	struct wfs_object *object = job->object;
-	int fd wfs_autoclose = -1;
-	int id, rc;
-
-	rc = wfs_recipe_check_sources(job->recipe);
 	if (rc)
-		return rc;
-	fd = wfs_arena_reopen(&store->arena, object->serial);
-	if (fd < 0)
-		return fd;
-	id = store->exposer.expose(store->exposer.ctx, fd);
-	if (id <= 0)
-		return id ? id : -EIO;
-	object->id = id;
-	object->fd = wfs_steal_fd(&fd);
-	return 0;
-}
-
-static int close_file(struct wfs_store *store, struct wfs_job *job, int rc)
-{
-	if (job->map) {
-		if (!rc && job->scattered)
-			madvise(job->map, job->recipe->size, MADV_COLLAPSE);
-		munmap(job->map, job->recipe->size);
-		job->map = NULL;
-	}
-	if (job->fd < 0)
-		return rc;
-	close(job->fd);
-	job->fd = -1;
-	if (!rc)
-		rc = publish(store, job);
-	if (rc) {
-		wfs_arena_unlink(&store->arena, job->object->serial);
-		pthread_mutex_lock(&store->lock);
-		store->files--;
-		pthread_mutex_unlock(&store->lock);
-	}
-	return rc;
-}
-
-static void settle_success(struct wfs_store *store, struct wfs_job *job)
-{
-	struct wfs_object *object = job->object;
-
-	object->state = WFS_RESIDENT;
-	object->job = NULL;
-	object->users = job->waiting;
-	store->resident_files++;
-	store->resident_bytes += object->size;
-	store->hydrated_files++;
-	store->hydrated_bytes += object->size;
-	if (object->users)
-		store->used_files++;
-	else
-		wfs_object_park_locked(store, object);
-	if (store->digests)
-		wfs_keeper_digest_locked(store, object);
-}
-
-static void settle_failure(struct wfs_store *store, struct wfs_job *job,
-			   int error)
-{
-	wfs_table_remove(&store->table, job->object);
-	free(job->object);
-	job->object = NULL;
-	if (error == -ENOSPC) {
-		if (job->wanted)
-			store->refused += job->waiting ? job->waiting : 1;
-	} else if (error != -ESHUTDOWN && error != -ECANCELED) {
-		store->failed++;
-	}
-}
-
-static void call_waiters(struct wfs_waiter *waiter, int result)
-{
-	while (waiter) {
-		struct wfs_waiter *next = waiter->next;
-
-		waiter->done(waiter, result);
-		waiter = next;
-	}
-}
-
-void wfs_hydrate_finish_locked(struct wfs_store *store, struct wfs_job *job)
-{
-	struct wfs_waiter *waiters;
-	int rc;
-
-	job->phase = WFS_JOB_FINISHING;
-	while (job->readers)
-		pthread_cond_wait(&store->changed, &store->lock);
-	rc = job->error;
-	pthread_mutex_unlock(&store->lock);
-	rc = close_file(store, job, rc);
-	pthread_mutex_lock(&store->lock);
-	wfs_queue_progress_locked(store, job, job->left);
-	waiters = job->waiters;
-	if (rc)
-		settle_failure(store, job, rc);
-	else
-		settle_success(store, job);
-	if (!rc)
-		rc = job->object->id;
-	pthread_mutex_unlock(&store->lock);
-	call_waiters(waiters, rc);
-	wfs_job_free(job);
-	pthread_mutex_lock(&store->lock);
-	if (--store->running == 0)
-		pthread_cond_signal(&store->chores);
-	pthread_cond_broadcast(&store->changed);
-}
-
-void wfs_hydrate_abort_locked(struct wfs_store *store, struct wfs_job *job,
-			      int error)
-{
-	wfs_queue_remove_locked(job);
-	if (!job->error)
-		job->error = error;
-	if (job->phase == WFS_JOB_NEW)
-		store->running++;
-	job->phase = WFS_JOB_COPYING;
-	if (!job->active)
-		wfs_hydrate_finish_locked(store, job);
+		wfs_job_fail_locked(job, rc, false);
 }
 
 static void work_on(struct wfs_store *store, struct wfs_job *job,
 		    uint8_t *buffer)
 {
-	int rc = 0;
+	bool evict = job->wanted;
+	int rc;
 
 	job->active++;
 	if (!job->wanted)
@@ -337,11 +187,11 @@ static void work_on(struct wfs_store *store, struct wfs_job *job,
 		store->running++;
 		wfs_queue_remove_locked(job);
 		pthread_mutex_unlock(&store->lock);
-		rc = open_job(store, job);
+		rc = open_file(store, job, evict);
 		pthread_mutex_lock(&store->lock);
 		job->phase = WFS_JOB_COPYING;
 		if (rc)
-			job->error = rc;
+			wfs_job_fail_locked(job, rc, !evict);
 		else if (job->spans > 1)
 			wfs_queue_add_locked(store, job);
 	}
@@ -353,7 +203,7 @@ static void work_on(struct wfs_store *store, struct wfs_job *job,
 	if (!job->wanted)
 		store->prefetching--;
 	if (!job->active && (job->error || job->next_span == job->spans))
-		wfs_hydrate_finish_locked(store, job);
+		wfs_job_finish_locked(store, job);
 }
 
 void *wfs_hydrate_thread(void *arg)

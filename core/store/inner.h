@@ -7,6 +7,7 @@
  *	table.c    objects by key, lists of those that nobody uses
  *	queue.c    jobs, their order, how long they will take
  *	hydrate.c  the threads that copy
+ *	finish.c   what becomes of a copied file, and of who waits
  *	evict.c    room for what is wanted
  *	keeper.c   one thread for what can wait: digests, doomed objects
  *
@@ -96,6 +97,7 @@ struct wfs_job {
 	enum wfs_job_phase phase;
 	bool wanted;	  /* somebody waits or waited; else prefetch */
 	bool scattered;	  /* it faulted in small pages */
+	bool gave_way;	  /* it failed as a prefetch: try again if wanted */
 	atomic_int error; /* the first one ends it */
 	int fd;		  /* open for writing; -1 */
 	uint8_t *map;	  /* of all of it; NULL: write instead */
@@ -193,6 +195,8 @@ struct wfs_job *wfs_job_new(struct wfs_object *object,
 void wfs_job_free(struct wfs_job *job); /* call it without the lock */
 void wfs_job_wait_locked(struct wfs_job *job, struct wfs_waiter *waiter);
 bool wfs_job_cancel_locked(struct wfs_job *job, struct wfs_waiter *waiter);
+/* Its first error; `gave_way`: one that who wants it need not have. */
+void wfs_job_fail_locked(struct wfs_job *job, int error, bool gave_way);
 /* Queues a job that offers work, at the front if it is under way. */
 void wfs_queue_add_locked(struct wfs_store *store, struct wfs_job *job);
 void wfs_queue_remove_locked(struct wfs_job *job);
@@ -212,14 +216,16 @@ void wfs_rate_end(struct wfs_rate *rate);
 
 /* hydrate.c */
 void *wfs_hydrate_thread(void *store);
+
+/* finish.c */
 /*
  * Ends a job that no thread works on and that is in no queue.  Drops the
  * lock meanwhile; the job is freed.
  */
-void wfs_hydrate_finish_locked(struct wfs_store *store, struct wfs_job *job);
+void wfs_job_finish_locked(struct wfs_store *store, struct wfs_job *job);
 /* Ends a queued job with an error; the same holds. */
-void wfs_hydrate_abort_locked(struct wfs_store *store, struct wfs_job *job,
-			      int error);
+void wfs_job_abort_locked(struct wfs_store *store, struct wfs_job *job,
+			  int error);
 
 /* evict.c */
 /*

@@ -62,6 +62,14 @@ bool wfs_job_cancel_locked(struct wfs_job *job, struct wfs_waiter *waiter)
 	return true;
 }
 
+void wfs_job_fail_locked(struct wfs_job *job, int error, bool gave_way)
+{
+	if (job->error)
+		return;
+	job->error = error;
+	job->gave_way = gave_way;
+}
+
 void wfs_queue_remove_locked(struct wfs_job *job)
 {
 	struct wfs_job_queue *queue = job->queue;

@@ -143,7 +143,7 @@ void wfs_store_detach(struct wfs_store *store)
 		atomic_store(&store->quit, true);
 		while ((job = store->wanted.head) ||
 		       (job = store->prefetch.head))
-			wfs_hydrate_abort_locked(store, job, -ESHUTDOWN);
+			wfs_job_abort_locked(store, job, -ESHUTDOWN);
 		while (store->running || store->reading)
 			pthread_cond_wait(&store->changed, &store->lock);
 		wfs_evict_all_locked(store);
@@ -187,7 +187,7 @@ static uint64_t evict_one(struct wfs_store *store, struct wfs_object *object,
 		struct wfs_job *job = object->job;
 
 		if (job->phase == WFS_JOB_NEW && !job->wanted && job->queue)
-			wfs_hydrate_abort_locked(store, job, -ECANCELED);
+			wfs_job_abort_locked(store, job, -ECANCELED);
 		else
 			object->doomed |= doom;
 		return 0;

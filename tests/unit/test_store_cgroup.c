@@ -162,6 +162,12 @@ static void need_arena(void)
 {
 	struct bench b;
 
+#ifdef __SANITIZE_THREAD__
+	print_message("skipped: the thread sanitizer needs several times the "
+		      "memory that it watches\n");
+	skip();
+#endif
+
 	bench_open(&b, 2 * MIB, MIB);
 	bench_close(&b);
 }
