@@ -66,10 +66,15 @@ class Data:
         self.native = checkpoint.path
         self.model = os.path.join(mountpoint, checkpoint.name)
 
-    def files(self, root):
-        return write_list("files-" + os.path.basename(root), [
-            (size, 0, os.path.join(root, name))
-            for size, name in self.checkpoint.files])
+    def files(self, label, root):
+        return write_list(label, [(size, 0, os.path.join(root, name))
+                                  for size, name in self.checkpoint.files])
+
+    def warm(self):
+        """Has the kernel cache the source again, in large folios: a machine
+        may have taken parts of it away, and page faults bring it back in
+        small ones."""
+        read(1, "read:" + self.files("files-native", self.native))
 
     def pieces(self, label, root, scattered):
         """Ranges of the whole files, tensor by tensor."""
@@ -106,13 +111,16 @@ def measure_files(table, data):
     """Whole files of the checkpoint, in the three ways."""
     total = data.checkpoint.file_bytes()
     tensors = data.checkpoint.tensor_bytes()
-    native, through = data.files(data.native), data.files(data.model)
+    native = data.files("files-native", data.native)
+    through = data.files("files", data.model)
+    data.warm()
     n, w = hot(ROUNDS, "read:" + native, "read:" + through)
     table.add("checkpoint files, read 1 MiB", total / w / GB, "GB/s",
               (">=", 0.95), total / n / GB, "native")
     for label, scattered in (("file", False), ("scattered", True)):
         native = data.pieces("map-native", data.native, scattered)
         through = data.pieces("map", data.model, scattered)
+        data.warm()
         n, w, c = hot(ROUNDS, "map:" + native, "map:" + through,
                       "copy:" + native)
         table.add("checkpoint files, mmap, copy in %s order" % label,
@@ -125,6 +133,7 @@ def measure_tensors(table, data):
     native = data.ranges("large", in_rank_0(True))
     through = data.tensors("large", in_rank_0(True))
     size = sum(t[0] for t in data.checkpoint.tensors if in_rank_0(True)(t))
+    data.warm()
     n, w, c = hot(ROUNDS, "pread:" + native, "files:" + through,
                   "copy:" + native)
     table.add("tensors >= 32 MiB: open, read, close, hot", size / w / GB,
@@ -133,6 +142,7 @@ def measure_tensors(table, data):
     native = data.ranges("smaller", in_rank_0(False))
     through = data.tensors("smaller", in_rank_0(False))
     count = sum(1 for t in data.checkpoint.tensors if in_rank_0(False)(t))
+    data.warm()
     n, w = hot(FAST_ROUNDS, "pread:" + native, "files:" + through)
     table.add("smaller tensors: a file, over native", (w - n) / count * 1e6,
               "us", ("<=", 100))
@@ -151,6 +161,7 @@ def measure_first_read(table, data, options):
     off = Data(data.checkpoint, mountpoint).tensors("large-off", large)
     with mount.Weightfs(mountpoint, [data.checkpoint], passthrough="off",
                         **options):
+        data.warm()
         evict = shlex.join([mount.PROGRAM, "evict", data.mountpoint])
         took = hot(ROUNDS, "run:%s >/dev/null" % evict, "files:" + through,
                    "forget:" + off, "files:" + off,
@@ -199,6 +210,7 @@ def measure_loads(table, data):
                      "two processes loading it at once"):
             loaders.append(Loader())
             took = []
+            data.warm()
             for i in range(ROUNDS + 1):
                 row = {}
                 for where in (data.native, data.model)[::1 - i % 2 * 2]:
@@ -235,7 +247,8 @@ def measure_data(table, checkpoint, options):
         for part in ("passthrough", "arena"):
             if not status[part]["in_use"]:
                 print("%s is not in use: %s" % (part, status[part]["why"]))
-        read(1, "read:" + data.files(data.native), "files:" + everything)
+        native = data.files("files-native", data.native)
+        read(1, "forget:" + native, "read:" + native, "files:" + everything)
         daemon.evict()
         read(1, "files:" + everything)
         measure_files(table, data)

@@ -23,8 +23,8 @@ def machine():
 def shown(value, unit):
     if value is None:
         return "-"
-    return "%.*f %s" % (0 if value >= 100 else 1 if value >= 20 else
-                        2 if value >= 1 else 3, value, unit)
+    return "%.*f %s" % (0 if abs(value) >= 100 else 1 if abs(value) >= 20 else
+                        2 if abs(value) >= 1 else 3, value, unit)
 
 
 class Table:
