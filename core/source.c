@@ -97,8 +97,7 @@ static void note_failure(struct wfs_region *region, int code)
 		  strerror(-code));
 }
 
-void wfs_region_keep(struct wfs_region *region, const void *bytes,
-		     uint64_t len)
+void wfs_region_keep(struct wfs_region *region, const void *bytes, uint64_t len)
 {
 	assert(!region->head && len <= region->size);
 	region->head = wfs_malloc(len);

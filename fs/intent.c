@@ -17,6 +17,7 @@
 
 #define BUCKETS	  256
 #define MAX_FILES 65536 /* records of single files; then all are forgotten */
+#define NOWHERE	  INT64_MIN
 
 /* A rank's tensors, or the whole files of a model. */
 struct group {
@@ -24,8 +25,9 @@ struct group {
 	uint64_t key; /* stable ino of the rank's or the model's directory */
 	struct wfs_order *order;
 	uint64_t bytes;
-	uint32_t opens;
-	uint32_t last, ahead; /* positions: opened last, queued below */
+	int64_t last;	/* position opened last, or NOWHERE */
+	int64_t stride; /* from the one before to it */
+	int64_t ahead;	/* the furthest position queued in that direction */
 };
 
 struct file {
@@ -148,7 +150,7 @@ static struct group *group_of(struct wfs_intent *in,
 	g = wfs_calloc(1, sizeof(*g));
 	g->key = key;
 	g->order = first_order(node);
-	g->last = UINT32_MAX;
+	g->last = NOWHERE;
 	g->next = *pg;
 	*pg = g;
 	return g;
@@ -201,7 +203,6 @@ bool wfs_intent_note_open(struct wfs_intent *in, struct wfs_fs *fs,
 	(void)fs;
 	pthread_mutex_lock(&in->lock);
 	g = group_of(in, node);
-	g->opens++;
 	wfs_order_note(g->order, node->index);
 	if (!shown) {
 		f = file_of(in, wfs_node_ino(node));
@@ -250,31 +251,53 @@ static uint64_t size_at(const struct wfs_node *node, uint32_t index)
 	return node->model->entries[index].region->size;
 }
 
+/*
+ * How far apart the loader's opens are in the order, once two steps were the
+ * same: 1 for one that takes all, 6 for one that takes the same matrix of
+ * each layer.  0 while that is not known.
+ */
+static int64_t find_stride(struct group *g, int64_t at)
+{
+	int64_t stride = g->last == NOWHERE ? 0 : at - g->last;
+	bool known = stride != 0 && stride == g->stride;
+
+	if (!known)
+		g->ahead = at;
+	g->stride = stride;
+	g->last = at;
+	return known ? stride : 0;
+}
+
 /* Indices to queue after `node`, at most WFS_PREFETCH_FILES of them. */
 static unsigned gather(struct group *g, const struct wfs_node *node,
 		       uint64_t window, uint32_t *indices)
 {
-	uint32_t at = wfs_order_position(g->order, node->index), p;
-	uint32_t end = wfs_order_count(g->order);
+	uint32_t position = wfs_order_position(g->order, node->index);
+	int64_t at = position, end = wfs_order_count(g->order), stride;
 	uint64_t bytes = 0;
 	unsigned n = 0;
 
-	if (at == UINT32_MAX)
+	if (position == UINT32_MAX)
 		return 0;
-	if (g->last == UINT32_MAX || at != g->last + 1)
-		g->ahead = at + 1;
-	g->last = at;
-	if (end - at > WFS_PREFETCH_FILES)
-		end = at + WFS_PREFETCH_FILES;
-	for (p = at + 1; p < end && bytes < window; p++) {
-		uint32_t index = wfs_order_at(g->order, p);
+	stride = find_stride(g, at);
+	/* What is far away is worth a guess. */
+	if (stride == 0 && !is_cheap(node) && group_shown(g))
+		stride = 1;
+	if (stride == 0)
+		return 0;
+	for (int k = 0; k < WFS_PREFETCH_FILES && bytes < window; k++) {
+		uint32_t index;
 
+		at += stride;
+		if (at < 0 || at >= end)
+			break;
+		index = wfs_order_at(g->order, (uint32_t)at);
 		bytes += size_at(node, index);
-		if (p >= g->ahead)
+		if (stride > 0 ? at > g->ahead : at < g->ahead) {
 			indices[n++] = index;
+			g->ahead = at;
+		}
 	}
-	if (p > g->ahead)
-		g->ahead = p;
 	return n;
 }
 
@@ -290,8 +313,7 @@ void wfs_intent_prefetch(struct wfs_intent *in, struct wfs_fs *fs,
 		return;
 	pthread_mutex_lock(&in->lock);
 	g = group_of(in, node);
-	if (is_cheap(node) ? g->opens > 1 : group_shown(g))
-		n = gather(g, node, fs->config.prefetch, indices);
+	n = gather(g, node, fs->config.prefetch, indices);
 	pthread_mutex_unlock(&in->lock);
 	for (unsigned i = 0; i < n; i++) {
 		struct wfs_recipe recipe;

@@ -8,9 +8,11 @@
  * 64 MiB from its rank, after which opens there hydrate at once.  `head` and
  * scanners start nothing.
  *
- * Once a rank is being loaded, what a loader will open next is hydrated
- * ahead of it: in the order in which the rank was opened the last time, else
- * in the order of the shard files.
+ * What a loader will open next is hydrated ahead of it.  The order is that in
+ * which the rank was opened the last time, else that of the shard files; in
+ * it the loader's own stride is followed, once it took the same step twice,
+ * so that nothing is copied for one that picks here and there.  From a source
+ * that is far away, a rank that is being loaded is fetched in order anyway.
  */
 #ifndef WFS_FS_INTENT_H
 #define WFS_FS_INTENT_H
