@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Directories.  An offset is a position: 0 is before ".", 1 before "..", and
- * n + 2 before child n; so any offset can be sought to at any time, and
- * nothing is kept between calls.
+ * Directories.  An offset is 0 before ".", 1 before "..", and 2 + what the
+ * iterator goes on with before a child; so any offset can be sought to at any
+ * time, and nothing is kept between calls.
  */
 #include <errno.h>
 
@@ -88,7 +88,7 @@ static void fill(struct listing *l, const struct wfs_node *dir, off_t off)
 	}
 	wfs_node_iter_open(&it, reg, dir, (uint64_t)off - 2);
 	while (wfs_node_iter_step(&it, &child, &name))
-		if (!add(l, name, &child, ++off))
+		if (!add(l, name, &child, (off_t)it.next + 2))
 			break;
 	wfs_node_iter_close(&it);
 }

@@ -72,14 +72,15 @@ int wfs_node_lookup(struct wfs_registry *reg, const struct wfs_node *dir,
 
 /*
  * The children of a directory in the order of readdir.  Open, step until
- * false, close.
+ * false, close.  `next` tells where to go on at any later time: in the root,
+ * where models come and go, it belongs to a name, elsewhere it is a position.
  */
 struct wfs_node_iter {
 	struct wfs_registry *reg;
 	const struct wfs_node *dir;
 	struct wfs_registry_row *rows; /* of the root only */
 	size_t row_count;
-	uint64_t next;
+	uint64_t next; /* below 2^62 */
 };
 
 void wfs_node_iter_open(struct wfs_node_iter *it, struct wfs_registry *reg,

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/text.h"
 #include "fs/node.h"
 
 /* A child in the same model, with its own reference. */
@@ -119,30 +120,39 @@ void wfs_node_iter_close(struct wfs_node_iter *it)
 	wfs_registry_rows_free(it->rows, it->row_count);
 }
 
-/* The root: .weightfs, then the models by name. */
+/* The place of a name in the root's listing: after 0, that of .weightfs. */
+static uint64_t place_of(const char *name)
+{
+	return 1 + (wfs_hash(name, strlen(name), WFS_HASH_SEED) >> 3);
+}
+
+/* The root: .weightfs, then the models, in an order that no other changes. */
 static bool step_root(struct wfs_node_iter *it, struct wfs_node *child)
 {
-	uint64_t at = 1;
+	struct wfs_registry_row *next = NULL;
 
 	if (it->next == 0) {
-		*child = (struct wfs_node){ .id = WFS_CONTROL_DIR,
-					    .index = WFS_CONTROL_DIR };
+		child_control(WFS_CONTROL_DIR, child);
+		it->next = 1;
 		return true;
 	}
 	for (size_t i = 0; i < it->row_count; i++) {
 		struct wfs_registry_row *row = &it->rows[i];
 
-		if (!row->named || at++ < it->next)
-			continue;
-		*child = (struct wfs_node){
-			.id = wfs_ino_make(row->slot, WFS_KIND_ENTRY, 0, 0),
-			.kind = WFS_KIND_ENTRY,
-			.slot = row->slot,
-			.model = row->model,
-		};
-		return true;
+		if (row->named && place_of(row->name) >= it->next &&
+		    (!next || place_of(row->name) < place_of(next->name)))
+			next = row;
 	}
-	return false;
+	if (!next)
+		return false;
+	*child = (struct wfs_node){
+		.id = wfs_ino_make(next->slot, WFS_KIND_ENTRY, 0, 0),
+		.kind = WFS_KIND_ENTRY,
+		.slot = next->slot,
+		.model = next->model,
+	};
+	it->next = place_of(next->name) + 1;
+	return true;
 }
 
 static void fill_child(const struct wfs_node *dir, enum wfs_kind kind,
@@ -186,15 +196,13 @@ static bool step_entry(struct wfs_node_iter *it, struct wfs_node *child)
 	return true;
 }
 
-static bool step_any(struct wfs_node_iter *it, struct wfs_node *child)
+static bool step_position(struct wfs_node_iter *it, struct wfs_node *child)
 {
 	const struct wfs_node *dir = it->dir;
 	uint64_t at = it->next;
 
 	switch (dir->kind) {
 	case WFS_KIND_CONTROL:
-		if (dir->index == WFS_CONTROL_ROOT)
-			return step_root(it, child);
 		if (at + WFS_CONTROL_STATUS >= WFS_CONTROL_END)
 			return false;
 		child_control((uint32_t)at + WFS_CONTROL_STATUS, child);
@@ -221,9 +229,16 @@ static bool step_any(struct wfs_node_iter *it, struct wfs_node *child)
 bool wfs_node_iter_step(struct wfs_node_iter *it, struct wfs_node *ret_child,
 			const char **ret_name)
 {
-	if (!step_any(it, ret_child))
-		return false;
-	it->next++;
-	*ret_name = wfs_node_name(ret_child);
-	return true;
+	bool there;
+
+	if (it->dir->kind == WFS_KIND_CONTROL &&
+	    it->dir->index == WFS_CONTROL_ROOT) {
+		there = step_root(it, ret_child);
+	} else {
+		there = step_position(it, ret_child);
+		it->next += there;
+	}
+	if (there)
+		*ret_name = wfs_node_name(ret_child);
+	return there;
 }

@@ -90,7 +90,19 @@ void wfs_process_setup(void)
 	lower_oom_score();
 }
 
+/* Root of a user namespace has capabilities that count only in there. */
+static bool in_user_namespace(void)
+{
+	unsigned long inside, outside, count;
+	char *map wfs_autofree = NULL;
+	size_t len;
+
+	return wfs_file_slurp("/proc/self/uid_map", 4096, &map, &len) == 0 &&
+	       sscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 &&
+	       (inside || outside || count != UINT32_MAX);
+}
+
 bool wfs_process_is_admin(void)
 {
-	return has_capability(CAP_SYS_ADMIN);
+	return has_capability(CAP_SYS_ADMIN) && !in_user_namespace();
 }

@@ -16,7 +16,10 @@
  */
 void wfs_process_setup(void);
 
-/* Has this process CAP_SYS_ADMIN, which passthrough and the arena need? */
+/*
+ * Has this process CAP_SYS_ADMIN, which passthrough needs, on the machine and
+ * not only in a user namespace?
+ */
 bool wfs_process_is_admin(void);
 
 /* Descriptors that wfs_process_setup can have. */

@@ -39,7 +39,8 @@ struct serve {
 	struct wfs_err why_no_store;
 	pthread_t signals;
 	atomic_bool leaving;
-	bool ready;
+	atomic_bool told; /* by a signal to end */
+	bool foreground, ready;
 	struct wfs_err err; /* why it failed */
 };
 
@@ -84,7 +85,6 @@ static void signal_set(sigset_t *set)
 static void *wait_for_signals(void *arg)
 {
 	struct serve *serve = arg;
-	bool told = false;
 	sigset_t set;
 	int sig;
 
@@ -94,9 +94,8 @@ static void *wait_for_signals(void *arg)
 			continue;
 		if (sig == WAKE_SIGNAL && atomic_load(&serve->leaving))
 			return NULL;
-		if (sig == WAKE_SIGNAL || told)
+		if (sig == WAKE_SIGNAL || atomic_exchange(&serve->told, true))
 			continue;
-		told = true;
 		wfs_info("%s: unmounting '%s'", strsignal(sig),
 			 serve->mountpoint);
 		wfs_fs_exit(serve->fs);
@@ -175,7 +174,7 @@ static const char *why_not_ready(const struct serve *serve)
 		return NULL;
 	why = wfs_fs_passthrough_why(serve->fs);
 	if (!why && !wfs_process_is_admin())
-		why = "it needs CAP_SYS_ADMIN: mount as root";
+		why = "it needs CAP_SYS_ADMIN on the machine: mount as root";
 	if (!why && !serve->store)
 		why = serve->why_no_store.text;
 	return why;
@@ -249,7 +248,9 @@ static int run(struct serve *serve)
 	if (rc && !serve->err.code)
 		wfs_err_set(&serve->err, rc, "cannot serve '%s': %s",
 			    serve->mountpoint, strerror(-rc));
-	if (!rc && !serve->ready && !serve->err.code)
+	/* Whoever waits for a daemon must hear of it; Ctrl-C is no failure. */
+	if (!rc && !serve->ready && !serve->err.code &&
+	    !(serve->foreground && atomic_load(&serve->told)))
 		wfs_err_set(&serve->err, -EINTR,
 			    "'%s' was unmounted before it could be served",
 			    serve->mountpoint);
@@ -276,7 +277,9 @@ static int live(struct serve *serve, const struct wfs_hooks *hooks)
 int wfs_serve(const struct wfs_options *options, const char *mountpoint,
 	      bool foreground, const struct wfs_hooks *hooks)
 {
-	struct serve serve = { .options = options, .mountpoint = mountpoint };
+	struct serve serve = { .options = options,
+			       .mountpoint = mountpoint,
+			       .foreground = foreground };
 	int status = WFS_EXIT_OK;
 	int rc;
 
