@@ -125,7 +125,9 @@ static bool restart_locked(struct wfs_store *store, struct wfs_job *job,
 
 static void end_running_locked(struct wfs_store *store)
 {
-	if (--store->running == 0)
+	store->ended_at = wfs_now_ns();
+	/* Not for every small file: it may be looking at the clock anyway. */
+	if (--store->running == 0 && store->keeper_sleeps)
 		pthread_cond_signal(&store->chores);
 	pthread_cond_broadcast(&store->changed);
 }

@@ -129,9 +129,6 @@ struct wfs_store {
 	struct wfs_budget budget;
 	struct wfs_exposer exposer;
 	uint64_t chunk;
-	bool digests;
-	bool attached, closing;
-	atomic_bool quit; /* hydrations are to end */
 
 	struct wfs_table table;
 	struct wfs_object_list idle, busy, doomed;
@@ -149,9 +146,10 @@ struct wfs_store {
 
 	struct wfs_digester *digester;
 	struct wfs_object *digesting;
-	atomic_bool digest_stop;
 	uint64_t *digest_keys; /* objects that need one */
 	size_t digest_head, digest_tail, digest_cap;
+	uint64_t ended_at;    /* ns; the last hydration */
+	uint64_t digest_pace; /* ns; they are ahead of their pace till then */
 
 	uint64_t resident_bytes, resident_files;
 	uint64_t used_files; /* resident ones with users */
@@ -161,7 +159,11 @@ struct wfs_store {
 	unsigned hydrators; /* threads running */
 	pthread_t *threads;
 	pthread_t keeper;
-	bool has_keeper;
+
+	bool digests, attached, closing, has_keeper;
+	bool keeper_sleeps;	 /* until it is signalled */
+	atomic_bool quit;	 /* hydrations are to end */
+	atomic_bool digest_stop; /* the keeper is to leave its object */
 };
 
 /* "_locked": the caller holds the lock. */

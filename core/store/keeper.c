@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keeper: one thread of low priority for what can wait.
+ * The keeper: one thread for what can wait.
  *
- * Digests are taken from the arena once nothing is being hydrated, so that a
- * reader who waits never pays for them.  Doomed objects that somebody maps
+ * Digests are taken from the arena once nothing has been hydrated for a
+ * second, at a fraction of the memory's speed, so that neither who waits nor
+ * who reads what was just hydrated pays for them.  (A lower priority would
+ * be worse: others would wait for the lock that it holds.)  Doomed objects that somebody maps
  * are asked again a few times a second until they are let go.  The thread
  * sleeps when there is neither.
  */
 #include <errno.h>
-#include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core/base/text.h"
 #include "core/store/inner.h"
 
 #define SWEEP_NS 200000000ull
-#define NICE	 10
+#define QUIET_NS 1000000000ull
+
+/* The pace of digests: 2 GB/s, and 10 us for a file. */
+#define PACE_NS(bytes) ((uint64_t)(bytes) / 2)
+#define PACE_FILE_NS   10000u
+/* Shorter pauses are not worth it. */
+#define PAUSE_NS 1000000u
 
 void wfs_keeper_digest_locked(struct wfs_store *store,
 			      struct wfs_object *object)
@@ -52,21 +56,59 @@ void wfs_keeper_leave_locked(struct wfs_store *store,
 	}
 }
 
-static bool hydrating(const struct wfs_store *store)
+/* When digests may go on, if nothing is hydrated until then. */
+static uint64_t digest_at(const struct wfs_store *store)
 {
-	return store->running || store->wanted.head || store->prefetch.head;
+	uint64_t at = store->digest_pace > PAUSE_NS ?
+			      store->digest_pace - PAUSE_NS :
+			      0;
+
+	if (store->running || store->wanted.head || store->prefetch.head)
+		return UINT64_MAX;
+	if (at < store->ended_at + QUIET_NS)
+		at = store->ended_at + QUIET_NS;
+	return at;
+}
+
+/* Until `at`, for ever if it is UINT64_MAX, or until there is a chore. */
+static void sleep_until_locked(struct wfs_store *store, uint64_t at)
+{
+	struct timespec ts = { .tv_sec = (time_t)(at / 1000000000u),
+			       .tv_nsec = (long)(at % 1000000000u) };
+
+	if (at == UINT64_MAX) {
+		store->keeper_sleeps = true;
+		pthread_cond_wait(&store->chores, &store->lock);
+		store->keeper_sleeps = false;
+	} else {
+		pthread_cond_timedwait(&store->chores, &store->lock, &ts);
+	}
+}
+
+static void pace_locked(struct wfs_store *store, uint64_t ns)
+{
+	uint64_t now = wfs_now_ns();
+
+	if (store->digest_pace < now)
+		store->digest_pace = now;
+	store->digest_pace += ns;
 }
 
 /* Gives way to hydrations; false if the object is to be left. */
-static bool may_go_on(struct wfs_store *store)
+static bool may_go_on(struct wfs_store *store, uint64_t hashed)
 {
 	bool stop;
 
 	pthread_mutex_lock(&store->lock);
-	while (hydrating(store) && !store->closing &&
-	       !atomic_load(&store->digest_stop))
-		pthread_cond_wait(&store->chores, &store->lock);
-	stop = store->closing || atomic_load(&store->digest_stop);
+	pace_locked(store, PACE_NS(hashed));
+	for (;;) {
+		uint64_t at = digest_at(store);
+
+		stop = store->closing || atomic_load(&store->digest_stop);
+		if (stop || at <= wfs_now_ns())
+			break;
+		sleep_until_locked(store, at);
+	}
 	pthread_mutex_unlock(&store->lock);
 	return !stop;
 }
@@ -80,7 +122,7 @@ static int hash(struct wfs_store *store, int fd, uint8_t *digest)
 	wfs_digester_start(store->digester);
 	while ((n = wfs_digester_step(store->digester, fd, off)) > 0) {
 		off += (uint64_t)n;
-		if (n == WFS_DIGEST_STEP && !may_go_on(store))
+		if (n == WFS_DIGEST_STEP && !may_go_on(store, (uint64_t)n))
 			return -ECANCELED;
 	}
 	if (n < 0)
@@ -104,6 +146,7 @@ static void digest_next_locked(struct wfs_store *store)
 	rc = hash(store, object->fd, digest);
 	pthread_mutex_lock(&store->lock);
 	store->digesting = NULL;
+	pace_locked(store, PACE_FILE_NS);
 	if (!rc) {
 		for (int i = 0; i < WFS_DIGEST_BYTES; i++)
 			object->digest[i] = digest[i];
@@ -123,33 +166,32 @@ static void sweep_locked(struct wfs_store *store)
 		wfs_evict_object_locked(store, object);
 }
 
-static void sleep_locked(struct wfs_store *store)
+/* When there is something to do, as far as can be known now. */
+static uint64_t next_chore_at(const struct wfs_store *store)
 {
-	uint64_t until = wfs_now_ns() + SWEEP_NS;
-	struct timespec ts = { .tv_sec = (time_t)(until / 1000000000u),
-			       .tv_nsec = (long)(until % 1000000000u) };
+	uint64_t at = UINT64_MAX;
 
-	if (store->doomed.head)
-		pthread_cond_timedwait(&store->chores, &store->lock, &ts);
-	else
-		pthread_cond_wait(&store->chores, &store->lock);
+	if (store->digest_head < store->digest_tail)
+		at = digest_at(store);
+	if (store->doomed.head && store->doomed.head->asked_at + SWEEP_NS < at)
+		at = store->doomed.head->asked_at + SWEEP_NS;
+	return at;
 }
 
 void *wfs_keeper_thread(void *arg)
 {
 	struct wfs_store *store = arg;
 
-	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
 	pthread_mutex_lock(&store->lock);
 	while (!store->closing) {
 		sweep_locked(store);
 		if (store->closing)
 			break;
 		if (store->digest_head < store->digest_tail &&
-		    !hydrating(store))
+		    digest_at(store) <= wfs_now_ns())
 			digest_next_locked(store);
 		else
-			sleep_locked(store);
+			sleep_until_locked(store, next_chore_at(store));
 	}
 	pthread_mutex_unlock(&store->lock);
 	return NULL;
