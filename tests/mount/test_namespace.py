@@ -85,6 +85,29 @@ def test_named_models_stand_beside_those_of_a_directory(mount, folder, seed):
     assert_model_equals(m, "mine", two)
 
 
+def test_a_model_named_by_hand_wins_over_one_of_the_directory(
+        mount, folder, seed):
+    ck.hf_single(folder / "models" / "one", ck.layers(2, 100), seed)
+    mine = ck.hf_single(folder / "elsewhere", ck.layers(2, 200), seed + 1)
+    m = mount(models=folder / "models", one=mine)
+    assert_model_equals(m, "one", mine)
+    assert len(m.status()["models"]) == 1
+
+
+def test_names_that_are_no_utf8_are_names_all_the_same(mount, folder, seed):
+    top = os.fsencode(folder / "models")
+    made = ck.hf_single(folder / "models" / "one", ck.layers(2, 100), seed)
+    with open(os.fsencode(made.path) + b"/f\xfe.txt", "wb") as f:
+        f.write(b"hello")
+    os.rename(top + b"/one", top + b"/m\xff")
+    m = mount(models=folder / "models")
+    at = os.fsencode(m.path) + b"/m\xff"
+    with open(at + b"/f\xfe.txt", "rb") as f:
+        assert f.read() == b"hello"
+    assert m.status()["models"][0]["tensors"] == 2
+    m.events()
+
+
 def test_a_hub_cache_shows_its_repositories(mount, folder, seed):
     cache = folder / "hub"
     main = ck.hub_snapshot(cache, "org/name", "1" * 40, ck.layers(3, 9000),

@@ -339,3 +339,32 @@ def test_no_prefetch_means_none(mount, folder, seed, passthrough):
     for name in list(model.ranks["0"])[:3]:
         by_read(m.path / "m" / "0" / name)
     assert m.status()["hydration"]["files"] == 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_offsets_beyond_4_gib_lead_to_their_bytes(mount, folder, mode):
+    """A sparse source; its few bytes of data lie where 32 bits end."""
+    gib = 1 << 30
+    path = folder / "m"
+    path.mkdir()
+    specs = [ck.Spec("huge", "U8", (5 * gib,)), ck.Spec("z", "U8", (4096,))]
+    head = ck.header(specs)
+    last = len(head) + 5 * gib
+    with open(path / "model.safetensors", "wb") as f:
+        f.write(head)
+        f.seek(len(head) + 4 * gib + 123)
+        f.write(b"deep")
+        f.seek(last - 4)
+        f.write(b"tail" + b"Z" * 4096)
+    m = mount("arena_size=64M", *(
+        [] if mode == "passthrough" else ["passthrough=off"]), m=path)
+    rank = m.path / "m" / "0"
+    assert (rank / "huge").stat().st_size == 5 * gib
+    assert (rank / "huge").stat().st_blocks * 512 >= 5 * gib
+    with open(rank / "huge", "rb", buffering=0) as f:
+        assert os.pread(f.fileno(), 4, 4 * gib + 123) == b"deep"
+        assert os.pread(f.fileno(), 10, 5 * gib - 4) == b"tail"
+        assert os.pread(f.fileno(), 4, 2 * gib) == bytes(4)
+    assert (rank / "z").read_bytes() == b"Z" * 4096
+    with open(m.path / "m" / "model.safetensors", "rb", buffering=0) as f:
+        assert os.pread(f.fileno(), 8192, last) == b"Z" * 4096
