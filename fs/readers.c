@@ -9,7 +9,6 @@
 #include <pthread.h>
 
 #include "core/base/text.h"
-#include "fs/read.h"
 #include "fs/state.h"
 
 struct job {
@@ -22,6 +21,7 @@ struct job {
 
 struct wfs_readers {
 	struct wfs_fs *fs;
+	wfs_answer_fn *answer;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct job *first, **last;
@@ -56,8 +56,7 @@ static void *run(void *arg)
 	struct job *job;
 
 	while ((job = take(r))) {
-		wfs_read_answer(r->fs, job->req, job->id, buf, job->size,
-				job->off);
+		r->answer(r->fs, job->req, job->id, buf, job->size, job->off);
 		free(job);
 	}
 	free(buf);
@@ -65,11 +64,12 @@ static void *run(void *arg)
 }
 
 int wfs_readers_start(struct wfs_fs *fs, unsigned threads,
-		      struct wfs_readers **ret_readers)
+		      wfs_answer_fn *answer, struct wfs_readers **ret_readers)
 {
 	struct wfs_readers *r = wfs_calloc(1, sizeof(*r));
 
 	r->fs = fs;
+	r->answer = answer;
 	r->last = &r->first;
 	r->max = threads ? threads : WFS_READERS_DEFAULT;
 	r->threads = wfs_calloc(r->max, sizeof(*r->threads));

@@ -21,8 +21,12 @@ struct fuse_req;
 /* Largest READ: 256 pages, what the kernel sends by default. */
 #define WFS_READ_MAX (1u << 20)
 
+/* Answers one READ; blocks; `buf` has WFS_READ_MAX bytes. */
+typedef void wfs_answer_fn(struct wfs_fs *fs, struct fuse_req *req, uint64_t id,
+			   void *buf, size_t size, off_t off);
+
 int wfs_readers_start(struct wfs_fs *fs, unsigned threads,
-		      struct wfs_readers **ret_readers);
+		      wfs_answer_fn *answer, struct wfs_readers **ret_readers);
 /* Answers what is queued, then ends the threads.  NULL is fine. */
 void wfs_readers_stop(struct wfs_readers *readers);
 

@@ -12,6 +12,7 @@
 #include "core/base/log.h"
 #include "core/base/text.h"
 #include "fs/mountpoint.h"
+#include "fs/read.h"
 #include "fs/state.h"
 
 /* The default of 12 is too few for many readers of a slow source. */
@@ -167,7 +168,7 @@ int wfs_fs_new(const struct wfs_fs_config *config,
 		r = wfs_notifier_start(fs->session, &fs->notifier);
 		if (r == 0)
 			r = wfs_readers_start(fs, config->readers,
-					      &fs->readers);
+					      wfs_read_answer, &fs->readers);
 		if (r < 0)
 			wfs_err_set(err, r, "cannot start threads: %s",
 				    strerror(-r));

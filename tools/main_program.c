@@ -121,27 +121,3 @@ int wfs_main(int argc, char **argv, const struct wfs_hooks *hooks)
 	}
 	return status;
 }
-
-void wfs_cmd_parse(const struct argp *argp, int argc, char **argv, void *input)
-{
-	/* Mistakes end the program inside; what is left is out of memory. */
-	if (argp_parse(argp, argc, argv, 0, NULL, input)) {
-		wfs_complain("cannot read the command line: %m");
-		exit(WFS_EXIT_FAILURE);
-	}
-}
-
-void wfs_complain(const char *fmt, ...)
-{
-	struct wfs_err err = { 0 };
-	char *text wfs_autofree = NULL;
-	va_list args;
-
-	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
-	va_end(args);
-	/* For its escaping of control bytes: names come from strangers. */
-	wfs_err_set(&err, -1, "%s", text ? text : "out of memory");
-	fprintf(stderr, "weightfs: %s\n", err.text);
-}

@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The helpers of text.h that are not about text: memory that is there or
- * ends the process, small files, sizes, hashes, time.
+ * Memory that is there or ends the process, hashes, small files, time.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
-#include "core/base/text.h"
+#include "core/base/mem.h"
 
 static void *must(void *p)
 {
@@ -70,70 +66,6 @@ uint64_t wfs_hash(const void *data, size_t len, uint64_t seed)
 		seed *= 0x100000001b3ull;
 	}
 	return seed;
-}
-
-/* The power of two that a unit letter stands for, or -1. */
-static int unit_shift(char c)
-{
-	switch (toupper((unsigned char)c)) {
-	case 'K':
-		return 10;
-	case 'M':
-		return 20;
-	case 'G':
-		return 30;
-	case 'T':
-		return 40;
-	default:
-		return -1;
-	}
-}
-
-int wfs_size_parse(const char *text, uint64_t *ret_bytes)
-{
-	uint64_t n = 0;
-	bool overflow = false;
-	int shift;
-
-	if (!isdigit((unsigned char)*text))
-		return -EINVAL;
-	for (; isdigit((unsigned char)*text); text++) {
-		overflow |= __builtin_mul_overflow(n, 10, &n);
-		overflow |= __builtin_add_overflow(n, *text - '0', &n);
-	}
-	shift = unit_shift(*text);
-	if (shift > 0) {
-		text++;
-		overflow |= n > UINT64_MAX >> shift;
-		n <<= shift;
-	}
-	if (*text && strcasecmp(text, "B") != 0 &&
-	    (shift < 0 || strcasecmp(text, "iB") != 0))
-		return -EINVAL;
-	if (overflow)
-		return -ERANGE;
-	*ret_bytes = n;
-	return 0;
-}
-
-char *wfs_size_format(uint64_t bytes, char *buf, size_t size)
-{
-	static const char *const units[] = { "KiB", "MiB", "GiB",
-					     "TiB", "PiB", "EiB" };
-	double n = (double)bytes / 1024;
-	size_t unit = 0;
-
-	if (bytes < 1024) {
-		snprintf(buf, size, "%" PRIu64 " B", bytes);
-		return buf;
-	}
-	/* 1023.95 and more would be shown as 1024.0 of the smaller unit. */
-	while (n >= 1023.95 && unit < 5) {
-		n /= 1024;
-		unit++;
-	}
-	snprintf(buf, size, "%.1f %s", n, units[unit]);
-	return buf;
 }
 
 /* Doubles *p up to `limit` + 1: the byte too much tells that it is. */

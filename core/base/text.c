@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Text that grows, and text that is made safe to show: UTF-8, escapes, JSON
- * strings.
+ * Text that grows, text that is made safe to show (UTF-8, escapes, JSON
+ * strings), sizes.
  */
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/base/text.h"
 
@@ -159,4 +164,68 @@ void wfs_text_add_json(struct wfs_text *t, const char *s)
 		left -= n;
 	}
 	wfs_text_add_bytes(t, "\"", 1);
+}
+
+/* The power of two that a unit letter stands for, or -1. */
+static int unit_shift(char c)
+{
+	switch (toupper((unsigned char)c)) {
+	case 'K':
+		return 10;
+	case 'M':
+		return 20;
+	case 'G':
+		return 30;
+	case 'T':
+		return 40;
+	default:
+		return -1;
+	}
+}
+
+int wfs_size_parse(const char *text, uint64_t *ret_bytes)
+{
+	uint64_t n = 0;
+	bool overflow = false;
+	int shift;
+
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	for (; isdigit((unsigned char)*text); text++) {
+		overflow |= __builtin_mul_overflow(n, 10, &n);
+		overflow |= __builtin_add_overflow(n, *text - '0', &n);
+	}
+	shift = unit_shift(*text);
+	if (shift > 0) {
+		text++;
+		overflow |= n > UINT64_MAX >> shift;
+		n <<= shift;
+	}
+	if (*text && strcasecmp(text, "B") != 0 &&
+	    (shift < 0 || strcasecmp(text, "iB") != 0))
+		return -EINVAL;
+	if (overflow)
+		return -ERANGE;
+	*ret_bytes = n;
+	return 0;
+}
+
+char *wfs_size_format(uint64_t bytes, char *buf, size_t size)
+{
+	static const char *const units[] = { "KiB", "MiB", "GiB",
+					     "TiB", "PiB", "EiB" };
+	double n = (double)bytes / 1024;
+	size_t unit = 0;
+
+	if (bytes < 1024) {
+		snprintf(buf, size, "%" PRIu64 " B", bytes);
+		return buf;
+	}
+	/* 1023.95 and more would be shown as 1024.0 of the smaller unit. */
+	while (n >= 1023.95 && unit < 5) {
+		n /= 1024;
+		unit++;
+	}
+	snprintf(buf, size, "%.1f %s", n, units[unit]);
+	return buf;
 }

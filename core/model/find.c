@@ -7,6 +7,25 @@
 
 #include "core/model/load.h"
 
+size_t wfs_path_dir_len(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+int wfs_path_compare(const char *x, const char *y)
+{
+	size_t xd = wfs_path_dir_len(x), yd = wfs_path_dir_len(y);
+	int order = memcmp(x, y, xd < yd ? xd : yd);
+
+	if (order)
+		return order;
+	if (xd != yd)
+		return xd < yd ? -1 : 1;
+	return strcmp(x + xd, y + yd);
+}
+
 int64_t wfs_model_find_entry(const struct wfs_model *model, uint32_t dir,
 			     const char *name)
 {

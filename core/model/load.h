@@ -51,6 +51,9 @@ int wfs_load_headers(struct wfs_load *load, unsigned threads);
 /* Fills the ranks' tensors and tensor_bytes, and clears the headers. */
 int wfs_load_ranks(struct wfs_load *load);
 
+/* Where the last component of a path begins. */
+size_t wfs_path_dir_len(const char *path);
+
 /* The order of entries: the directory's path decides, then the name. */
 int wfs_path_compare(const char *x, const char *y);
 

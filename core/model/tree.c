@@ -15,26 +15,6 @@
 #include "core/model/load.h"
 #include "core/model/names.h"
 
-/* Where the last component of a path begins. */
-static size_t dir_len(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? (size_t)(slash - path) + 1 : 0;
-}
-
-int wfs_path_compare(const char *x, const char *y)
-{
-	size_t xd = dir_len(x), yd = dir_len(y);
-	int order = memcmp(x, y, xd < yd ? xd : yd);
-
-	if (order)
-		return order;
-	if (xd != yd)
-		return xd < yd ? -1 : 1;
-	return strcmp(x + xd, y + yd);
-}
-
 static int by_path(const void *a, const void *b)
 {
 	const struct wfs_source_entry *const *x = a, *const *y = b;
@@ -79,7 +59,7 @@ static void fill_entry(struct wfs_model *m, uint32_t at,
 	struct wfs_model_entry *entry = &m->entries[at];
 
 	entry->path = e->path;
-	entry->name = e->path + dir_len(e->path);
+	entry->name = e->path + wfs_path_dir_len(e->path);
 	entry->st = e->st;
 	entry->region = e->region;
 	entry->is_dir = !e->region;
@@ -130,7 +110,7 @@ static int link_children(struct wfs_load *load)
 
 	while (first < m->entry_count) {
 		const char *path = m->entries[first].path;
-		size_t len = dir_len(path);
+		size_t len = wfs_path_dir_len(path);
 		int64_t parent = find_dir_path(m, path, len ? len - 1 : 0);
 		int64_t dir = parent < 0 ?
 				      -1 :
@@ -143,7 +123,7 @@ static int link_children(struct wfs_load *load)
 					   "directory is not",
 					   m->source->label, path);
 		while (end < m->entry_count &&
-		       dir_len(m->entries[end].path) == len &&
+		       wfs_path_dir_len(m->entries[end].path) == len &&
 		       !memcmp(m->entries[end].path, path, len))
 			m->entries[end++].parent = (uint32_t)parent;
 		m->dirs[dir].first = first;

@@ -185,10 +185,21 @@ void wfs_room_settle(struct wfs_store *store, uint64_t bytes, bool allocated)
 	pthread_mutex_unlock(&store->lock);
 }
 
+/* Returns when the keeper does not read the object any more. */
+static void wait_for_keeper(struct wfs_store *store,
+			    const struct wfs_object *object)
+{
+	while (store->digesting == object) {
+		atomic_store(&store->digest_stop, true);
+		pthread_cond_signal(&store->chores);
+		pthread_cond_wait(&store->changed, &store->lock);
+	}
+}
+
 /* Out of the table and gone; drops the lock meanwhile. */
 static void drop_locked(struct wfs_store *store, struct wfs_object *object)
 {
-	wfs_keeper_leave_locked(store, object);
+	wait_for_keeper(store, object);
 	wfs_table_remove(&store->table, object);
 	store->resident_files--;
 	store->resident_bytes -= object->size;

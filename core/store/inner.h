@@ -252,8 +252,5 @@ void wfs_evict_all_locked(struct wfs_store *store);
 void *wfs_keeper_thread(void *store);
 void wfs_keeper_digest_locked(struct wfs_store *store,
 			      struct wfs_object *object);
-/* Returns when the keeper does not read the object any more. */
-void wfs_keeper_leave_locked(struct wfs_store *store,
-			     const struct wfs_object *object);
 
 #endif

@@ -46,16 +46,6 @@ void wfs_keeper_digest_locked(struct wfs_store *store,
 	store->digest_keys[store->digest_tail++] = object->key;
 }
 
-void wfs_keeper_leave_locked(struct wfs_store *store,
-			     const struct wfs_object *object)
-{
-	while (store->digesting == object) {
-		atomic_store(&store->digest_stop, true);
-		pthread_cond_signal(&store->chores);
-		pthread_cond_wait(&store->changed, &store->lock);
-	}
-}
-
 /* When digests may go on, if nothing is hydrated until then. */
 static uint64_t digest_at(const struct wfs_store *store)
 {
