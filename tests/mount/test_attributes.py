@@ -129,6 +129,22 @@ def test_dot_and_dotdot_lead_where_they_should(mount, plain):
         assert os.path.samefile(f"{top}/..", top.parent)
 
 
+def test_a_directory_read_while_models_come_and_go_stays_sane(
+        mount, folder, seed):
+    top = folder / "models"
+    for i in range(20):
+        ck.hf_single(top / f"m{i:02}", ck.layers(1, 100), seed + i)
+    m = mount("rescan=0.1", "switch_after=0", models=top)
+    with os.scandir(m.path) as it:
+        first = next(it).name
+        ck.hf_single(top / "a-new-one", ck.layers(1, 100), seed)
+        wait_until(lambda: (m.path / "a-new-one").exists(), "it is there")
+        names = [first] + [e.name for e in it]
+    kept = {f"m{i:02}" for i in range(20)}
+    assert kept <= set(names)
+    assert len(names) == len(set(names))
+
+
 def test_attributes_of_a_tensor_are_readable_text(mount, plain, passthrough):
     m = mount(p=plain)
     name, place = next(iter(plain.ranks["0"].items()))

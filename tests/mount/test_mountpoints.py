@@ -394,3 +394,9 @@ def test_a_mount_point_can_be_used_again_and_again(mount, plain):
         point = m.path
         assert stat.S_ISDIR((m.path / "p").stat().st_mode)
         assert m.terminate() == 0
+
+
+def test_an_unmount_right_after_the_mount_is_clean(mount, plain):
+    m = mount(p=plain, ready=False)
+    wait_until(lambda: is_mounted(m.path), "mounted", every=0.001)
+    assert m.terminate() == 0

@@ -155,6 +155,21 @@ def test_root_without_the_capability_reads_everything(sandbox, plain, root):
     assert not is_mounted(point)
 
 
+def test_passthrough_on_refuses_to_start_without_it(sandbox, plain, root):
+    wrap = ["unshare", "--user", "--map-root-user", "--mount"]
+    if not works(*wrap, "true"):
+        pytest.skip("no user namespaces here")
+    point = sandbox / "mnt"
+    point.mkdir()
+    done = subprocess.run(
+        [*wrap, PROGRAM, "mount", "-f", "-o", "passthrough=on", "--model",
+         f"p={plain.path}", point], text=True, capture_output=True,
+        timeout=DEADLINE, check=False, env=environment(sandbox))
+    assert done.returncode == 1
+    assert "passthrough" in done.stderr
+    assert not is_mounted(point)
+
+
 def test_a_source_that_may_not_be_read_is_named(sandbox, folder, plain, root,
                                                 seed):
     """The daemon of an ordinary user reads what that user may."""
