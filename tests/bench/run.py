@@ -26,6 +26,7 @@ ROOT = os.path.abspath("build/bench")
 QUICK = os.environ.get("QUICK", "") not in ("", "0")
 ROUNDS = 3 if QUICK else 7  # of what takes a second or more
 FAST_ROUNDS = 5 if QUICK else 15  # of what does not
+OPEN_ROUNDS = 11 if QUICK else 41  # of opens: wake-ups vary the most
 READER = os.path.join(BUILD, "bench", "reader")
 PASSD = os.path.join(BUILD, "bench", "passd")
 GB = 1e9
@@ -288,7 +289,7 @@ def measure_small(table, checkpoint):
                                         for name in some])
                      for label, root in (("passd", p.path),
                                          ("tmpfs", tmpfs.path))]
-            d, w, t = hot(FAST_ROUNDS, "files:" + lists[0],
+            d, w, t = hot(OPEN_ROUNDS, "files:" + lists[0],
                           "files:" + through, "files:" + lists[1])
     table.add("a 4 KiB tensor: open, read, close, hot", w / count * 1e6, "us",
               ("<=", 1.3), d / count * 1e6, "minimal daemon",
