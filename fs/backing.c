@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -43,7 +42,7 @@ struct direct {
 struct wfs_backing {
 	atomic_int fuse_fd; /* -1 before and after the connection */
 	atomic_int state;
-	char why[256];
+	_Atomic(const char *) why; /* constant text */
 	pthread_once_t once;
 	pthread_mutex_t lock; /* guards the table */
 	struct direct *buckets[BUCKETS];
@@ -55,7 +54,7 @@ struct wfs_backing *wfs_backing_new(void)
 
 	atomic_init(&b->fuse_fd, -1);
 	pthread_mutex_init(&b->lock, NULL);
-	snprintf(b->why, sizeof(b->why), "not mounted yet");
+	atomic_init(&b->why, "not mounted yet");
 	return b;
 }
 
@@ -94,7 +93,7 @@ void wfs_backing_free(struct wfs_backing *b)
 void wfs_backing_setup(struct wfs_backing *b, int fuse_fd, const char *why_not)
 {
 	atomic_store(&b->fuse_fd, fuse_fd);
-	snprintf(b->why, sizeof(b->why), "%s", why_not ? why_not : "");
+	atomic_store(&b->why, why_not ? why_not : "");
 	atomic_store(&b->state, why_not ? PROBE_OFF : PROBE_PENDING);
 }
 
@@ -113,7 +112,7 @@ static const char *explain(int error)
 	case -EINVAL:
 		return "the kernel has no FUSE passthrough; 6.9 or later has";
 	default:
-		return strerror(-error);
+		return strerrordesc_np(-error);
 	}
 }
 
@@ -130,13 +129,12 @@ void wfs_backing_probe(struct wfs_backing *b)
 		id = fd < 0 ? -errno : backing_open(b, fd);
 		if (id > 0) {
 			backing_close(b, id);
-			b->why[0] = '\0';
 		} else {
-			snprintf(b->why, sizeof(b->why), "%s", explain(id));
+			atomic_store(&b->why, explain(id));
 			wfs_warn("passthrough is not in use: %s; files are "
 				 "served by ordinary reads, at a tenth of the "
 				 "speed",
-				 b->why);
+				 explain(id));
 		}
 		atomic_compare_exchange_strong(&b->state, &expected,
 					       id > 0 ? PROBE_IN_USE :
@@ -152,7 +150,7 @@ bool wfs_backing_in_use(const struct wfs_backing *b)
 
 const char *wfs_backing_why(const struct wfs_backing *b)
 {
-	return b->why;
+	return atomic_load(&b->why);
 }
 
 static int expose(void *ctx, int fd)

@@ -21,8 +21,8 @@ struct wfs_backing *wfs_backing_new(void);
 void wfs_backing_free(struct wfs_backing *b); /* NULL is fine */
 
 /*
- * Before the first request: `why_not` (a sentence, copied) if passthrough
- * cannot be or is not to be used; else NULL and the connection's descriptor.
+ * Before the first request: `why_not` (a sentence that stays) if
+ * passthrough cannot be or is not to be used; else NULL and the connection's descriptor.
  */
 void wfs_backing_setup(struct wfs_backing *b, int fuse_fd, const char *why_not);
 

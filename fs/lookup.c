@@ -59,7 +59,7 @@ void wfs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct wfs_fs *fs = wfs_fs_of(req);
 	struct fuse_entry_param e;
-	struct wfs_node dir, child;
+	struct wfs_node dir, child = { 0 };
 	int r = wfs_node_resolve(fs->registry, parent, &dir);
 
 	if (r == 0) {

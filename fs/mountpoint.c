@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/base/log.h"
+#include "core/base/mounts.h"
 #include "core/base/text.h"
 
 static int recover(const char *path, struct wfs_err *err)
@@ -83,71 +84,23 @@ int wfs_mountpoint_prepare(const char *path, bool nonempty, struct wfs_err *err)
 	return nonempty ? 0 : check_empty(path, err);
 }
 
-/* Undoes the octal escapes of mountinfo, in place. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	while (*s) {
-		if (s[0] == '\\' && s[1] && s[2] && s[3]) {
-			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 +
-				       (s[3] - '0'));
-			s += 4;
-		} else {
-			*to++ = *s++;
-		}
-	}
-	*to = '\0';
-}
-
-/* Device numbers of the topmost mount on `path`, without touching it. */
-static int find_device(const char *path, unsigned *ret_major,
-		       unsigned *ret_minor)
-{
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	char *line wfs_autofree = NULL;
-	size_t cap = 0;
-	int r = -ENOENT;
-
-	if (!f)
-		return -errno;
-	while (getline(&line, &cap, f) > 0) {
-		unsigned major, minor;
-		char *save, *root;
-
-		if (sscanf(line, "%*d %*d %u:%u", &major, &minor) != 2)
-			continue;
-		strtok_r(line, " ", &save); /* id, parent, device, root */
-		for (int i = 0; i < 3; i++)
-			strtok_r(NULL, " ", &save);
-		root = strtok_r(NULL, " ", &save);
-		if (!root)
-			continue;
-		unescape(root);
-		if (strcmp(root, path) == 0) {
-			*ret_major = major;
-			*ret_minor = minor;
-			r = 0;
-		}
-	}
-	fclose(f);
-	return r;
-}
-
 void wfs_mountpoint_readahead(const char *path, uint32_t kib)
 {
-	unsigned major = 0, minor = 0;
+	struct wfs_mounts mounts = { 0 };
+	const struct wfs_mount *mount;
 	char file[96];
-	int fd;
+	int fd wfs_autoclose = -1;
 
-	if (kib == 0 || find_device(path, &major, &minor) < 0)
+	if (kib == 0 || wfs_mounts_read(&mounts, NULL) < 0)
 		return;
-	snprintf(file, sizeof(file), "/sys/class/bdi/%u:%u/read_ahead_kb",
-		 major, minor);
-	fd = open(file, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	if (dprintf(fd, "%u", kib) < 0)
-		wfs_debug("cannot set '%s': %s", file, strerror(errno));
-	close(fd);
+	mount = wfs_mounts_at(&mounts, path);
+	if (mount) {
+		snprintf(file, sizeof(file),
+			 "/sys/class/bdi/%u:%u/read_ahead_kb", mount->major,
+			 mount->minor);
+		fd = open(file, O_WRONLY | O_CLOEXEC);
+		if (fd >= 0 && dprintf(fd, "%u", kib) < 0)
+			wfs_debug("cannot set '%s': %s", file, strerror(errno));
+	}
+	wfs_mounts_clear(&mounts);
 }

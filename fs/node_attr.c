@@ -59,10 +59,10 @@ static nlink_t sub_dirs(struct wfs_registry *reg, const struct wfs_node *node)
 	const struct wfs_model *model = node->model;
 	nlink_t n = 0;
 
-	switch (node->kind) {
-	case WFS_KIND_CONTROL:
+	if (!model)
 		return node->index == WFS_CONTROL_ROOT ? 1 + count_models(reg) :
 							 0;
+	switch (node->kind) {
 	case WFS_KIND_ENTRY:
 		n = count_dirs(model, wfs_model_find_dir(model, node->index));
 		if (node->index == 0)
@@ -70,6 +70,7 @@ static nlink_t sub_dirs(struct wfs_registry *reg, const struct wfs_node *node)
 		return n;
 	case WFS_KIND_RANKS:
 		return model->rank_count;
+	case WFS_KIND_CONTROL:
 	case WFS_KIND_RANK:
 	case WFS_KIND_TENSOR:
 	default:

@@ -167,9 +167,9 @@ static void open_result(struct opening *o, int result)
 		open_cached(o);
 }
 
-static void unref_parked(struct parked *p)
+static void unref_parked(struct parked *p, int refs)
 {
-	if (atomic_fetch_sub(&p->refs, 1) == 1)
+	if (atomic_fetch_sub(&p->refs, refs) == refs)
 		free(p);
 }
 
@@ -196,11 +196,13 @@ static void parked_done(struct wfs_waiter *waiter, int result)
 {
 	struct parked *p = parked_of_waiter(waiter);
 
+	int refs = 1;
+
 	unpark(p);
 	if (wfs_notifier_drop(p->o.fs->notifier, &p->deadline))
-		unref_parked(p);
+		refs++;
 	open_result(&p->o, result);
-	unref_parked(p);
+	unref_parked(p, refs);
 }
 
 /* Too late, or interrupted: the slower mode, at once. */
@@ -208,12 +210,14 @@ static void parked_overdue(struct wfs_deadline *deadline)
 {
 	struct parked *p = parked_of_deadline(deadline);
 
+	int refs = 1;
+
 	if (wfs_store_cancel(p->o.fs->store, &p->waiter)) {
 		unpark(p);
 		open_cached(&p->o);
-		unref_parked(p);
+		refs++;
 	}
-	unref_parked(p);
+	unref_parked(p, refs);
 }
 
 static void parked_interrupted(fuse_req_t req, void *data)

@@ -106,9 +106,9 @@ static void status_numbers(struct wfs_fs *fs, struct wfs_text *t,
 {
 	struct wfs_counters *c = &fs->counters;
 	const struct wfs_store_stats *st = &s->store;
+	ull open = s->open_cached + s->open_passthrough;
 
-	wfs_text_add(t, "  \"open_files\": %llu,\n",
-		     (ull)(s->open_cached + s->open_passthrough));
+	wfs_text_add(t, "  \"open_files\": %llu,\n", open);
 	wfs_text_add(t,
 		     "  \"opens\": {\"passthrough\": %llu, \"cached\": %llu, "
 		     "\"waited\": %llu, \"refused\": %llu},\n",
@@ -171,16 +171,25 @@ static void metric(struct wfs_text *t, const char *name, const char *type,
 		     name, help, name, type, name, (ull)value);
 }
 
-/* Label values: backslash, quote and newline are escaped. */
+/* Label values: UTF-8; backslash, quote and newline are escaped. */
 static void add_label(struct wfs_text *t, const char *s)
 {
-	for (; *s; s++) {
-		if (*s == '\\' || *s == '"')
+	size_t len = strlen(s);
+
+	while (len > 0) {
+		size_t n = wfs_utf8_sequence(s, len);
+
+		if (n == 0)
+			wfs_text_add(t, "\xef\xbf\xbd"); /* U+FFFD */
+		else if (*s == '\\' || *s == '"')
 			wfs_text_add(t, "\\%c", *s);
 		else if (*s == '\n')
 			wfs_text_add(t, "\\n");
 		else
-			wfs_text_add_bytes(t, s, 1);
+			wfs_text_add_bytes(t, s, n);
+		n += n == 0;
+		s += n;
+		len -= n;
 	}
 }
 

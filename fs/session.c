@@ -13,6 +13,7 @@
 #include "core/base/text.h"
 #include "fs/mountpoint.h"
 #include "fs/read.h"
+#include "fs/readonly.h"
 #include "fs/state.h"
 
 /* The default of 12 is too few for many readers of a slow source. */
@@ -72,7 +73,7 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t id, unsigned cmd, void *arg,
 	wfs_control_ioctl(wfs_fs_of(req), req, id, cmd, out_size);
 }
 
-static const struct fuse_lowlevel_ops ops = {
+static const struct fuse_lowlevel_ops reading = {
 	.init = op_init,
 	.lookup = wfs_op_lookup,
 	.getattr = wfs_op_getattr,
@@ -127,12 +128,14 @@ static char *escape_option(const char *s)
 static int make_session(struct wfs_fs *fs, struct wfs_err *err)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct fuse_lowlevel_ops ops = reading;
 	char *source wfs_autofree = escape_option(fs->source_name);
 	char *opts wfs_autofree = wfs_asprintf(
 		"fsname=%s,subtype=weightfs,ro,nosuid,nodev,"
 		"default_permissions%s",
 		source, fs->config.allow_other ? ",allow_other" : "");
 
+	wfs_readonly_ops(&ops);
 	if (fuse_opt_add_arg(&args, "weightfs") == 0 &&
 	    fuse_opt_add_arg(&args, "-o") == 0 &&
 	    fuse_opt_add_arg(&args, opts) == 0)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -68,6 +69,8 @@ static int read_in_child(const char *path, struct wfs_text *text)
 
 	if (pipe2(fds, O_CLOEXEC))
 		return -errno;
+	/* What is not written yet must not be written twice. */
+	fflush(NULL);
 	pid = fork();
 	if (pid == 0) {
 		signal(SIGPIPE, SIG_DFL);

@@ -11,7 +11,7 @@
 #include "core/base/text.h"
 #include "fs/weightfs_ioctl.h"
 #include "tools/cmd.h"
-#include "tools/mounts.h"
+#include "core/base/mounts.h"
 #include "tools/path.h"
 
 static error_t parse(int key, char *arg, struct argp_state *state)

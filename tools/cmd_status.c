@@ -8,7 +8,7 @@
 #include "core/base/text.h"
 #include "tools/ask.h"
 #include "tools/cmd.h"
-#include "tools/mounts.h"
+#include "core/base/mounts.h"
 #include "tools/path.h"
 #include "tools/grid.h"
 

@@ -13,7 +13,7 @@
 #include "tools/ask.h"
 #include "tools/cmd.h"
 #include "tools/holders.h"
-#include "tools/mounts.h"
+#include "core/base/mounts.h"
 #include "tools/path.h"
 #include "tools/unmount.h"
 

@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#include "tools/mounts.h"
+#include "core/base/mounts.h"
 
 struct wfs_holder {
 	int pid;

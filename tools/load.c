@@ -2,6 +2,7 @@
 /*
  * A handful of threads take checkpoints off one list.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -56,6 +57,22 @@ static void *work(void *arg)
 	return NULL;
 }
 
+/*
+ * One checkpoint with more files than there are descriptors starves those
+ * that are opened beside it: they are tried again, alone.
+ */
+static void retry_starved(struct pool *pool)
+{
+	for (size_t i = 0; i < pool->count; i++) {
+		struct wfs_load_job *job = &pool->jobs[i];
+
+		if (job->err.code != -EMFILE)
+			continue;
+		job->err = (struct wfs_err){ 0 };
+		load(pool, job);
+	}
+}
+
 void wfs_load_models(const struct wfs_load_config *config,
 		     struct wfs_load_job *jobs, size_t count)
 {
@@ -79,4 +96,5 @@ void wfs_load_models(const struct wfs_load_config *config,
 	work(&pool);
 	for (size_t i = 0; i < started; i++)
 		pthread_join(threads[i], NULL);
+	retry_starved(&pool);
 }

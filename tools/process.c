@@ -6,7 +6,6 @@
 #include <linux/capability.h>
 #include <malloc.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -95,11 +94,15 @@ static bool in_user_namespace(void)
 {
 	unsigned long inside, outside, count;
 	char *map wfs_autofree = NULL;
+	char *rest;
 	size_t len;
 
-	return wfs_file_slurp("/proc/self/uid_map", 4096, &map, &len) == 0 &&
-	       sscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 &&
-	       (inside || outside || count != UINT32_MAX);
+	if (wfs_file_slurp("/proc/self/uid_map", 4096, &map, &len))
+		return false;
+	inside = strtoul(map, &rest, 10);
+	outside = strtoul(rest, &rest, 10);
+	count = strtoul(rest, &rest, 10);
+	return inside || outside || count != UINT32_MAX;
 }
 
 bool wfs_process_is_admin(void)

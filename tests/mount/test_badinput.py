@@ -7,7 +7,7 @@ import struct
 import pytest
 
 import checkpoints as ck
-from mounts import assert_model_equals, run
+from mounts import assert_model_equals, assert_same, run
 
 
 def edit(change):
@@ -299,3 +299,15 @@ def test_a_model_that_is_mended_is_served(mount, folder, seed, plain):
     # Looked at ten times a second, complained about once.
     assert len([x for x in m.log().splitlines() if "late" in x
                 and "model.safetensors" in x]) == 1, m.log()
+
+
+def test_more_files_than_descriptors_is_said_clearly(mount, folder, plain,
+                                                     seed):
+    big = ck.hf_sharded(folder / "big", ck.layers(300, 64), seed, parts=300)
+    m = mount(big=big, p=plain, wrap=["prlimit", "--nofile=128:128"])
+    if "big" not in os.listdir(m.path):
+        assert "big" in m.log()
+        assert "descriptor" in m.log() or "open files" in m.log(), m.log()
+    for rank, name, place in plain.tensors():
+        assert_same((m.path / "p" / rank / name).read_bytes(), place.read(),
+                    name)

@@ -180,3 +180,11 @@ def test_control_files_answer_while_everything_is_read(mount, folder, seed):
         for t in threads:
             t.join()
     assert is_mounted(m.path)
+
+
+def test_stats_are_utf8_whatever_a_model_is_called(mount, folder, seed):
+    top = os.fsencode(folder / "models")
+    ck.hf_single(folder / "models" / "one", ck.layers(2, 100), seed)
+    os.rename(top + b"/one", top + b"/m\xff")
+    m = mount(models=folder / "models")
+    m.stats()

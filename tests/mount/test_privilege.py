@@ -134,7 +134,7 @@ def test_an_unprivileged_user_reads_everything(sandbox, plain, root):
     assert "CAP_SYS_ADMIN" in why or "privilege" in why, why
 
 
-def test_root_without_the_capability_reads_everything(sandbox, plain, root):
+def test_root_without_the_capability_is_told_what_it_lacks(sandbox, plain, root):
     """
     Only fusermount3 keeps CAP_SYS_ADMIN: the daemon is uid 0 without it, as
     in many containers.

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/text.h"
-#include "tools/mounts.h"
+#include "core/base/mounts.h"
 #include "tools/path.h"
 
 static const char table[] =

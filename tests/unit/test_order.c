@@ -18,9 +18,11 @@ static struct wfs_order *order_of(const uint32_t *at, uint32_t count,
 	return wfs_order_new(first, count, limit);
 }
 
-static void expect(const struct wfs_order *o, const uint32_t *at)
+static void expect(const struct wfs_order *o, const uint32_t *at,
+		   uint32_t count)
 {
-	for (uint32_t p = 0; p < wfs_order_count(o); p++) {
+	assert_int_equal(wfs_order_count(o), count);
+	for (uint32_t p = 0; p < count; p++) {
 		assert_int_equal(wfs_order_at(o, p), at[p]);
 		assert_int_equal(wfs_order_position(o, at[p]), p);
 	}
@@ -32,10 +34,10 @@ static void the_presumed_order_stands_until_something_is_known(void **state)
 	struct wfs_order *o = order_of(at, 4, 4);
 
 	(void)state;
-	expect(o, at);
+	expect(o, at, 4);
 	wfs_order_note(o, 3);
 	wfs_order_note(o, 1);
-	expect(o, at);
+	expect(o, at, 4);
 	wfs_order_free(o);
 }
 
@@ -47,7 +49,7 @@ static void a_whole_pass_becomes_the_order(void **state)
 	(void)state;
 	for (int i = 0; i < 4; i++)
 		wfs_order_note(o, seen[i]);
-	expect(o, seen);
+	expect(o, seen, 4);
 	wfs_order_free(o);
 }
 
@@ -61,7 +63,7 @@ static void a_second_pass_adopts_the_first_and_keeps_the_rest(void **state)
 	wfs_order_note(o, 1);
 	wfs_order_note(o, 1); /* opened twice in one pass */
 	wfs_order_note(o, 2); /* the next loader begins */
-	expect(o, want);
+	expect(o, want, 4);
 	wfs_order_free(o);
 }
 
@@ -71,12 +73,12 @@ static void what_is_not_in_the_order_has_no_position(void **state)
 	struct wfs_order *o = order_of(at, 2, 6);
 
 	(void)state;
-	expect(o, at);
+	expect(o, at, 2);
 	assert_int_equal(wfs_order_position(o, 0), UINT32_MAX);
 	assert_int_equal(wfs_order_position(o, 6), UINT32_MAX);
 	wfs_order_note(o, 0);
 	wfs_order_note(o, 1000);
-	expect(o, at);
+	expect(o, at, 2);
 	wfs_order_free(o);
 }
 

@@ -70,6 +70,7 @@ static int drop(void **state)
 		free(w->by_hand[i].dir);
 	}
 	free(w->models_dir);
+	/* NOLINTNEXTLINE(cert-env33-c): our own path, in quotes */
 	if (system(command))
 		fprintf(stderr, "cannot remove '%s'\n", w->dir);
 	free(w);

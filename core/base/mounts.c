@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/base/text.h"
-#include "tools/mounts.h"
+#include "core/base/mounts.h"
 
 #define MOUNTINFO     "/proc/self/mountinfo"
 #define MOUNTINFO_MAX (64u << 20)

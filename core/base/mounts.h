@@ -3,8 +3,8 @@
  * What is mounted, from /proc/self/mountinfo: the one place that can be asked
  * about a mount without touching it.
  */
-#ifndef WFS_TOOLS_MOUNTS_H
-#define WFS_TOOLS_MOUNTS_H
+#ifndef WFS_CORE_BASE_MOUNTS_H
+#define WFS_CORE_BASE_MOUNTS_H
 
 #include <stdbool.h>
 #include <stddef.h>
