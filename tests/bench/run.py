@@ -26,6 +26,7 @@ ROOT = os.path.abspath("build/bench")
 QUICK = os.environ.get("QUICK", "") not in ("", "0")
 ROUNDS = 3 if QUICK else 7  # of what takes a second or more
 FAST_ROUNDS = 5 if QUICK else 15  # of what does not
+LOAD_ROUNDS = 5 if QUICK else 11  # of loads, which fill every core
 OPEN_ROUNDS = 11 if QUICK else 41  # of opens: wake-ups vary the most
 READER = os.path.join(BUILD, "bench", "reader")
 PASSD = os.path.join(BUILD, "bench", "passd")
@@ -212,7 +213,7 @@ def measure_loads(table, data):
             loaders.append(Loader())
             took = []
             data.warm()
-            for i in range(ROUNDS + 1):
+            for i in range(LOAD_ROUNDS + 1):
                 row = {}
                 for where in (data.native, data.model)[::1 - i % 2 * 2]:
                     row[where] = load_all(loaders, where)
