@@ -134,8 +134,10 @@ static int read_directory(const char *path)
 			files = realloc(files, room * sizeof(*files));
 		}
 		file.name = strdup(entry->d_name);
-		if (!files || !file.name)
+		if (!files || !file.name) {
+			free(file.name);
 			return -ENOMEM;
+		}
 		files[file_count++] = file;
 	}
 	closedir(dir);

@@ -183,7 +183,7 @@ static void run_map(const struct job *job)
 	for (size_t i = 0; i < job->count; i++) {
 		const struct piece *piece = &job->pieces[i];
 
-		if (strcmp(path, piece->path) != 0) {
+		if (!map || strcmp(path, piece->path) != 0) {
 			if (map)
 				munmap(map, size);
 			map = map_file(piece, &size);
@@ -225,6 +225,7 @@ static void run_forget(const struct job *job)
 
 static void run_command(const struct job *job)
 {
+	/* NOLINTNEXTLINE(cert-env33-c): the caller's own command */
 	if (system(job->command) != 0)
 		die("run", job->command);
 }
@@ -338,7 +339,8 @@ int main(int argc, char **argv)
 {
 	struct job jobs[JOBS_MAX];
 	double took[JOBS_MAX];
-	int count = argc - 2, rounds = argc > 1 ? atoi(argv[1]) : 0;
+	int count = argc - 2;
+	long rounds = argc > 1 ? strtol(argv[1], NULL, 10) : 0;
 	bool turn = true;
 	size_t most = STEP;
 
@@ -356,7 +358,7 @@ int main(int argc, char **argv)
 			copy_source = touched(COPY_SOURCE);
 	}
 	dest = touched(most);
-	for (int round = 0; round < rounds; round++) {
+	for (long round = 0; round < rounds; round++) {
 		for (int i = 0; i < count; i++) {
 			int at = turn && round % 2 ? count - 1 - i : i;
 
