@@ -56,7 +56,7 @@ const struct wfs_option wfs_option_table[] = {
 	ROW("hydrators", COUNT, hydrators, "N",
 	    "Threads that bring tensors into memory (default: one a CPU)"),
 	ROW("readers", COUNT, readers, "N",
-	    "Threads that answer reads (default: by the CPUs)"),
+	    "Threads that answer reads, at most (default: 16)"),
 	ROW("readahead", SIZE, readahead, "SIZE",
 	    "Readahead of the mount where we answer reads (default: 4M)"),
 	ROW("log_level", LEVEL, log_level, "error|warn|info|debug",
