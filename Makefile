@@ -143,13 +143,34 @@ define archive
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 endef
 
-$(BUILD)/libweightfs.a: $(call obj,$(LIB_SRCS)) $(BUILD)/lib.list
+# The built-in plans, as texts of the library.
+PLANS := $(sort $(wildcard core/plan/builtin/*.plan \
+	core/plan/builtin/*.fragment))
+PLANS_C := core/plan/builtin_plans.c
+define plans_c
+	$(call say,GEN,$@)
+	@mkdir -p $(@D)
+	$(Q)tools/scripts/embed-plans $(PLANS) >$@
+endef
+$(BUILD)/obj/$(PLANS_C): $(PLANS) $(BUILD)/plans.list tools/scripts/embed-plans
+	$(plans_c)
+$(FUZZ)/obj/$(PLANS_C): $(PLANS) $(FUZZ)/plans.list tools/scripts/embed-plans
+	$(plans_c)
+$(BUILD)/plans.list $(FUZZ)/plans.list: FORCE
+	$(call written,$(PLANS))
+$(BUILD)/obj/$(PLANS_C:.c=.o): $(BUILD)/obj/$(PLANS_C) $(BUILD)/flags
+	$(Q)$(COMPILE) -c -o $@ $<
+$(FUZZ)/obj/$(PLANS_C:.c=.o): $(FUZZ)/obj/$(PLANS_C) $(FUZZ)/flags
+	$(Q)$(FUZZ_COMPILE) -c -o $@ $<
+
+$(BUILD)/libweightfs.a: $(call obj,$(LIB_SRCS) $(PLANS_C)) $(BUILD)/lib.list
 	$(archive)
 # The sub-commands without main, for what brings a main of its own.
 $(BUILD)/libtools.a: $(call obj,$(filter-out tools/weightfs.c,$(TOOL_SRCS))) \
 		$(BUILD)/tools.list
 	$(archive)
-$(FUZZ)/libweightfs.a: $(patsubst %.c,$(FUZZ)/obj/%.o,$(LIB_SRCS)) \
+$(FUZZ)/libweightfs.a: $(patsubst %.c,$(FUZZ)/obj/%.o,$(LIB_SRCS) \
+			$(PLANS_C)) \
 		$(FUZZ)/lib.list
 	$(archive)
 
@@ -244,7 +265,7 @@ BIN := $(PREFIX)/bin/weightfs
 COMPLETION := $(PREFIX)/share/bash-completion/completions/weightfs
 # mount(8) looks for its helpers in /sbin, whatever the PREFIX.
 HELPERS := /sbin/mount.weightfs /sbin/mount.fuse.weightfs
-MANS := $(sort $(wildcard tools/man/*.[18]))
+MANS := $(sort $(wildcard tools/man/*.[158]))
 man_path = $(PREFIX)/share/man/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
 
 install: all ## installs below PREFIX (/usr/local) and in /sbin, under DESTDIR

@@ -140,6 +140,34 @@ ssize_t wfs_region_read(struct wfs_region *region, void *buf, size_t len,
 	return (ssize_t)len;
 }
 
+int wfs_region_readv(struct wfs_region *region, const struct iovec *parts,
+		     int n, uint64_t off)
+{
+	int fd = wfs_region_descriptor(region);
+	size_t total = 0;
+
+	for (int i = 0; i < n; i++)
+		total += parts[i].iov_len;
+	if (fd >= 0 && !atomic_load(&region->stale) &&
+	    preadv(fd, parts, n, (off_t)off) == (ssize_t)total) {
+		atomic_fetch_add(&region->source->bytes_read, total);
+		return 0;
+	}
+	/* What went wrong is the source's to find and to tell. */
+	for (int i = 0; i < n; i++) {
+		size_t len = parts[i].iov_len;
+		ssize_t got =
+			wfs_region_read(region, parts[i].iov_base, len, off);
+
+		if (got < 0)
+			return (int)got;
+		if ((size_t)got != len)
+			return -EIO;
+		off += len;
+	}
+	return 0;
+}
+
 int wfs_region_descriptor(struct wfs_region *region)
 {
 	const struct wfs_source_ops *ops = region->source->ops;

@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "core/base/err.h"
 
@@ -105,6 +106,14 @@ const struct wfs_source_entry *wfs_source_list(struct wfs_source *src,
  */
 ssize_t wfs_region_read(struct wfs_region *region, void *buf, size_t len,
 			uint64_t off);
+
+/*
+ * Reads `n` stretches that follow each other from `off`, all within the
+ * region, each to its own place: 0 or a negative errno.  One call where the
+ * region has a descriptor.
+ */
+int wfs_region_readv(struct wfs_region *region, const struct iovec *parts,
+		     int n, uint64_t off);
 
 /*
  * Keeps a copy of the first `len` bytes (the caller's `bytes`) until the

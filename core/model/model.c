@@ -135,6 +135,8 @@ void wfs_model_put(struct wfs_model *model)
 {
 	if (!model || atomic_fetch_sub(&model->refs, 1) > 1)
 		return;
+	if (model->virtual)
+		model->virtual->free(model);
 	for (uint32_t i = 0; i < model->rank_count; i++) {
 		free(model->ranks[i].tensors);
 		free(model->ranks[i].file_order);
@@ -160,7 +162,9 @@ void wfs_tensor_recipe(const struct wfs_model *model,
 	piece->off = tensor->off;
 	piece->run = piece->stride = tensor->size;
 	piece->count = 1;
-	ret_recipe->size = tensor->size;
-	ret_recipe->n = tensor->size ? 1 : 0;
-	ret_recipe->pieces = piece;
+	*ret_recipe = (struct wfs_recipe){
+		.size = tensor->size,
+		.n = tensor->size ? 1 : 0,
+		.pieces = piece,
+	};
 }

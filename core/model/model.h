@@ -89,6 +89,23 @@ struct wfs_model {
 	struct timespec mtime; /* newest of its files */
 	atomic_uint refs;
 	void *pool; /* strings and shapes */
+	/* NULL for a checkpoint: its tensors are slices of its files. */
+	const struct wfs_model_virtual *virtual;
+	void *virtual_ctx;
+};
+
+/*
+ * What a model whose bytes are put together answers (core/plan/layout.h).
+ * An entry without a region that is no directory, and every tensor, has a
+ * recipe; both are owned by the caller, and made anew at each call.
+ */
+struct wfs_model_virtual {
+	int (*entry)(const struct wfs_model *model, uint32_t entry,
+		     struct wfs_recipe **ret_recipe, struct wfs_err *err);
+	int (*tensor)(const struct wfs_model *model, uint32_t rank,
+		      uint32_t index, struct wfs_recipe **ret_recipe,
+		      struct wfs_err *err);
+	void (*free)(struct wfs_model *model); /* virtual_ctx, at the end */
 };
 
 /*

@@ -5,7 +5,7 @@
  * slot and only the watcher changes anything.  Counters inside a record are
  * atomic and change under the read lock.
  */
-#include "core/model/registry.h"
+#include "core/model/registry_inner.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -16,45 +16,18 @@
 
 #define SLOT_MASK ((1u << WFS_SLOT_BITS) - 1)
 
-struct record {
-	uint32_t slot;
-	struct wfs_model *model;
-	struct wfs_model *waiting; /* newer one of that name, or NULL */
-	bool named;
-	bool withdrawn; /* the checkpoint is gone */
-	atomic_bool stale;
-	atomic_uint opens;
-	atomic_ullong last_open_ns; /* 0 = never */
-};
-
-struct wfs_registry {
-	pthread_rwlock_t lock;
-	struct record **records;
-	size_t count, cap;
-	uint64_t switch_after_ns;
-	struct timespec changed; /* CLOCK_REALTIME */
-	struct wfs_registry_hooks hooks;
-};
-
-/* What changed while the lock was held; told to the hooks afterwards. */
-struct changes {
-	char **names;
-	size_t name_count;
-	uint32_t *slots;
-	size_t slot_count;
-};
-
 struct wfs_registry *wfs_registry_new(uint64_t switch_after_ns)
 {
 	struct wfs_registry *reg = wfs_calloc(1, sizeof(*reg));
 
 	pthread_rwlock_init(&reg->lock, NULL);
+	pthread_mutex_init(&reg->compiling, NULL);
 	clock_gettime(CLOCK_REALTIME, &reg->changed);
 	reg->switch_after_ns = switch_after_ns;
 	return reg;
 }
 
-static void record_free(struct record *rec)
+static void record_free(struct wfs_record *rec)
 {
 	wfs_model_put(rec->waiting);
 	wfs_model_put(rec->model);
@@ -68,6 +41,8 @@ void wfs_registry_free(struct wfs_registry *reg)
 	for (size_t i = 0; i < reg->count; i++)
 		record_free(reg->records[i]);
 	free(reg->records);
+	wfs_layouts_free(reg);
+	pthread_mutex_destroy(&reg->compiling);
 	pthread_rwlock_destroy(&reg->lock);
 	free(reg);
 }
@@ -80,14 +55,14 @@ void wfs_registry_hook(struct wfs_registry *reg,
 	pthread_rwlock_unlock(&reg->lock);
 }
 
-static void changes_name(struct changes *ch, const char *name)
+static void add_name(struct wfs_changes *ch, const char *name)
 {
 	ch->names = wfs_realloc(ch->names,
 				(ch->name_count + 1) * sizeof(*ch->names));
 	ch->names[ch->name_count++] = wfs_strdup(name);
 }
 
-static void changes_slot(struct changes *ch, uint32_t slot)
+static void add_slot(struct wfs_changes *ch, uint32_t slot)
 {
 	ch->slots = wfs_realloc(ch->slots,
 				(ch->slot_count + 1) * sizeof(*ch->slots));
@@ -95,7 +70,7 @@ static void changes_slot(struct changes *ch, uint32_t slot)
 }
 
 /* Tells the hooks, with no lock held, and frees the list. */
-static void changes_tell(struct wfs_registry *reg, struct changes *ch)
+void wfs_changes_tell(struct wfs_registry *reg, struct wfs_changes *ch)
 {
 	struct wfs_registry_hooks hooks;
 
@@ -114,7 +89,8 @@ static void changes_tell(struct wfs_registry *reg, struct changes *ch)
 	free(ch->slots);
 }
 
-static struct record *find_slot(const struct wfs_registry *reg, uint32_t slot)
+struct wfs_record *wfs_record_by_slot_locked(const struct wfs_registry *reg,
+					     uint32_t slot)
 {
 	for (size_t i = 0; i < reg->count; i++)
 		if (reg->records[i]->slot == slot)
@@ -122,8 +98,8 @@ static struct record *find_slot(const struct wfs_registry *reg, uint32_t slot)
 	return NULL;
 }
 
-static struct record *find_name(const struct wfs_registry *reg,
-				const char *name)
+struct wfs_record *wfs_record_by_name_locked(const struct wfs_registry *reg,
+					     const char *name)
 {
 	for (size_t i = 0; i < reg->count; i++)
 		if (reg->records[i]->named &&
@@ -140,23 +116,24 @@ static uint32_t free_slot(const struct wfs_registry *reg,
 
 	h = wfs_hash(&model->fingerprint, sizeof(model->fingerprint), h);
 	slot = (uint32_t)(h ^ (h >> WFS_SLOT_BITS)) & SLOT_MASK;
-	while (slot == 0 || find_slot(reg, slot))
+	while (slot == 0 || wfs_record_by_slot_locked(reg, slot))
 		slot = (slot + 1) & SLOT_MASK;
 	return slot;
 }
 
-static void note_change(struct wfs_registry *reg, const char *name,
-			struct changes *ch)
+void wfs_changes_name(struct wfs_registry *reg, const char *name,
+		      struct wfs_changes *ch)
 {
 	clock_gettime(CLOCK_REALTIME, &reg->changed);
-	changes_name(ch, name);
+	add_name(ch, name);
 }
 
 /* Takes over the caller's reference to `model`. */
-static void add_record(struct wfs_registry *reg, struct wfs_model *model,
-		       struct changes *ch)
+struct wfs_record *wfs_record_add_locked(struct wfs_registry *reg,
+					 struct wfs_model *model,
+					 struct wfs_changes *ch)
 {
-	struct record *rec = wfs_calloc(1, sizeof(*rec));
+	struct wfs_record *rec = wfs_calloc(1, sizeof(*rec));
 
 	rec->slot = free_slot(reg, model);
 	rec->model = model;
@@ -167,10 +144,11 @@ static void add_record(struct wfs_registry *reg, struct wfs_model *model,
 					   reg->cap * sizeof(*reg->records));
 	}
 	reg->records[reg->count++] = rec;
-	note_change(reg, model->name, ch);
+	wfs_changes_name(reg, model->name, ch);
+	return rec;
 }
 
-static bool is_quiet(const struct wfs_registry *reg, struct record *rec)
+static bool is_quiet(const struct wfs_registry *reg, struct wfs_record *rec)
 {
 	uint64_t last = atomic_load(&rec->last_open_ns);
 
@@ -179,38 +157,39 @@ static bool is_quiet(const struct wfs_registry *reg, struct record *rec)
 }
 
 /* The name leaves `rec`, and goes to the model that waits, if any. */
-static void move_name(struct wfs_registry *reg, struct record *rec,
-		      struct changes *ch)
+static void move_name(struct wfs_registry *reg, struct wfs_record *rec,
+		      struct wfs_changes *ch)
 {
 	struct wfs_model *next = wfs_steal_ptr(&rec->waiting);
 
 	rec->named = false;
+	wfs_layouts_drop_locked(reg, rec->slot, ch);
 	if (next) {
 		wfs_info("model '%s' switched to a new version: %u ranks, "
 			 "%llu bytes",
 			 next->name, next->rank_count,
 			 (unsigned long long)next->file_bytes);
 		wfs_event("switch", next->name, "serving a new version");
-		add_record(reg, next, ch);
+		wfs_record_add_locked(reg, next, ch);
 	} else {
 		wfs_info("model '%s' is gone", rec->model->name);
 		wfs_event("gone", rec->model->name, "no longer served");
-		note_change(reg, rec->model->name, ch);
+		wfs_changes_name(reg, rec->model->name, ch);
 	}
 }
 
 void wfs_registry_offer(struct wfs_registry *reg, struct wfs_model *model)
 {
-	struct changes ch = { 0 };
-	struct record *rec;
+	struct wfs_changes ch = { 0 };
+	struct wfs_record *rec;
 
 	pthread_rwlock_wrlock(&reg->lock);
-	rec = find_name(reg, model->name);
+	rec = wfs_record_by_name_locked(reg, model->name);
 	if (!rec) {
 		wfs_event("model", model->name, "serving %u ranks, %llu bytes",
 			  model->rank_count,
 			  (unsigned long long)model->file_bytes);
-		add_record(reg, model, &ch);
+		wfs_record_add_locked(reg, model, &ch);
 	} else {
 		bool same = rec->model->fingerprint == model->fingerprint &&
 			    !atomic_load(&rec->stale);
@@ -224,15 +203,15 @@ void wfs_registry_offer(struct wfs_registry *reg, struct wfs_model *model)
 			move_name(reg, rec, &ch);
 	}
 	pthread_rwlock_unlock(&reg->lock);
-	changes_tell(reg, &ch);
+	wfs_changes_tell(reg, &ch);
 }
 
 void wfs_registry_withdraw(struct wfs_registry *reg, const char *name)
 {
-	struct record *rec;
+	struct wfs_record *rec;
 
 	pthread_rwlock_wrlock(&reg->lock);
-	rec = find_name(reg, name);
+	rec = wfs_record_by_name_locked(reg, name);
 	if (rec) {
 		wfs_model_put(wfs_steal_ptr(&rec->waiting));
 		rec->withdrawn = true;
@@ -243,23 +222,23 @@ void wfs_registry_withdraw(struct wfs_registry *reg, const char *name)
 
 void wfs_registry_tick(struct wfs_registry *reg)
 {
-	struct changes ch = { 0 };
+	struct wfs_changes ch = { 0 };
 	size_t n, kept = 0;
 
 	pthread_rwlock_wrlock(&reg->lock);
 	n = reg->count;
 	for (size_t i = 0; i < n; i++) {
-		struct record *rec = reg->records[i];
+		struct wfs_record *rec = reg->records[i];
 
 		if (rec->named && (rec->waiting || rec->withdrawn) &&
 		    is_quiet(reg, rec))
 			move_name(reg, rec, &ch);
 	}
 	for (size_t i = 0; i < reg->count; i++) {
-		struct record *rec = reg->records[i];
+		struct wfs_record *rec = reg->records[i];
 
 		if (!rec->named && atomic_load(&rec->opens) == 0) {
-			changes_slot(&ch, rec->slot);
+			add_slot(&ch, rec->slot);
 			record_free(rec);
 		} else {
 			reg->records[kept++] = rec;
@@ -267,17 +246,18 @@ void wfs_registry_tick(struct wfs_registry *reg)
 	}
 	reg->count = kept;
 	pthread_rwlock_unlock(&reg->lock);
-	changes_tell(reg, &ch);
+	wfs_changes_tell(reg, &ch);
+	wfs_layouts_list(reg);
 }
 
 struct wfs_model *wfs_registry_by_name(struct wfs_registry *reg,
 				       const char *name, uint32_t *ret_slot)
 {
 	struct wfs_model *model = NULL;
-	struct record *rec;
+	struct wfs_record *rec;
 
 	pthread_rwlock_rdlock(&reg->lock);
-	rec = find_name(reg, name);
+	rec = wfs_record_by_name_locked(reg, name);
 	if (rec) {
 		model = wfs_model_get(rec->model);
 		*ret_slot = rec->slot;
@@ -289,10 +269,10 @@ struct wfs_model *wfs_registry_by_name(struct wfs_registry *reg,
 struct wfs_model *wfs_registry_by_slot(struct wfs_registry *reg, uint32_t slot)
 {
 	struct wfs_model *model = NULL;
-	struct record *rec;
+	struct wfs_record *rec;
 
 	pthread_rwlock_rdlock(&reg->lock);
-	rec = find_slot(reg, slot);
+	rec = wfs_record_by_slot_locked(reg, slot);
 	if (rec)
 		model = wfs_model_get(rec->model);
 	pthread_rwlock_unlock(&reg->lock);
@@ -301,10 +281,10 @@ struct wfs_model *wfs_registry_by_slot(struct wfs_registry *reg, uint32_t slot)
 
 void wfs_registry_note_open(struct wfs_registry *reg, uint32_t slot, int delta)
 {
-	struct record *rec;
+	struct wfs_record *rec;
 
 	pthread_rwlock_rdlock(&reg->lock);
-	rec = find_slot(reg, slot);
+	rec = wfs_record_by_slot_locked(reg, slot);
 	if (rec && delta > 0) {
 		atomic_fetch_add(&rec->opens, 1);
 		atomic_store(&rec->last_open_ns, wfs_now_ns());
@@ -316,10 +296,10 @@ void wfs_registry_note_open(struct wfs_registry *reg, uint32_t slot, int delta)
 
 void wfs_registry_note_stale(struct wfs_registry *reg, uint32_t slot)
 {
-	struct record *rec;
+	struct wfs_record *rec;
 
 	pthread_rwlock_rdlock(&reg->lock);
-	rec = find_slot(reg, slot);
+	rec = wfs_record_by_slot_locked(reg, slot);
 	if (rec)
 		atomic_store(&rec->stale, true);
 	pthread_rwlock_unlock(&reg->lock);
@@ -345,7 +325,7 @@ size_t wfs_registry_rows(struct wfs_registry *reg,
 	n = reg->count;
 	rows = wfs_calloc(n + 1, sizeof(*rows));
 	for (size_t i = 0; i < n; i++) {
-		struct record *rec = reg->records[i];
+		struct wfs_record *rec = reg->records[i];
 		struct wfs_registry_row *row = &rows[i];
 
 		strncpy(row->name, rec->model->name, sizeof(row->name) - 1);
@@ -353,6 +333,7 @@ size_t wfs_registry_rows(struct wfs_registry *reg,
 		row->model = wfs_model_get(rec->model);
 		row->opens = atomic_load(&rec->opens);
 		row->named = rec->named;
+		row->listed = rec->named && !rec->unlisted;
 		row->stale = atomic_load(&rec->stale);
 		row->switching = rec->waiting || rec->withdrawn;
 	}

@@ -9,6 +9,9 @@
  * the old one was opened within the last `switch_after` the name stays with
  * it; afterwards the name moves and the old one lives on for those who hold
  * it, until nothing of it is open.
+ *
+ * A layout (`llama@tp4`) is a model derived from another one's version; it
+ * goes with it.
  */
 #ifndef WFS_CORE_MODEL_REGISTRY_H
 #define WFS_CORE_MODEL_REGISTRY_H
@@ -56,7 +59,32 @@ void wfs_registry_withdraw(struct wfs_registry *reg, const char *name);
 /* Moves the names whose time has come.  Call every second or so. */
 void wfs_registry_tick(struct wfs_registry *reg);
 
-/* A counted reference and the slot, or NULL. */
+struct wfs_layout_options;
+
+/* Layouts that appeared by look-up are kept up to this many, the idle ones. */
+#define WFS_LAYOUTS_MAX 16
+
+/*
+ * From now on `<model>@<layout>` leads to a layout of the model, compiled
+ * when it is first looked up and kept as long as that version of the model.
+ * Those called `names` (copied) are listed whenever their model is there, by
+ * wfs_registry_tick.  `options` stay the caller's and must outlive the
+ * registry.  Once, before anything is looked up.
+ */
+void wfs_registry_set_layouts(struct wfs_registry *reg,
+			      const struct wfs_layout_options *options,
+			      const char *const *names, size_t count);
+
+/*
+ * What `name` leads to: a counted reference and the slot.  -ENOENT for a
+ * name that nothing has, -EINVAL (logged, and an event) for a layout that
+ * cannot be: a refused name leaves nothing behind.  `list`: a layout is
+ * listed from now on, as if it were a model.
+ */
+int wfs_registry_find(struct wfs_registry *reg, const char *name, bool list,
+		      struct wfs_model **ret_model, uint32_t *ret_slot);
+
+/* A counted reference and the slot, or NULL; compiles nothing. */
 struct wfs_model *wfs_registry_by_name(struct wfs_registry *reg,
 				       const char *name, uint32_t *ret_slot);
 struct wfs_model *wfs_registry_by_slot(struct wfs_registry *reg, uint32_t slot);
@@ -73,6 +101,7 @@ struct wfs_registry_row {
 	struct wfs_model *model; /* counted reference */
 	uint32_t opens;
 	bool named;	/* its name leads to it (else: an old version) */
+	bool listed;	/* named, and no layout that nobody configured */
 	bool stale;	/* rewritten in place */
 	bool switching; /* a newer one waits */
 };

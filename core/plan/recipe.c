@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recipes: checking, reading, owning.
+ * Recipes: checking, finding the pieces of a read, owning.
  *
- * A plain slice is one read of its region straight into the reader's buffer.
- * Runs that lie close together (a split along dim 1) are read with the gaps
- * between them and picked out, because a read of a few KiB that nobody wants
- * costs less than another call.
+ * Pieces may interleave, and then a stretch of the file that a few of them
+ * share is theirs together: it is full when their bytes are as many as it
+ * has, and a read asks each of them for what it has there.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -13,41 +12,49 @@
 #include <string.h>
 
 #include "core/base/text.h"
+#include "core/plan/nest.h"
 #include "core/plan/recipe.h"
 
-/*
- * Runs are gathered from a span of at most this.  Small enough to stay in a
- * core's second-level cache between the read and the copy, and below the
- * size from which malloc maps fresh memory for every call.
- */
-#define SPAN_BYTES (64u * 1024)
-
-/*
- * A gap up to this is read along: copying it takes a microsecond at memory
- * speed, about what another system call takes.
- */
-#define GAP_BYTES (8u * 1024)
-
-static uint64_t piece_bytes(const struct wfs_piece *piece)
+/* From the first byte to the last along all loops; false: more than 64 bits. */
+static bool reach_of(const struct wfs_nest *nest, uint64_t run, bool source,
+		     uint64_t *ret_reach)
 {
-	return piece->run * piece->count;
+	uint64_t reach = run;
+
+	for (unsigned i = 0; i < nest->n; i++) {
+		const struct wfs_loop *loop = &nest->loops[i];
+		uint64_t more;
+
+		if (__builtin_mul_overflow(loop->count - 1,
+					   source ? loop->stride : loop->step,
+					   &more) ||
+		    __builtin_add_overflow(reach, more, &reach))
+			return false;
+	}
+	*ret_reach = reach;
+	return true;
 }
 
-static int check_region_piece(const struct wfs_piece *p, uint32_t i,
-			      struct wfs_err *err)
+static int check_region(const struct wfs_piece *p, const struct wfs_nest *nest,
+			uint32_t i, struct wfs_err *err)
 {
-	uint64_t end;
+	uint64_t run, end;
 
 	if (!p->region)
 		return wfs_err_set(err, -EINVAL, "piece %u has no region", i);
-	if (p->count > 1 && p->stride < p->run)
+	if (p->cast >= WFS_CAST_COUNT ||
+	    nest->run % wfs_cast_to((enum wfs_cast)p->cast))
 		return wfs_err_set(err, -EINVAL,
-				   "piece %u of '%s': runs of %" PRIu64
-				   " bytes overlap with a stride of %" PRIu64,
-				   i, p->region->path, p->run, p->stride);
-	if (__builtin_mul_overflow(p->count - 1, p->count > 1 ? p->stride : 0,
-				   &end) ||
-	    __builtin_add_overflow(end, p->run, &end) ||
+				   "piece %u casts parts of elements", i);
+	run = wfs_cast_source((enum wfs_cast)p->cast, nest->run);
+	for (unsigned k = 0; k < nest->n; k++)
+		if (nest->loops[k].stride < run)
+			return wfs_err_set(
+				err, -EINVAL,
+				"piece %u of '%s': runs of %" PRIu64
+				" bytes overlap with a stride of %" PRIu64,
+				i, p->region->path, run, nest->loops[k].stride);
+	if (!reach_of(nest, run, true, &end) ||
 	    __builtin_add_overflow(end, p->off, &end) || end > p->region->size)
 		return wfs_err_set(err, -EINVAL,
 				   "piece %u leaves its region '%s' of %" PRIu64
@@ -56,48 +63,112 @@ static int check_region_piece(const struct wfs_piece *p, uint32_t i,
 	return 0;
 }
 
-static int check_piece(const struct wfs_piece *p, uint32_t i,
+/* Each loop steps over all that is inside it. */
+static int check_steps(const struct wfs_nest *nest, uint32_t i,
 		       struct wfs_err *err)
 {
-	if (!p->run || !p->count)
-		return wfs_err_set(err, -EINVAL, "piece %u is empty", i);
-	switch (p->kind) {
-	case WFS_PIECE_REGION:
-		return check_region_piece(p, i, err);
-	case WFS_PIECE_ZERO:
-		return 0;
-	case WFS_PIECE_CONST:
-		if (!p->pattern_len || p->pattern_len > sizeof(p->pattern))
+	uint64_t inner = nest->run;
+
+	for (unsigned k = nest->n; k--;) {
+		const struct wfs_loop *loop = &nest->loops[k];
+		uint64_t more;
+
+		if (loop->step < inner)
 			return wfs_err_set(err, -EINVAL,
-					   "piece %u has a pattern of %u "
-					   "bytes, not of 1 to 8",
-					   i, p->pattern_len);
-		return 0;
-	default:
+					   "piece %u overlaps itself: steps of "
+					   "%" PRIu64 " over %" PRIu64 " bytes",
+					   i, loop->step, inner);
+		if (__builtin_mul_overflow(loop->count - 1, loop->step,
+					   &more) ||
+		    __builtin_add_overflow(inner, more, &inner))
+			return wfs_err_set(err, -EINVAL,
+					   "piece %u is more than 64 bits can "
+					   "count",
+					   i);
+	}
+	return 0;
+}
+
+static int check_piece(const struct wfs_piece *p, const struct wfs_nest *nest,
+		       uint32_t i, struct wfs_err *err)
+{
+	if (p->kind == WFS_PIECE_CONST &&
+	    (!p->pattern_len || p->pattern_len > sizeof(p->pattern)))
+		return wfs_err_set(err, -EINVAL,
+				   "piece %u has a pattern of %u bytes, not of "
+				   "1 to 8",
+				   i, p->pattern_len);
+	if (p->kind == WFS_PIECE_REGION) {
+		int rc = check_region(p, nest, i, err);
+
+		if (rc)
+			return rc;
+	} else if (p->kind != WFS_PIECE_ZERO && p->kind != WFS_PIECE_CONST) {
 		return wfs_err_set(err, -EINVAL, "piece %u has kind %d", i,
 				   (int)p->kind);
 	}
+	return check_steps(nest, i, err);
+}
+
+/* Not empty, and its bytes can be counted. */
+static int count_piece(const struct wfs_piece *p, uint32_t i,
+		       uint64_t *ret_bytes, struct wfs_err *err)
+{
+	uint64_t bytes = p->run;
+	bool fits;
+
+	if (p->nloops > WFS_LOOPS)
+		return wfs_err_set(err, -EINVAL, "piece %u has %u loops", i,
+				   p->nloops);
+	fits = !__builtin_mul_overflow(bytes, p->count, &bytes);
+	for (unsigned k = 0; k < p->nloops; k++)
+		fits = !__builtin_mul_overflow(bytes, p->loops[k].count,
+					       &bytes) &&
+		       fits;
+	if (fits && !bytes)
+		return wfs_err_set(err, -EINVAL, "piece %u is empty", i);
+	if (!fits || __builtin_add_overflow(*ret_bytes, bytes, ret_bytes))
+		return wfs_err_set(err, -EINVAL,
+				   "the pieces up to %u are more than 64 bits "
+				   "can count",
+				   i);
+	return 0;
 }
 
 int wfs_recipe_check(const struct wfs_recipe *recipe, struct wfs_err *err)
 {
-	uint64_t total = 0;
+	uint64_t total = 0, reach = 0;
 
 	for (uint32_t i = 0; i < recipe->n; i++) {
 		const struct wfs_piece *p = &recipe->pieces[i];
-		uint64_t bytes;
-		int rc = check_piece(p, i, err);
+		uint64_t before = total;
+		struct wfs_nest nest;
+		int rc = count_piece(p, i, &total, err);
 
 		if (rc)
 			return rc;
-		if (__builtin_mul_overflow(p->run, p->count, &bytes) ||
-		    __builtin_add_overflow(total, bytes, &total))
+		wfs_nest_of(p, &nest);
+		rc = check_piece(p, &nest, i, err);
+		if (rc)
+			return rc;
+		if (!recipe->ends)
+			continue;
+		/* What begins after all that was must find it full. */
+		if (p->at > reach || (p->at == reach && reach != before) ||
+		    (i && p->at < recipe->pieces[i - 1].at))
 			return wfs_err_set(err, -EINVAL,
-					   "the pieces up to %u are more than "
-					   "64 bits can count",
-					   i);
+					   "piece %u begins at %" PRIu64
+					   " after %" PRIu64 " bytes",
+					   i, p->at, before);
+		if (p->at + wfs_nest_extent(&nest, 0) > reach)
+			reach = p->at + wfs_nest_extent(&nest, 0);
+		if (reach != recipe->ends[i])
+			return wfs_err_set(err, -EINVAL,
+					   "the pieces up to %u reach %" PRIu64
+					   ", not %" PRIu64,
+					   i, reach, recipe->ends[i]);
 	}
-	if (total != recipe->size)
+	if (total != recipe->size || (recipe->ends && reach != total))
 		return wfs_err_set(err, -EINVAL,
 				   "the pieces are %" PRIu64
 				   " bytes, the file is %" PRIu64,
@@ -105,177 +176,58 @@ int wfs_recipe_check(const struct wfs_recipe *recipe, struct wfs_err *err)
 	return 0;
 }
 
-/* All of it or a negative errno: the recipe promised that it is there. */
-static int read_exactly(struct wfs_region *region, void *buf, size_t len,
-			uint64_t off)
+/* The first piece that may have something at `off` or after it. */
+static uint32_t first_piece(const struct wfs_recipe *recipe, uint64_t off)
 {
-	ssize_t got = wfs_region_read(region, buf, len, off);
+	uint32_t low = 0, high = recipe->n;
 
-	if (got < 0)
-		return (int)got;
-	return (size_t)got == len ? 0 : -EIO;
-}
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
 
-/* A position in a strided piece: `left` bytes of its run lie at `src`. */
-struct cursor {
-	uint64_t src;
-	uint64_t left;
-};
-
-static struct cursor cursor_at(const struct wfs_piece *p, uint64_t pos)
-{
-	uint64_t in = pos % p->run;
-
-	return (struct cursor){
-		.src = p->off + pos / p->run * p->stride + in,
-		.left = p->run - in,
-	};
-}
-
-static void cursor_next_run(struct cursor *c, const struct wfs_piece *p)
-{
-	c->src += c->left + (p->stride - p->run);
-	c->left = p->run;
-}
-
-static int read_run_by_run(const struct wfs_piece *p, uint64_t pos, char *buf,
-			   size_t len)
-{
-	struct cursor c = cursor_at(p, pos);
-
-	while (len) {
-		size_t take = c.left < len ? (size_t)c.left : len;
-		int rc = read_exactly(p->region, buf, take, c.src);
-
-		if (rc)
-			return rc;
-		buf += take;
-		len -= take;
-		if (len)
-			cursor_next_run(&c, p);
+		if (recipe->ends[middle] > off)
+			high = middle;
+		else
+			low = middle + 1;
 	}
-	return 0;
+	return low;
 }
 
-/*
- * One span into `span`, what belongs to the piece from there to `buf`.
- * Returns the bytes put into buf, or a negative errno.
- */
-static ssize_t gather_span(const struct wfs_piece *p, uint64_t pos, char *buf,
-			   size_t len, char *span)
+static int read_pieces(const struct wfs_recipe *recipe, char *buf, uint64_t lo,
+		       uint64_t hi)
 {
-	struct cursor c = cursor_at(p, pos);
-	uint64_t start = c.src;
-	uint64_t more = (SPAN_BYTES - p->run) / p->stride; /* whole runs */
-	uint64_t end;
-	size_t done = 0;
-	int rc;
+	uint64_t at = 0;
+	int rc = 0;
 
-	if (len > c.left + more * p->run)
-		len = (size_t)(c.left + more * p->run);
-	/* The source's end of the piece's last byte wanted here. */
-	end = p->off + (pos + len - 1) / p->run * p->stride +
-	      (pos + len - 1) % p->run + 1;
-	rc = read_exactly(p->region, span, (size_t)(end - start), start);
-	if (rc)
-		return rc;
-	while (done < len) {
-		size_t take = c.left < len - done ? (size_t)c.left : len - done;
+	for (uint32_t i = recipe->ends ? first_piece(recipe, lo) : 0;
+	     i < recipe->n && !rc; i++) {
+		const struct wfs_piece *p = &recipe->pieces[i];
+		struct wfs_nest nest;
 
-		memcpy(buf + done, span + (c.src - start), take);
-		done += take;
-		cursor_next_run(&c, p);
+		if ((recipe->ends ? p->at : at) >= hi)
+			break;
+		wfs_nest_of(p, &nest);
+		if (!recipe->ends) {
+			nest.at = at;
+			at += p->run * p->count;
+		}
+		rc = wfs_piece_read(p, &nest, buf, lo, hi);
 	}
-	return (ssize_t)done;
-}
-
-static int read_gathered(const struct wfs_piece *p, uint64_t pos, char *buf,
-			 size_t len)
-{
-	char *span wfs_autofree = wfs_malloc(SPAN_BYTES);
-
-	while (len) {
-		ssize_t got = gather_span(p, pos, buf, len, span);
-
-		if (got < 0)
-			return (int)got;
-		pos += (uint64_t)got;
-		buf += got;
-		len -= (size_t)got;
-	}
-	return 0;
-}
-
-static int read_region_piece(const struct wfs_piece *p, uint64_t pos, char *buf,
-			     size_t len)
-{
-	if (p->count == 1 || p->stride == p->run)
-		return read_exactly(p->region, buf, len, p->off + pos);
-	/* Two runs at least must fit, or nothing is gained. */
-	if (p->stride - p->run <= GAP_BYTES && p->run + p->stride <= SPAN_BYTES)
-		return read_gathered(p, pos, buf, len);
-	return read_run_by_run(p, pos, buf, len);
-}
-
-static void fill_pattern(const struct wfs_piece *p, uint64_t pos, char *buf,
-			 size_t len)
-{
-	size_t phase = (size_t)(pos % p->pattern_len);
-
-	for (size_t i = 0; i < len; i++) {
-		buf[i] = (char)p->pattern[phase];
-		if (++phase == p->pattern_len)
-			phase = 0;
-	}
-}
-
-static int read_piece(const struct wfs_piece *p, uint64_t pos, char *buf,
-		      size_t len)
-{
-	switch (p->kind) {
-	case WFS_PIECE_REGION:
-		return read_region_piece(p, pos, buf, len);
-	case WFS_PIECE_ZERO:
-		memset(buf, 0, len);
-		return 0;
-	case WFS_PIECE_CONST:
-		fill_pattern(p, pos, buf, len);
-		return 0;
-	default:
-		return -EINVAL;
-	}
+	return rc;
 }
 
 ssize_t wfs_recipe_read(const struct wfs_recipe *recipe, void *buf, size_t len,
 			uint64_t off)
 {
-	size_t done = 0;
+	int rc;
 
-	if (off >= recipe->size)
+	if (off >= recipe->size || !len)
 		return 0;
 	if (len > recipe->size - off)
 		len = (size_t)(recipe->size - off);
 	if (len > SSIZE_MAX)
 		len = SSIZE_MAX;
-	for (uint32_t i = 0; i < recipe->n && done < len; i++) {
-		const struct wfs_piece *p = &recipe->pieces[i];
-		uint64_t bytes = piece_bytes(p);
-		size_t take = len - done;
-		int rc;
-
-		if (off >= bytes) {
-			off -= bytes;
-			continue;
-		}
-		if (take > bytes - off)
-			take = (size_t)(bytes - off);
-		rc = read_piece(p, off, (char *)buf + done, take);
-		if (rc)
-			return rc;
-		done += take;
-		off = 0;
-	}
-	return (ssize_t)done;
+	rc = read_pieces(recipe, buf, off, off + len);
+	return rc ? rc : (ssize_t)len;
 }
 
 int wfs_recipe_check_sources(const struct wfs_recipe *recipe)
@@ -297,26 +249,58 @@ int wfs_recipe_check_sources(const struct wfs_recipe *recipe)
 	return 0;
 }
 
+/* One block: the recipe, its pieces, their loops, the ends. */
 struct owned_recipe {
 	struct wfs_recipe recipe;
 	struct wfs_piece pieces[];
 };
 
+static void number_pieces(struct wfs_piece *pieces, uint32_t n, uint64_t *ends)
+{
+	uint64_t at = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		pieces[i].at = at;
+		pieces[i].step = 0;
+		pieces[i].nloops = 0;
+		at += pieces[i].run * pieces[i].count;
+		ends[i] = at;
+	}
+}
+
 struct wfs_recipe *wfs_recipe_dup(const struct wfs_recipe *recipe)
 {
 	struct owned_recipe *copy;
-	size_t bytes;
+	struct wfs_loop *loops;
+	uint64_t *ends;
+	size_t nloops = 0;
 
-	bytes = (size_t)recipe->n * sizeof(copy->pieces[0]);
-	copy = wfs_malloc(sizeof(*copy) + bytes);
+	for (uint32_t i = 0; i < recipe->n; i++)
+		nloops += recipe->pieces[i].nloops;
+	copy = wfs_malloc(
+		sizeof(*copy) +
+		recipe->n * (sizeof(copy->pieces[0]) + sizeof(*recipe->ends)) +
+		nloops * sizeof(*loops));
+	loops = (struct wfs_loop *)&copy->pieces[recipe->n];
+	ends = (uint64_t *)&loops[nloops];
 	copy->recipe = *recipe;
 	copy->recipe.pieces = copy->pieces;
-	if (bytes)
-		memcpy(copy->pieces, recipe->pieces, bytes);
+	copy->recipe.ends = ends;
 	for (uint32_t i = 0; i < recipe->n; i++) {
-		if (copy->pieces[i].kind == WFS_PIECE_REGION)
-			wfs_source_get(copy->pieces[i].region->source);
+		struct wfs_piece *p = &copy->pieces[i];
+
+		*p = recipe->pieces[i];
+		for (unsigned k = 0; k < p->nloops; k++)
+			loops[k] = p->loops[k];
+		p->loops = loops;
+		loops += p->nloops;
+		if (p->kind == WFS_PIECE_REGION)
+			wfs_source_get(p->region->source);
 	}
+	if (!recipe->ends)
+		number_pieces(copy->pieces, recipe->n, ends);
+	else if (recipe->n)
+		memcpy(ends, recipe->ends, recipe->n * sizeof(*ends));
 	return &copy->recipe;
 }
 

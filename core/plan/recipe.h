@@ -2,13 +2,19 @@
 /*
  * Recipes: how a virtual file is put together.
  *
- * A recipe is the ordered pieces that make up a file.  A piece is `count`
- * runs of `run` bytes, the first at `off` in a region and each next one
- * `stride` bytes further; or zeros; or a constant pattern.  Pieces know
- * nothing of tensors or engines.
+ * A recipe is the pieces that make up a file.  A piece is `count` runs of
+ * `run` bytes, the first at `off` in a region and each next one `stride`
+ * bytes further; or zeros; or a constant pattern.  Pieces know nothing of
+ * tensors or engines.
  *
- *   plain slice      off, run = length, count = 1
+ *   plain slice       off, run = length, count = 1
  *   split along dim 1 off = rank * w, run = w, stride = row, count = rows
+ *
+ * That much is written by hand, and the pieces then follow each other.  What
+ * views compile to (core/plan/view.h) may do more: runs lie `step` bytes
+ * apart in the file, so that pieces interleave; all of it is repeated by
+ * loops, so that a transposition is one piece, of runs of an element; and
+ * elements are cast.
  */
 #ifndef WFS_CORE_PLAN_RECIPE_H
 #define WFS_CORE_PLAN_RECIPE_H
@@ -18,6 +24,7 @@
 #include <sys/types.h>
 
 #include "core/base/err.h"
+#include "core/plan/cast.h"
 #include "core/source.h"
 
 enum wfs_piece_kind {
@@ -26,26 +33,49 @@ enum wfs_piece_kind {
 	WFS_PIECE_CONST, /* `pattern` repeated, `pattern_len` bytes */
 };
 
+/* Repeats what is inside it: bytes from one time to the next. */
+struct wfs_loop {
+	uint64_t count;
+	uint64_t stride; /* in the region */
+	uint64_t step;	 /* in the file: past all that is inside */
+};
+
+#define WFS_LOOPS 24
+
 struct wfs_piece {
 	enum wfs_piece_kind kind;
 	uint8_t pattern_len; /* 1 … 8, CONST only */
-	uint8_t pattern[8];
-	struct wfs_region *region; /* REGION only; borrowed */
-	uint64_t off;		   /* bytes, REGION only */
-	uint64_t run;		   /* bytes in one run */
+	uint8_t cast;	     /* enum wfs_cast, REGION only */
+	uint8_t nloops;	     /* up to WFS_LOOPS */
+	union {
+		uint8_t pattern[8];
+		struct wfs_region *region; /* REGION only; borrowed */
+	};
+	uint64_t off;	 /* bytes, REGION only */
+	uint64_t run;	 /* bytes of the file in one run */
 	uint64_t stride; /* bytes from run to run; ignored if count is 1 */
 	uint64_t count;	 /* runs */
+	/* Not looked at in a recipe without `ends`. */
+	uint64_t at;   /* where in the file its first run is */
+	uint64_t step; /* bytes of the file from run to run; 0: `run` */
+	const struct wfs_loop *loops; /* around the runs, the outermost first */
 };
 
 struct wfs_recipe {
-	uint64_t size; /* bytes: the sum of run * count */
+	uint64_t size; /* bytes: those of all pieces */
 	uint32_t n;
-	const struct wfs_piece *pieces;
+	const struct wfs_piece *pieces; /* in the order of `at` */
+	/*
+	 * How far the pieces up to each one reach.  NULL: a recipe written by
+	 * hand, whose pieces have no loops and follow each other.
+	 */
+	const uint64_t *ends;
 };
 
 /*
  * 0, or -EINVAL with the rule that is broken: sizes that do not add up or
- * overflow, runs that leave their region, overlapping strides, empty pieces.
+ * overflow, runs that leave their region, overlapping strides, empty pieces,
+ * gaps in the file.
  */
 int wfs_recipe_check(const struct wfs_recipe *recipe, struct wfs_err *err);
 

@@ -4,6 +4,7 @@
  */
 #include "tests/unit/t.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "core/base/text.h"
@@ -37,6 +38,13 @@ static int memory_read(struct wfs_region *region, void *buf, size_t len,
 	return 0;
 }
 
+static int memory_descriptor(struct wfs_region *region)
+{
+	struct memory_source *m = to_memory(region->source);
+
+	return m->fd ? m->fd : -ENOTSUP;
+}
+
 static int memory_check(struct wfs_region *region)
 {
 	struct memory_source *m = to_memory(region->source);
@@ -58,6 +66,7 @@ static const struct wfs_source_ops memory_ops = {
 	.name = "memory",
 	.list = memory_list,
 	.read = memory_read,
+	.descriptor = memory_descriptor,
 	.check = memory_check,
 	.close = memory_close,
 };

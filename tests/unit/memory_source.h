@@ -17,6 +17,7 @@ struct memory_source {
 	atomic_int fail_read;	       /* what read returns, if not 0 */
 	atomic_int fail_check;
 	atomic_uint reads, checks; /* calls */
+	int fd;			   /* a descriptor of the bytes, if not 0 */
 	bool *closed;		   /* set by close, if not NULL */
 };
 

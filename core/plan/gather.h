@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Gathering: runs that lie scattered in a region, read with as few calls as
+ * pays.
+ */
+#ifndef WFS_CORE_PLAN_GATHER_H
+#define WFS_CORE_PLAN_GATHER_H
+
+#include "core/plan/nest.h"
+
+/* Bytes that fit a core's second-level cache, for what is read to be moved. */
+#define WFS_TILE_BYTES (64u * 1024)
+
+/*
+ * Reads every run of `nest`, whose loops are in the order of `stride`, to
+ * `to` + `at` + steps.  0 or a negative errno.
+ */
+int wfs_gather(struct wfs_region *region, const struct wfs_nest *nest,
+	       char *to);
+
+/* Visits the product of some loops; start with {0}. */
+struct wfs_odometer {
+	uint64_t at[WFS_LOOPS + 1];
+	uint64_t stride, step; /* the sums */
+};
+
+/* The next one, or false after the last. */
+bool wfs_odometer_next(struct wfs_odometer *o, const struct wfs_loop *loops,
+		       unsigned n);
+
+#endif

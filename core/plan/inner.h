@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A layout from the inside: what its steps share.
+ *
+ * Nothing of a tensor's expression is kept.  A target says which rule made
+ * it with which values of its indices; the expression is evaluated again
+ * when somebody asks for the tensor.  Shapes are the same on all ranks of a
+ * stage, so one target stands for all of them.
+ */
+#ifndef WFS_CORE_PLAN_INNER_H
+#define WFS_CORE_PLAN_INNER_H
+
+#include "core/plan/evaluate.h"
+#include "core/plan/layout.h"
+
+#define WFS_LAYOUT_MAX 4096u /* tp, pp and their product */
+
+struct wfs_target {
+	const char *name, *file_name;
+	const uint64_t *shape; /* NULL for a scalar */
+	uint64_t size;	       /* bytes */
+	uint32_t rule;
+	uint32_t index[WFS_PLAN_BINDINGS];
+	int32_t source;	   /* `hf`: the tensor of the base, else -1 */
+	int32_t only;	   /* `hf`: the value of the stack's index, or -1 */
+	uint16_t from, to; /* stages, both included */
+	uint8_t only_index;
+	uint8_t dtype, ndim;
+};
+
+/* One file of one rank. */
+struct wfs_part {
+	const char *name; /* of the file */
+	uint32_t rank;
+	uint32_t first, count; /* in the rank's file_order */
+	uint32_t entry;	       /* index in the model's entries */
+	uint32_t header;       /* index in headers: ranks of a stage share */
+	uint64_t size;	       /* bytes, with the header */
+};
+
+struct wfs_layout {
+	struct wfs_model *base;
+	struct wfs_plan *plan;
+	struct wfs_layout_spec spec;
+	struct wfs_config config;
+	const char *architecture, *quantised;
+	struct wfs_value *lets;
+	bool *let_done;
+	struct wfs_pool pool;	    /* names, shapes, what lets hold */
+	struct wfs_target *targets; /* byte order of file_name */
+	uint32_t count;
+	uint32_t **of_stage;	/* by stage, by tensor of its ranks: target */
+	struct wfs_part *parts; /* by rank, then by number */
+	uint32_t part_count;
+	uint32_t *part_of_entry; /* part + 1, 0: none */
+	struct wfs_source *headers;
+};
+
+/* choose.c: the plan that fits; a reference. */
+int wfs_plan_choose(const struct wfs_layout_options *options,
+		    const struct wfs_model *base, yyjson_val *config,
+		    struct wfs_layout *layout, struct wfs_err *err);
+
+/* An evaluation over the layout; `lets` and `done` are the caller's copies
+   (by let), or NULL for the layout's own while it is compiled. */
+void wfs_layout_eval(const struct wfs_layout *layout, struct wfs_pool *pool,
+		     struct wfs_err *err, struct wfs_eval *ret);
+
+/* expand.c: fills targets and count. */
+int wfs_layout_expand(struct wfs_layout *layout, struct wfs_err *err);
+/* The view of a target on a rank, in `pool`. */
+int wfs_target_view(const struct wfs_layout *layout,
+		    const struct wfs_target *target, uint32_t rank,
+		    struct wfs_pool *pool, const struct wfs_view **ret,
+		    struct wfs_err *err);
+
+/* layout_ranks.c: the model's ranks, and the parts. */
+int wfs_layout_ranks(struct wfs_layout *layout, struct wfs_model *model,
+		     uint64_t part_size, struct wfs_err *err);
+/* layout_files.c: the model's entries and directories. */
+int wfs_layout_files(struct wfs_layout *layout, struct wfs_model *model,
+		     struct wfs_err *err);
+
+/*
+ * layout_headers.c: a source whose regions are the headers of files, each
+ * the same bytes as the reference implementation writes.
+ */
+struct wfs_source *wfs_headers_new(void);
+/* Adds the header of `count` tensors of a rank, in `order`; its index. */
+uint32_t wfs_headers_add(struct wfs_source *headers,
+			 const struct wfs_rank *rank, const uint32_t *order,
+			 uint32_t count);
+struct wfs_region *wfs_headers_region(struct wfs_source *headers,
+				      uint32_t index);
+/* Which place a dtype has in a file: 0 comes first. */
+unsigned wfs_dtype_place(enum wfs_dtype dtype);
+
+#endif

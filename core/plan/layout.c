@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A layout as a model: compiled once, its recipes made when they are asked
+ * for.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/text.h"
+#include "core/plan/inner.h"
+
+/* What the search for one part of a rule's tensor finds. */
+struct wanted {
+	int32_t source;
+	const struct wfs_view *view;
+};
+
+static void part_wanted(struct wfs_eval *e, const struct wfs_view *view,
+			uint32_t source)
+{
+	struct wanted *wanted = e->part_ctx;
+
+	if (!wanted->view && (int32_t)source == wanted->source)
+		wanted->view = view;
+}
+
+static int view_of(struct wfs_eval *e, const struct wfs_target *target,
+		   const struct wfs_view **ret)
+{
+	const struct wfs_rule *rule = &e->plan->rules[target->rule];
+	struct wanted wanted = { .source = target->source };
+	enum wfs_dtype dtype = WFS_U8;
+	struct wfs_value v;
+	int rc = 0;
+
+	for (uint8_t i = 0; i < rule->index_count && !rc; i++)
+		rc = wfs_eval_bind(e, rule->indices[i], target->index[i]);
+	if (target->source >= 0) {
+		e->part = part_wanted;
+		e->part_ctx = &wanted;
+		if (target->only >= 0)
+			e->only[target->only_index] = target->only;
+	}
+	if (!rc)
+		rc = wfs_evaluate_tensor(e, rule->value, &v);
+	e->part_ctx = NULL;
+	if (rc)
+		return rc;
+	if (target->source >= 0) {
+		*ret = wanted.view ? wanted.view : v.view;
+		return 0;
+	}
+	if (!rule->as) {
+		*ret = v.view;
+		return 0;
+	}
+	rc = wfs_evaluate_dtype(e, rule->as, &dtype);
+	if (!rc)
+		v.view = wfs_view_cast(e->pool, v.view, dtype, e->err);
+	*ret = v.view;
+	return rc ? rc : v.view ? 0 : -EINVAL;
+}
+
+int wfs_target_view(const struct wfs_layout *layout,
+		    const struct wfs_target *target, uint32_t rank,
+		    struct wfs_pool *pool, const struct wfs_view **ret,
+		    struct wfs_err *err)
+{
+	uint32_t lets = layout->plan->let_count;
+	struct wfs_eval e;
+	int rc;
+
+	wfs_layout_eval(layout, pool, err, &e);
+	/* Several threads ask at once: lets that come late are their own. */
+	e.lets = wfs_malloc(lets * sizeof(*e.lets));
+	e.let_done = wfs_malloc(lets * sizeof(*e.let_done));
+	memcpy(e.lets, layout->lets, lets * sizeof(*e.lets));
+	memcpy(e.let_done, layout->let_done, lets * sizeof(*e.let_done));
+	e.kept = pool;
+	e.rank = rank % layout->spec.tp;
+	e.stage = rank / layout->spec.tp;
+	rc = view_of(&e, target, ret);
+	free(e.lets);
+	free(e.let_done);
+	if (rc)
+		wfs_err_prefix(err, "tensor '%s'", target->name);
+	return rc;
+}
+
+static const struct wfs_target *target_of(const struct wfs_layout *layout,
+					  uint32_t rank, uint32_t index)
+{
+	const uint32_t *targets = layout->of_stage[rank / layout->spec.tp];
+
+	return &layout->targets[targets[index]];
+}
+
+static int tensor_recipe(const struct wfs_model *model, uint32_t rank,
+			 uint32_t index, struct wfs_recipe **ret_recipe,
+			 struct wfs_err *err)
+{
+	const struct wfs_layout *layout = model->virtual_ctx;
+	const struct wfs_view *view;
+	struct wfs_pool pool = { 0 };
+	int rc = wfs_target_view(layout, target_of(layout, rank, index), rank,
+				 &pool, &view, err);
+
+	if (!rc)
+		rc = wfs_view_recipe(view, ret_recipe, err);
+	wfs_pool_clear(&pool);
+	return rc;
+}
+
+/* A recipe that grows: pieces of others, moved to where they belong. */
+struct joined {
+	struct wfs_piece *pieces;
+	uint64_t *ends;
+	uint32_t n, cap;
+	uint64_t size;
+};
+
+static void join(struct joined *j, const struct wfs_recipe *r)
+{
+	uint64_t at = j->size;
+
+	if (j->n + r->n > j->cap) {
+		j->cap = (j->n + r->n) * 2;
+		j->pieces = wfs_realloc(j->pieces, j->cap * sizeof(*j->pieces));
+		j->ends = wfs_realloc(j->ends, j->cap * sizeof(*j->ends));
+	}
+	for (uint32_t i = 0; i < r->n; i++) {
+		struct wfs_piece *p = &j->pieces[j->n];
+
+		*p = r->pieces[i];
+		if (r->ends) {
+			p->at += j->size;
+			j->ends[j->n++] = j->size + r->ends[i];
+			continue;
+		}
+		p->at = at;
+		p->step = 0;
+		at += p->run * p->count;
+		j->ends[j->n++] = at;
+	}
+	j->size += r->size;
+}
+
+static int join_part(const struct wfs_model *model, const struct wfs_part *part,
+		     struct joined *j, struct wfs_recipe **recipes,
+		     struct wfs_err *err)
+{
+	const struct wfs_layout *layout = model->virtual_ctx;
+	const struct wfs_rank *rank = &model->ranks[part->rank];
+	struct wfs_region *header =
+		wfs_headers_region(layout->headers, part->header);
+	struct wfs_piece piece = { .kind = WFS_PIECE_REGION,
+				   .region = header,
+				   .run = header->size,
+				   .stride = header->size,
+				   .count = 1 };
+	struct wfs_recipe first = { .size = header->size,
+				    .n = 1,
+				    .pieces = &piece };
+
+	join(j, &first);
+	for (uint32_t i = 0; i < part->count; i++) {
+		uint32_t index = rank->file_order[part->first + i];
+		int rc = tensor_recipe(model, part->rank, index, &recipes[i],
+				       err);
+
+		if (rc)
+			return rc;
+		join(j, recipes[i]);
+	}
+	return 0;
+}
+
+static int entry_recipe(const struct wfs_model *model, uint32_t entry,
+			struct wfs_recipe **ret_recipe, struct wfs_err *err)
+{
+	const struct wfs_layout *layout = model->virtual_ctx;
+	uint32_t at = layout->part_of_entry[entry];
+	const struct wfs_part *part;
+	struct wfs_recipe **recipes;
+	struct joined j = { 0 };
+	int rc;
+
+	if (!at)
+		return wfs_err_set(err, -EINVAL, "'%s' is no file of a layout",
+				   model->entries[entry].path);
+	part = &layout->parts[at - 1];
+	recipes = wfs_calloc((size_t)part->count + 1, sizeof(*recipes));
+	rc = join_part(model, part, &j, recipes, err);
+	if (!rc) {
+		struct wfs_recipe all = { .size = j.size,
+					  .n = j.n,
+					  .pieces = j.pieces,
+					  .ends = j.ends };
+
+		*ret_recipe = wfs_recipe_dup(&all);
+	}
+	for (uint32_t i = 0; i < part->count; i++)
+		wfs_recipe_free(recipes[i]);
+	free(recipes);
+	free(j.pieces);
+	free(j.ends);
+	return rc;
+}
+
+static void layout_free(struct wfs_layout *layout)
+{
+	wfs_source_put(layout->headers);
+	for (unsigned i = 0; layout->of_stage && i < layout->spec.pp; i++)
+		free(layout->of_stage[i]);
+	free(layout->of_stage);
+	free(layout->part_of_entry);
+	free(layout->parts);
+	free(layout->targets);
+	free(layout->lets);
+	free(layout->let_done);
+	wfs_pool_clear(&layout->pool);
+	wfs_config_clear(&layout->config);
+	wfs_plan_put(layout->plan);
+	wfs_model_put(layout->base);
+	free(layout);
+}
+
+static void model_free(struct wfs_model *model)
+{
+	layout_free(model->virtual_ctx);
+}
+
+static const struct wfs_model_virtual layout_ops = {
+	.entry = entry_recipe,
+	.tensor = tensor_recipe,
+	.free = model_free,
+};
+
+static char *name_of(const struct wfs_model *base,
+		     const struct wfs_layout_spec *spec)
+{
+	char pp[16] = "";
+
+	if (spec->pp > 1)
+		snprintf(pp, sizeof(pp), "pp%u", spec->pp);
+	return wfs_asprintf("%s@tp%u%s%s", base->name, spec->tp, pp,
+			    spec->hf ? "+hf" : "");
+}
+
+static int check_base(const struct wfs_model *base,
+		      const struct wfs_layout_spec *spec, struct wfs_err *err)
+{
+	if (base->format != WFS_FORMAT_HF || base->virtual)
+		return wfs_err_set(err, -EINVAL,
+				   "model '%s' is %s: only a plain safetensors"
+				   " checkpoint can be cut anew",
+				   base->name,
+				   base->virtual ?
+					   "a layout itself" :
+					   wfs_model_format_name(base->format));
+	if (!spec->tp || !spec->pp || spec->tp > WFS_LAYOUT_MAX ||
+	    spec->pp > WFS_LAYOUT_MAX || spec->tp * spec->pp > WFS_LAYOUT_MAX)
+		return wfs_err_set(err, -EINVAL,
+				   "model '%s': %u × %u ranks: 1 to %u are "
+				   "possible",
+				   base->name, spec->tp, spec->pp,
+				   WFS_LAYOUT_MAX);
+	return 0;
+}
+
+static uint64_t fingerprint(const struct wfs_layout *layout,
+			    const struct wfs_model *model, uint64_t part_size)
+{
+	uint64_t numbers[3] = { layout->base->fingerprint, layout->plan->hash,
+				part_size };
+	uint64_t hash = wfs_hash(numbers, sizeof(numbers), WFS_HASH_SEED);
+
+	return wfs_hash(model->name, strlen(model->name), hash);
+}
+
+static int compile(struct wfs_layout *layout, struct wfs_model *model,
+		   const struct wfs_layout_options *options,
+		   struct wfs_err *err)
+{
+	int rc = wfs_plan_config_read(layout->base, &layout->config, err);
+
+	if (!rc)
+		rc = wfs_plan_choose(options, layout->base,
+				     yyjson_doc_get_root(layout->config.doc),
+				     layout, err);
+	if (rc)
+		return rc;
+	layout->lets =
+		wfs_calloc(layout->plan->let_count, sizeof(*layout->lets));
+	layout->let_done =
+		wfs_calloc(layout->plan->let_count, sizeof(*layout->let_done));
+	rc = wfs_layout_expand(layout, err);
+	if (!rc)
+		rc = wfs_layout_ranks(layout, model, options->part_size, err);
+	if (!rc)
+		rc = wfs_layout_files(layout, model, err);
+	if (!rc)
+		model->fingerprint =
+			fingerprint(layout, model, options->part_size);
+	return rc;
+}
+
+int wfs_layout_compile(struct wfs_model *base,
+		       const struct wfs_layout_spec *spec,
+		       const struct wfs_layout_options *options,
+		       struct wfs_model **ret_layout, struct wfs_err *err)
+{
+	struct wfs_layout *layout;
+	struct wfs_model *model;
+	int rc = check_base(base, spec, err);
+
+	if (rc)
+		return rc;
+	layout = wfs_calloc(1, sizeof(*layout));
+	layout->base = wfs_model_get(base);
+	layout->spec = *spec;
+	model = wfs_calloc(1, sizeof(*model));
+	atomic_init(&model->refs, 1);
+	model->name = name_of(base, spec);
+	model->source = wfs_source_get(base->source);
+	model->format = WFS_FORMAT_SHARDED_STATE;
+	model->mtime = base->mtime;
+	model->virtual = &layout_ops;
+	model->virtual_ctx = layout;
+	rc = wfs_model_name_check(model->name, err);
+	if (!rc)
+		rc = compile(layout, model, options, err);
+	if (rc)
+		wfs_model_put(model);
+	else
+		*ret_layout = model;
+	return rc;
+}
+
+const char *wfs_layout_plan(const struct wfs_model *layout)
+{
+	const struct wfs_layout *l = layout->virtual_ctx;
+
+	return layout->virtual == &layout_ops ? l->plan->name : NULL;
+}
+
+int wfs_layout_describe(const struct wfs_model *layout, uint32_t rank,
+			uint32_t index, struct wfs_text *text,
+			struct wfs_err *err)
+{
+	const struct wfs_layout *l = layout->virtual_ctx;
+	const struct wfs_target *target = target_of(l, rank, index);
+	const struct wfs_view *view;
+	struct wfs_pool pool = { 0 };
+	int rc = wfs_target_view(l, target, rank, &pool, &view, err);
+
+	if (!rc) {
+		wfs_view_describe(view, text);
+		wfs_text_add(text, "  # %s:%u",
+			     l->plan->rules[target->rule].target->file,
+			     l->plan->rules[target->rule].target->line);
+	}
+	wfs_pool_clear(&pool);
+	return rc;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Layouts: one way of cutting a model, computed by a plan as it is read.
+ *
+ * `llama@tp4` is the checkpoint `llama` as an engine with four
+ * tensor-parallel ranks would have saved it.  A layout is a model like any
+ * other (struct wfs_model: entries, ranks, tensors), whose tensors and shard
+ * files have recipes instead of places; it borrows the regions of its base
+ * and holds a reference to it.
+ */
+#ifndef WFS_CORE_PLAN_LAYOUT_H
+#define WFS_CORE_PLAN_LAYOUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/model/model.h"
+#include "core/plan/plans.h"
+
+struct wfs_layout_spec {
+	unsigned tp; /* 1 … */
+	unsigned pp; /* 1 … */
+	bool hf;     /* checkpoint names, sliced, instead of the engine's */
+};
+
+/*
+ * "tp4", "tp2pp2", "tp4+hf" -> spec.  -EINVAL for anything else (leading
+ * zeros, 0, over 4096).
+ */
+int wfs_layout_parse(const char *text, struct wfs_layout_spec *ret_spec);
+
+#define WFS_PART_SIZE (512ull << 20)
+
+struct wfs_layout_options {
+	const struct wfs_plans *plans; /* user's first, then built-in */
+	const char *engine;	       /* "vllm"; NULL: that */
+	const char *engine_version;    /* "0.32"; NULL: the newest known */
+	uint64_t part_size; /* bytes; 0: one part a rank.  Cut between
+			       tensors; a larger tensor has a part alone */
+};
+
+/*
+ * Compiles `base` to a layout named `<base name>@<spec>`.  Takes a reference
+ * to `base`.  Refused with one sentence that names the tensor, the dim, N and
+ * the remedy: a dim that N does not divide, a tensor that no rule covers, a
+ * rule that matches nothing, no plan for the architecture or quantisation,
+ * a config.json that is missing or contradicts the tensors.
+ *
+ * Files: the base's entries less its weights and indices, then
+ * `model-rank-<r>-part-<p>.safetensors`, or with stages
+ * `model-pp-<p>-tp-<t>-part-<k>.safetensors`, their headers byte for byte as
+ * the engine writes them.  Ranks: "0" …, or "pp-<P>-tp-<T>".
+ */
+int wfs_layout_compile(struct wfs_model *base,
+		       const struct wfs_layout_spec *spec,
+		       const struct wfs_layout_options *options,
+		       struct wfs_model **ret_layout, struct wfs_err *err);
+
+/* The name of the plan that a layout was compiled with, or NULL. */
+const char *wfs_layout_plan(const struct wfs_model *layout);
+
+/* What a rule of that plan covers. */
+struct wfs_layout_rule {
+	char *target;	  /* as the plan has it, "model.norm.weight" */
+	const char *file; /* where the rule stands; the plan's */
+	uint32_t line;
+	uint32_t tensors; /* names of the layout, whatever the rank */
+};
+
+/* All rules, in the order of the plan; their number. */
+size_t wfs_layout_rules(const struct wfs_model *layout,
+			struct wfs_layout_rule **ret_rules);
+void wfs_layout_rules_free(struct wfs_layout_rule *rules, size_t count);
+
+/* How a tensor is put together, readable, added to `text`. */
+struct wfs_text;
+int wfs_layout_describe(const struct wfs_model *layout, uint32_t rank,
+			uint32_t index, struct wfs_text *text,
+			struct wfs_err *err);
+
+#endif

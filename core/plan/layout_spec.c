@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a layout is written: tp4, tp2pp2, with +hf.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "core/plan/inner.h"
+
+static bool take_number(const char **at, const char *word, unsigned *ret)
+{
+	const char *s = *at;
+	unsigned n = 0;
+
+	if (strncmp(s, word, 2))
+		return false;
+	s += 2;
+	if (*s < '1' || *s > '9')
+		return false;
+	for (; *s >= '0' && *s <= '9'; s++) {
+		n = n * 10 + (unsigned)(*s - '0');
+		if (n > WFS_LAYOUT_MAX)
+			return false;
+	}
+	*at = s;
+	*ret = n;
+	return true;
+}
+
+int wfs_layout_parse(const char *text, struct wfs_layout_spec *ret_spec)
+{
+	struct wfs_layout_spec spec = { .tp = 1, .pp = 1 };
+
+	if (!take_number(&text, "tp", &spec.tp))
+		return -EINVAL;
+	if (*text == 'p' && !take_number(&text, "pp", &spec.pp))
+		return -EINVAL;
+	if (!strcmp(text, "+hf"))
+		spec.hf = true;
+	else if (*text)
+		return -EINVAL;
+	if (spec.tp * spec.pp > WFS_LAYOUT_MAX)
+		return -EINVAL;
+	*ret_spec = spec;
+	return 0;
+}

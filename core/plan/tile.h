@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tiles: boxes of short runs or of elements to be cast, moved through a
+ * buffer that fits the cache.
+ */
+#ifndef WFS_CORE_PLAN_TILE_H
+#define WFS_CORE_PLAN_TILE_H
+
+#include "core/plan/nest.h"
+
+/*
+ * Reads all of `box`, whose loops are in the order of `stride`, to `to` +
+ * `at` + steps, by way of `tile` (WFS_TILE_BYTES).  A run is at most half a
+ * tile at the source.
+ */
+int wfs_tiles_read(struct wfs_region *region, enum wfs_cast cast,
+		   const struct wfs_nest *box, char *to, char *tile);
+
+#endif
