@@ -41,6 +41,8 @@ wfs_cmd_fn wfs_cmd_mount_helper; /* as mount(8) calls a helper */
 wfs_cmd_fn wfs_cmd_umount;
 wfs_cmd_fn wfs_cmd_status;
 wfs_cmd_fn wfs_cmd_inspect;
+wfs_cmd_fn wfs_cmd_plan;
+wfs_cmd_fn wfs_cmd_export;
 wfs_cmd_fn wfs_cmd_doctor;
 wfs_cmd_fn wfs_cmd_du;
 wfs_cmd_fn wfs_cmd_evict;

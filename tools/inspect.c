@@ -57,14 +57,22 @@ static void add_heads(struct wfs_grid *table, const char *const *heads,
 		wfs_grid_add(table, "%s", heads[i]);
 }
 
-static void add_shape(struct wfs_grid *table, const struct wfs_tensor *t)
+char *wfs_inspect_shape(const struct wfs_tensor *t)
 {
 	struct wfs_text text = { 0 };
 
+	wfs_text_add(&text, "[");
 	for (unsigned i = 0; i < t->ndim; i++)
 		wfs_text_add(&text, "%s%" PRIu64, i ? ", " : "", t->shape[i]);
-	wfs_grid_add(table, "[%s]", text.data ? text.data : "");
-	free(text.data);
+	wfs_text_add(&text, "]");
+	return text.data;
+}
+
+static void add_shape(struct wfs_grid *table, const struct wfs_tensor *t)
+{
+	char *shape wfs_autofree = wfs_inspect_shape(t);
+
+	wfs_grid_add(table, "%s", shape);
 }
 
 static void print_tensors(const struct wfs_inspect *in)

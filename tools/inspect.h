@@ -31,6 +31,12 @@ void wfs_inspect_clear(struct wfs_inspect *in);
 void wfs_inspect_print(const struct wfs_inspect *in, bool tensors);
 void wfs_inspect_print_json(const struct wfs_inspect *in, bool tensors);
 
+/* "[4096, 1024]"; the caller frees it. */
+char *wfs_inspect_shape(const struct wfs_tensor *tensor);
+/* As JSON, a name whose NULs, held as C0 80, become \u0000. */
+struct wfs_text;
+void wfs_inspect_add_name(struct wfs_text *text, const char *name);
+
 /* The file that a shard of the model is, as its source calls it. */
 static inline const char *wfs_inspect_file(const struct wfs_inspect *in,
 					   uint32_t entry)

@@ -9,8 +9,7 @@
 #include "core/base/text.h"
 #include "tools/inspect.h"
 
-/* A name; its NULs, which the program holds as C0 80, become \u0000. */
-static void add_name(struct wfs_text *t, const char *name)
+void wfs_inspect_add_name(struct wfs_text *t, const char *name)
 {
 	const char *nul = strstr(name, "\xc0\x80");
 
@@ -54,7 +53,7 @@ static void add_tensor(struct wfs_text *t, const struct wfs_inspect *in,
 		       const struct wfs_tensor *tensor)
 {
 	wfs_text_add(t, "{\"name\":");
-	add_name(t, tensor->name);
+	wfs_inspect_add_name(t, tensor->name);
 	wfs_text_add(t, ",");
 	add_field(t, "file_name", tensor->file_name);
 	wfs_text_add(t, ",");
