@@ -110,7 +110,7 @@ static bool is_shard(const struct wfs_model_entry *entry)
 {
 	size_t len = strlen(entry->name), suffix = strlen(".safetensors");
 
-	return entry->region && len > suffix &&
+	return !entry->is_dir && len > suffix &&
 	       strcmp(entry->name + len - suffix, ".safetensors") == 0;
 }
 
@@ -184,8 +184,7 @@ static struct file *file_of(struct wfs_intent *in, uint64_t ino)
 /* A tensor of a local file: hydrating is a copy at memory speed. */
 static bool is_cheap(const struct wfs_node *node)
 {
-	return node->kind == WFS_KIND_TENSOR &&
-	       wfs_region_descriptor(wfs_node_region(node)) >= 0;
+	return node->kind == WFS_KIND_TENSOR && wfs_node_is_local(node);
 }
 
 static bool group_shown(const struct group *g)
@@ -217,8 +216,7 @@ bool wfs_intent_note_open(struct wfs_intent *in, struct wfs_fs *fs,
 void wfs_intent_note_read(struct wfs_intent *in, struct wfs_fs *fs,
 			  const struct wfs_node *node, size_t bytes)
 {
-	struct wfs_recipe recipe;
-	struct wfs_piece piece;
+	struct wfs_node_recipe recipe;
 	bool now = false;
 	struct group *g;
 	struct file *f;
@@ -235,12 +233,12 @@ void wfs_intent_note_read(struct wfs_intent *in, struct wfs_fs *fs,
 		now = true;
 	}
 	pthread_mutex_unlock(&in->lock);
-	if (now) {
+	if (now && wfs_node_recipe(node, &recipe) == 0) {
 		uint64_t wait;
 
-		wfs_node_recipe(node, &piece, &recipe);
-		(void)wfs_store_acquire(fs->store, wfs_node_ino(node), &recipe,
-					NULL, &wait);
+		(void)wfs_store_acquire(fs->store, wfs_node_ino(node),
+					recipe.recipe, NULL, &wait);
+		wfs_node_recipe_clear(&recipe);
 	}
 }
 
@@ -248,7 +246,7 @@ static uint64_t size_at(const struct wfs_node *node, uint32_t index)
 {
 	if (node->kind == WFS_KIND_TENSOR)
 		return node->model->ranks[node->rank].tensors[index].size;
-	return node->model->entries[index].region->size;
+	return (uint64_t)node->model->entries[index].st.st_size;
 }
 
 /*
@@ -316,14 +314,15 @@ void wfs_intent_prefetch(struct wfs_intent *in, struct wfs_fs *fs,
 	n = gather(g, node, fs->config.prefetch, indices);
 	pthread_mutex_unlock(&in->lock);
 	for (unsigned i = 0; i < n; i++) {
-		struct wfs_recipe recipe;
-		struct wfs_piece piece;
+		struct wfs_node_recipe recipe;
 
 		next.index = indices[i];
 		next.id = wfs_ino_make(next.slot, next.kind, next.rank,
 				       next.index);
-		wfs_node_recipe(&next, &piece, &recipe);
-		if (recipe.size > 0)
-			(void)wfs_store_prefetch(fs->store, next.id, &recipe);
+		if (wfs_node_size(&next) == 0 ||
+		    wfs_node_recipe(&next, &recipe) < 0)
+			continue;
+		(void)wfs_store_prefetch(fs->store, next.id, recipe.recipe);
+		wfs_node_recipe_clear(&recipe);
 	}
 }

@@ -2,6 +2,7 @@
 /*
  * See node.h.
  */
+#include "core/base/log.h"
 #include "fs/node.h"
 
 #include <errno.h>
@@ -144,28 +145,91 @@ const char *wfs_node_name(const struct wfs_node *node)
 	}
 }
 
-void wfs_node_recipe(const struct wfs_node *node, struct wfs_piece *piece,
-		     struct wfs_recipe *ret_recipe)
+static void slice_of(const struct wfs_node *node, struct wfs_node_recipe *ret)
 {
 	const struct wfs_tensor *tensor = wfs_node_tensor(node);
 	struct wfs_region *region;
 
 	if (tensor) {
-		wfs_tensor_recipe(node->model, tensor, piece, ret_recipe);
+		wfs_tensor_recipe(node->model, tensor, &ret->piece,
+				  &ret->slice);
 		return;
 	}
-	region = wfs_node_entry(node)->region;
-	*piece = (struct wfs_piece){
+	region = wfs_node_region(node);
+	if (!region) { /* no file: no bytes */
+		ret->slice = (struct wfs_recipe){ 0 };
+		return;
+	}
+	ret->piece = (struct wfs_piece){
 		.kind = WFS_PIECE_REGION,
 		.region = region,
 		.run = region->size,
 		.count = 1,
 	};
-	*ret_recipe = (struct wfs_recipe){
+	ret->slice = (struct wfs_recipe){
 		.size = region->size,
 		.n = region->size > 0,
-		.pieces = piece,
+		.pieces = &ret->piece,
 	};
+}
+
+int wfs_node_recipe(const struct wfs_node *node, struct wfs_node_recipe *ret)
+{
+	const struct wfs_model_virtual *virtual = node->model->virtual;
+	struct wfs_err err = { 0 };
+	int r;
+
+	ret->owned = NULL;
+	if (!virtual || wfs_node_region(node)) {
+		slice_of(node, ret);
+		ret->recipe = &ret->slice;
+		return 0;
+	}
+	if (node->kind == WFS_KIND_TENSOR)
+		r = virtual->tensor(node->model, node->rank, node->index,
+				    &ret->owned, &err);
+	else
+		r = virtual->entry(node->model, node->index, &ret->owned, &err);
+	if (r < 0) {
+		wfs_error("cannot put '%s' of '%s' together: %s",
+			  wfs_node_name(node), node->model->name, err.text);
+		return r;
+	}
+	ret->recipe = ret->owned;
+	return 0;
+}
+
+void wfs_node_recipe_clear(struct wfs_node_recipe *recipe)
+{
+	wfs_recipe_free(recipe->owned);
+	recipe->owned = NULL;
+}
+
+int wfs_node_check(const struct wfs_node *node)
+{
+	struct wfs_region *region = wfs_node_region(node);
+	struct wfs_node_recipe recipe;
+	int r;
+
+	if (region)
+		return wfs_region_check(region);
+	r = wfs_node_recipe(node, &recipe);
+	if (r == 0) {
+		r = wfs_recipe_check_sources(recipe.recipe);
+		wfs_node_recipe_clear(&recipe);
+	}
+	return r;
+}
+
+bool wfs_node_is_local(const struct wfs_node *node)
+{
+	struct wfs_region *region = wfs_node_region(node);
+	const struct wfs_model *model = node->model;
+
+	/* All files of a model come from one source: any tells. */
+	for (uint32_t i = 0; !region && i < model->entry_count; i++)
+		region = model->entries[i].region;
+	return region && wfs_region_descriptor(region) >= 0;
 }
 
 uint64_t wfs_node_size(const struct wfs_node *node)
@@ -175,7 +239,7 @@ uint64_t wfs_node_size(const struct wfs_node *node)
 
 	if (tensor)
 		return tensor->size;
-	return entry && entry->region ? entry->region->size : 0;
+	return entry && !entry->is_dir ? (uint64_t)entry->st.st_size : 0;
 }
 
 struct wfs_region *wfs_node_region(const struct wfs_node *node)
@@ -183,7 +247,9 @@ struct wfs_region *wfs_node_region(const struct wfs_node *node)
 	const struct wfs_tensor *tensor = wfs_node_tensor(node);
 
 	if (tensor)
-		return node->model->entries[tensor->shard].region;
+		return node->model->virtual ?
+			       NULL :
+			       node->model->entries[tensor->shard].region;
 	return node->kind == WFS_KIND_ENTRY ? wfs_node_entry(node)->region :
 					      NULL;
 }

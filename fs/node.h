@@ -51,16 +51,31 @@ uint64_t wfs_node_parent(const struct wfs_node *node);
 const char *wfs_node_name(const struct wfs_node *node);
 
 /*
- * The recipe of a file with bytes: a tensor, or a whole file of the
- * checkpoint (`piece` is filled for it).  Valid as long as node->model.
+ * What the bytes of a file are: of a tensor or a whole file of a checkpoint a
+ * slice, of one of a layout a recipe of its own.  Valid as long as node->model
+ * and until it is cleared; not to be copied.
  */
-void wfs_node_recipe(const struct wfs_node *node, struct wfs_piece *piece,
-		     struct wfs_recipe *ret_recipe);
+struct wfs_node_recipe {
+	const struct wfs_recipe *recipe;
+	struct wfs_recipe slice;
+	struct wfs_piece piece;
+	struct wfs_recipe *owned;
+};
+
+/* 0, or a negative errno, logged, when a plan cannot be carried out. */
+int wfs_node_recipe(const struct wfs_node *node, struct wfs_node_recipe *ret);
+void wfs_node_recipe_clear(struct wfs_node_recipe *recipe);
+
+/* 0, or -ESTALE when the sources of a file are not what was listed. */
+int wfs_node_check(const struct wfs_node *node);
+
+/* Do its bytes lie in files of this node, so that copying them is cheap? */
+bool wfs_node_is_local(const struct wfs_node *node);
 
 /* Bytes of a tensor or a checkpoint's own file; 0 for anything else. */
 uint64_t wfs_node_size(const struct wfs_node *node);
 
-/* The region that all of the node's bytes lie in, or NULL. */
+/* The region that all of the node's bytes lie in, or NULL: a layout's. */
 struct wfs_region *wfs_node_region(const struct wfs_node *node);
 
 /*

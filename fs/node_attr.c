@@ -48,7 +48,7 @@ static nlink_t count_models(struct wfs_registry *reg)
 	nlink_t n = 0;
 
 	for (size_t i = 0; i < count; i++)
-		n += rows[i].named;
+		n += rows[i].listed;
 	wfs_registry_rows_free(rows, count);
 	return n;
 }
@@ -93,7 +93,7 @@ void wfs_node_attr(struct wfs_registry *reg, const struct wfs_node *node,
 		st.st_size = (off_t)tensor->size;
 	} else if (entry) {
 		attr_from(&st, &entry->st, entry->is_dir);
-		st.st_size = entry->is_dir ? 0 : (off_t)entry->region->size;
+		st.st_size = (off_t)wfs_node_size(node);
 		if (node->index == 0)
 			st.st_mtim = model->mtime;
 	} else {

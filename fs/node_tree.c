@@ -35,6 +35,7 @@ static int lookup_control(struct wfs_registry *reg, const struct wfs_node *dir,
 			  const char *name, struct wfs_node *ret_child)
 {
 	struct wfs_node node = { .kind = WFS_KIND_ENTRY };
+	int r;
 
 	if (dir->index == WFS_CONTROL_DIR) {
 		for (uint32_t i = WFS_CONTROL_STATUS; i < WFS_CONTROL_END;
@@ -49,9 +50,9 @@ static int lookup_control(struct wfs_registry *reg, const struct wfs_node *dir,
 		return -ENOTDIR;
 	if (strcmp(name, WFS_CONTROL_NAME) == 0)
 		return child_control(WFS_CONTROL_DIR, ret_child);
-	node.model = wfs_registry_by_name(reg, name, &node.slot);
-	if (!node.model)
-		return -ENOENT;
+	r = wfs_registry_find(reg, name, false, &node.model, &node.slot);
+	if (r < 0)
+		return r;
 	node.id = wfs_ino_make(node.slot, WFS_KIND_ENTRY, 0, 0);
 	*ret_child = node;
 	return 0;
@@ -139,7 +140,7 @@ static bool step_root(struct wfs_node_iter *it, struct wfs_node *child)
 	for (size_t i = 0; i < it->row_count; i++) {
 		struct wfs_registry_row *row = &it->rows[i];
 
-		if (row->named && place_of(row->name) >= it->next &&
+		if (row->listed && place_of(row->name) >= it->next &&
 		    (!next || place_of(row->name) < place_of(next->name)))
 			next = row;
 	}

@@ -108,8 +108,7 @@ static void reply_cached(struct opening *o, bool first)
 
 static void open_cached(struct opening *o)
 {
-	struct wfs_recipe recipe;
-	struct wfs_piece piece;
+	struct wfs_node_recipe recipe;
 	uint64_t wait;
 	bool first;
 	int id;
@@ -120,9 +119,12 @@ static void open_cached(struct opening *o)
 		return;
 	}
 	/* A passthrough open holds the node, so the file is resident. */
-	wfs_node_recipe(&o->node, &piece, &recipe);
-	id = wfs_store_acquire(o->fs->store, wfs_node_ino(&o->node), &recipe,
-			       NULL, &wait);
+	id = wfs_node_recipe(&o->node, &recipe);
+	if (id == 0) {
+		id = wfs_store_acquire(o->fs->store, wfs_node_ino(&o->node),
+				       recipe.recipe, NULL, &wait);
+		wfs_node_recipe_clear(&recipe);
+	}
 	if (id > 0) {
 		reply(o, OPEN_ARENA, id);
 		return;
@@ -257,20 +259,23 @@ static void park(struct opening *o, const struct wfs_recipe *recipe)
 static void open_hydrated(struct opening *o)
 {
 	struct wfs_fs *fs = o->fs;
-	struct wfs_recipe recipe;
-	struct wfs_piece piece;
+	struct wfs_node_recipe recipe;
 	uint64_t wait = 0;
-	int r;
+	int r = wfs_node_recipe(&o->node, &recipe);
 
-	wfs_node_recipe(&o->node, &piece, &recipe);
-	r = wfs_store_acquire(fs->store, wfs_node_ino(&o->node), &recipe, NULL,
-			      &wait);
+	if (r < 0) {
+		reply_error(o, -EIO);
+		return;
+	}
+	r = wfs_store_acquire(fs->store, wfs_node_ino(&o->node), recipe.recipe,
+			      NULL, &wait);
 	wfs_intent_prefetch(fs->intent, fs, &o->node);
 	if (r == -EINPROGRESS && wait <= fs->config.open_wait_ns &&
 	    wfs_modes_of(fs->modes, o->node.id) != WFS_MODE_CACHED)
-		park(o, &recipe);
+		park(o, recipe.recipe);
 	else
 		open_result(o, r);
+	wfs_node_recipe_clear(&recipe);
 }
 
 /* Passthrough to the local file itself, if the kernel takes it. */
@@ -278,7 +283,7 @@ static bool try_direct(struct opening *o, struct wfs_region *region)
 {
 	int fd, id;
 
-	if (o->node.kind != WFS_KIND_ENTRY)
+	if (o->node.kind != WFS_KIND_ENTRY || !region)
 		return false;
 	fd = wfs_region_descriptor(region);
 	if (fd < 0)
@@ -295,16 +300,13 @@ static void open_file(struct opening *o)
 {
 	struct wfs_fs *fs = o->fs;
 	struct wfs_region *region = wfs_node_region(&o->node);
-	struct wfs_recipe recipe;
-	struct wfs_piece piece;
-	int r = wfs_region_check(region);
+	int r = wfs_node_check(&o->node);
 
 	if (r < 0) {
 		reply_error(o, r);
 		return;
 	}
-	wfs_node_recipe(&o->node, &piece, &recipe);
-	if (recipe.size == 0 || !wfs_fs_passthrough(fs)) {
+	if (wfs_node_size(&o->node) == 0 || !wfs_fs_passthrough(fs)) {
 		open_cached(o);
 		return;
 	}

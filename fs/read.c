@@ -25,16 +25,21 @@ void wfs_op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t off,
 static ssize_t read_node(struct wfs_fs *fs, const struct wfs_node *node,
 			 void *buf, size_t size, off_t off)
 {
-	struct wfs_piece piece;
-	struct wfs_recipe recipe;
+	struct wfs_node_recipe recipe;
+	ssize_t n;
 
 	if (wfs_node_is_dir(node))
 		return -EISDIR;
-	wfs_node_recipe(node, &piece, &recipe);
+	n = wfs_node_recipe(node, &recipe);
+	if (n < 0)
+		return n;
 	if (fs->store)
-		return wfs_store_read(fs->store, wfs_node_ino(node), &recipe,
-				      buf, size, (uint64_t)off);
-	return wfs_recipe_read(&recipe, buf, size, (uint64_t)off);
+		n = wfs_store_read(fs->store, wfs_node_ino(node), recipe.recipe,
+				   buf, size, (uint64_t)off);
+	else
+		n = wfs_recipe_read(recipe.recipe, buf, size, (uint64_t)off);
+	wfs_node_recipe_clear(&recipe);
+	return n;
 }
 
 void wfs_read_answer(struct wfs_fs *fs, fuse_req_t req, uint64_t id, void *buf,

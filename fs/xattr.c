@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/base/text.h"
+#include "core/plan/layout.h"
 #include "fs/state.h"
 
 #define PREFIX "user.weightfs."
@@ -42,12 +43,16 @@ static int value_shape(const struct subject *s, struct wfs_text *t)
 	return 0;
 }
 
-/* A tensor of a checkpoint is served as it was saved: not split by us. */
+/* A tensor of a checkpoint is served as it was saved, one of a layout cut by
+   its plan: `source` says how. */
 static int value_split(const struct subject *s, struct wfs_text *t)
 {
 	const struct wfs_model *m = s->node.model;
 
-	if (m->format == WFS_FORMAT_SHARDED_STATE)
+	if (m->virtual)
+		wfs_text_add(t, "by plan %s, rank %s of %u", wfs_layout_plan(m),
+			     m->ranks[s->node.rank].name, m->rank_count);
+	else if (m->format == WFS_FORMAT_SHARDED_STATE)
 		wfs_text_add(t, "as saved, rank %s of %u",
 			     m->ranks[s->node.rank].name, m->rank_count);
 	else
@@ -58,7 +63,15 @@ static int value_split(const struct subject *s, struct wfs_text *t)
 static int value_source(const struct subject *s, struct wfs_text *t)
 {
 	struct wfs_region *region = wfs_node_region(&s->node);
+	struct wfs_err err;
 
+	if (!region && s->tensor)
+		return wfs_layout_describe(s->node.model, s->node.rank,
+					   s->node.index, t, &err);
+	if (!region) {
+		wfs_text_add(t, "plan:%s", wfs_layout_plan(s->node.model));
+		return 0;
+	}
 	wfs_text_add(t, "%s:%s/%s", region->source->ops->name,
 		     region->source->label, region->path);
 	if (s->tensor)
@@ -127,6 +140,10 @@ static int resident_bytes(const struct subject *s, uint64_t *ret_bytes)
 		*ret_bytes = res.bytes;
 		return 0;
 	}
+	if (!s->entry->region) {
+		*ret_bytes = 0;
+		return 0;
+	}
 	return cached_bytes(s->entry->region, 0, s->entry->region->size,
 			    ret_bytes);
 }
@@ -164,7 +181,7 @@ static int value_served(const struct subject *s, struct wfs_text *t)
 	if (wfs_fs_passthrough(s->fs) && wfs_node_size(&s->node) > 0) {
 		residency(s, &res);
 		pass = res.resident;
-		if (!pass && s->entry &&
+		if (!pass && s->entry && s->entry->region &&
 		    wfs_region_descriptor(s->entry->region) >= 0)
 			pass = wfs_backing_direct_peek(
 				       s->fs->backing,
@@ -211,8 +228,9 @@ static int value_ranks(const struct subject *s, struct wfs_text *t)
 
 static int value_plan(const struct subject *s, struct wfs_text *t)
 {
-	(void)s;
-	wfs_text_add(t, "as saved");
+	const char *plan = wfs_layout_plan(s->node.model);
+
+	wfs_text_add(t, "%s", plan ? plan : "as saved");
 	return 0;
 }
 

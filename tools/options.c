@@ -9,6 +9,7 @@
 
 #include "core/base/text.h"
 #include "core/model/model.h"
+#include "core/plan/layout.h"
 #include "tools/options.h"
 #include "tools/path.h"
 
@@ -28,6 +29,17 @@ const struct wfs_option wfs_option_table[] = {
 	    "Serve every checkpoint that lies in DIR"),
 	ROW("model", MODEL, models, "NAME=DIR",
 	    "Serve the checkpoint DIR as NAME (may be repeated)"),
+	ROW("layout", LAYOUT, layouts, "NAME@LAYOUT",
+	    "List the model NAME resharded, such as llama@tp4 (may be "
+	    "repeated; any other appears when it is looked up)"),
+	ROW("plans", PATH, plans_dir, "DIR",
+	    "Use the plans in DIR before the built-in ones"),
+	ROW("engine", ENGINE, engine, "NAME[-VERSION]",
+	    "The engine that layouts are made for (default: vllm, the newest "
+	    "known)"),
+	ROW("part_size", SIZE, part_size, "SIZE",
+	    "Cut the files of layouts at that size; 0: one a rank (default: "
+	    "512M)"),
 	ROW("config", PATH, config, "FILE",
 	    "Read options from FILE (section [mount])"),
 	ROW("arena_size", SIZE, arena_size, "SIZE",
@@ -78,6 +90,7 @@ const struct wfs_option *wfs_option_find(const char *key)
 void wfs_options_init(struct wfs_options *options)
 {
 	*options = (struct wfs_options){
+		.part_size = WFS_PART_SIZE,
 		.prefetch = 256ull << 20,
 		.readahead = 4ull << 20,
 		.open_wait_ns = 2 * NS_PER_S,
@@ -95,6 +108,12 @@ void wfs_options_clear(struct wfs_options *options)
 		free(options->models[i].name);
 		free(options->models[i].dir);
 	}
+	for (size_t i = 0; i < options->layout_count; i++)
+		free(options->layouts[i]);
+	free(options->layouts);
+	free(options->plans_dir);
+	free(options->engine);
+	free(options->engine_version);
 	free(options->models);
 	free(options->models_dir);
 	free(options->config);
@@ -222,6 +241,41 @@ static int set_want(enum wfs_want *field, const char *key, const char *value,
 			   value);
 }
 
+static int add_layout(struct wfs_options *options, const char *value,
+		      struct wfs_err *err)
+{
+	const char *at = strrchr(value, '@');
+	struct wfs_layout_spec spec;
+
+	if (!at || at == value || wfs_layout_parse(at + 1, &spec))
+		return wfs_err_set(err, -EINVAL,
+				   "option 'layout': '%s' is not NAME@tp<N>, "
+				   "NAME@tp<N>pp<M> or one with +hf",
+				   value);
+	options->layouts = wfs_realloc(
+		options->layouts, (options->layout_count + 1) * sizeof(char *));
+	options->layouts[options->layout_count++] = wfs_strdup(value);
+	return 0;
+}
+
+static int set_engine(struct wfs_options *options, const char *value,
+		      struct wfs_err *err)
+{
+	const char *dash = strrchr(value, '-');
+	size_t len = dash ? (size_t)(dash - value) : strlen(value);
+
+	if (len == 0 || (dash && !isdigit((unsigned char)dash[1])))
+		return wfs_err_set(err, -EINVAL,
+				   "option 'engine': '%s' is not NAME or "
+				   "NAME-VERSION, such as vllm-0.32",
+				   value);
+	free(options->engine);
+	free(options->engine_version);
+	options->engine = wfs_asprintf("%.*s", (int)len, value);
+	options->engine_version = dash ? wfs_strdup(dash + 1) : NULL;
+	return 0;
+}
+
 static int add_model(struct wfs_options *options, const char *value,
 		     struct wfs_err *err)
 {
@@ -276,6 +330,10 @@ static int set_row(struct wfs_options *options, const struct wfs_option *row,
 		return set_path(field, row->key, value, err);
 	case WFS_OPTION_MODEL:
 		return add_model(options, value, err);
+	case WFS_OPTION_LAYOUT:
+		return add_layout(options, value, err);
+	case WFS_OPTION_ENGINE:
+		return set_engine(options, value, err);
 	case WFS_OPTION_WANT:
 		return set_want(field, row->key, value, err);
 	case WFS_OPTION_LEVEL:

@@ -33,10 +33,16 @@ struct wfs_options {
 	char *models_dir; /* absolute, or NULL */
 	struct wfs_option_model *models;
 	size_t model_count;
-	char *config;	     /* absolute, or NULL */
-	uint64_t arena_size; /* bytes; 0 = a quarter of memory */
-	uint64_t prefetch;   /* bytes */
-	uint64_t readahead;  /* bytes */
+	char **layouts; /* "NAME@tp4", listed */
+	size_t layout_count;
+	char *plans_dir;      /* absolute, or NULL */
+	char *engine;	      /* "vllm", or NULL */
+	char *engine_version; /* "0.32", or NULL */
+	uint64_t part_size;   /* bytes; 0 = one part a rank */
+	char *config;	      /* absolute, or NULL */
+	uint64_t arena_size;  /* bytes; 0 = a quarter of memory */
+	uint64_t prefetch;    /* bytes */
+	uint64_t readahead;   /* bytes */
 	uint64_t open_wait_ns;
 	uint64_t switch_after_ns;
 	uint64_t rescan_ns;
@@ -56,9 +62,11 @@ enum wfs_option_kind {
 	WFS_OPTION_SECONDS, /* fractions are fine */
 	WFS_OPTION_COUNT,
 	WFS_OPTION_PATH,
-	WFS_OPTION_MODEL, /* NAME=DIR, may be repeated */
-	WFS_OPTION_WANT,  /* auto, on, off */
-	WFS_OPTION_LEVEL, /* error, warn, info, debug */
+	WFS_OPTION_MODEL,  /* NAME=DIR, may be repeated */
+	WFS_OPTION_LAYOUT, /* NAME@LAYOUT, may be repeated */
+	WFS_OPTION_ENGINE, /* NAME or NAME-VERSION */
+	WFS_OPTION_WANT,   /* auto, on, off */
+	WFS_OPTION_LEVEL,  /* error, warn, info, debug */
 };
 
 struct wfs_option {

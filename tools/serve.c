@@ -15,6 +15,7 @@
 
 #include "core/base/log.h"
 #include "core/base/text.h"
+#include "core/plan/layout.h"
 #include "core/model/registry.h"
 #include "core/store/store.h"
 #include "fs/fs.h"
@@ -32,6 +33,8 @@ struct serve {
 	const struct wfs_options *options;
 	const char *mountpoint;
 	struct wfs_daemon daemon;
+	struct wfs_plans plans;
+	struct wfs_layout_options layouts;
 	struct wfs_registry *registry;
 	struct wfs_watch *watch;
 	struct wfs_store *store;
@@ -52,6 +55,26 @@ static void complain(void *ctx, const char *text)
 	wfs_daemon_tell(&serve->daemon, text);
 }
 
+/* A plan of the user's that cannot be read must not be passed over. */
+static int set_layouts(struct serve *serve)
+{
+	const struct wfs_options *options = serve->options;
+	int rc = wfs_plans_load(options->plans_dir, &serve->plans, &serve->err);
+
+	if (rc)
+		return rc;
+	serve->layouts = (struct wfs_layout_options){
+		.plans = &serve->plans,
+		.engine = options->engine,
+		.engine_version = options->engine_version,
+		.part_size = options->part_size,
+	};
+	wfs_registry_set_layouts(serve->registry, &serve->layouts,
+				 (const char *const *)options->layouts,
+				 options->layout_count);
+	return 0;
+}
+
 /* Loads what there is. */
 static int look_first(struct serve *serve, const struct wfs_hooks *hooks)
 {
@@ -67,10 +90,18 @@ static int look_first(struct serve *serve, const struct wfs_hooks *hooks)
 		.ctx = serve,
 	};
 
+	int rc;
+
 	serve->registry = wfs_registry_new(options->switch_after_ns);
+	rc = set_layouts(serve);
+	if (rc)
+		return rc;
 	config.registry = serve->registry;
 	serve->watch = wfs_watch_new(&config);
-	return wfs_watch_first(serve->watch, &serve->err);
+	rc = wfs_watch_first(serve->watch, &serve->err);
+	if (rc == 0)
+		wfs_registry_tick(serve->registry);
+	return rc;
 }
 
 static void signal_set(sigset_t *set)
@@ -302,5 +333,6 @@ int wfs_serve(const struct wfs_options *options, const char *mountpoint,
 	wfs_store_close(serve.store);
 	wfs_watch_free(serve.watch);
 	wfs_registry_free(serve.registry);
+	wfs_plans_clear(&serve.plans);
 	return status;
 }

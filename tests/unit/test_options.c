@@ -63,7 +63,9 @@ static void every_row_can_be_set_from_a_list(void **state)
 	set(o, "models=/m,model=a=/x,config=/c,arena_size=3G,passthrough=off,"
 	       "open_wait=0.25,prefetch=1M,switch_after=7,rescan=0.5,"
 	       "follow_links,noallow_other,nonempty,digests=off,hydrators=3,"
-	       "readers=9,readahead=128K,log_level=debug");
+	       "readers=9,readahead=128K,log_level=debug,layout=a@tp4,"
+	       "layout=b@v1@tp2pp2+hf,plans=/p,engine=vllm-0.32,"
+	       "part_size=1M");
 	assert_string_equal("/m", o->models_dir);
 	assert_int_equal(1, o->model_count);
 	assert_string_equal("a", o->models[0].name);
@@ -83,6 +85,28 @@ static void every_row_can_be_set_from_a_list(void **state)
 	assert_int_equal(9, o->readers);
 	assert_int_equal(128 << 10, o->readahead);
 	assert_int_equal(WFS_LOG_DEBUG, o->log_level);
+	assert_int_equal(2, o->layout_count);
+	assert_string_equal("a@tp4", o->layouts[0]);
+	assert_string_equal("b@v1@tp2pp2+hf", o->layouts[1]);
+	assert_string_equal("/p", o->plans_dir);
+	assert_string_equal("vllm", o->engine);
+	assert_string_equal("0.32", o->engine_version);
+	assert_int_equal(1 << 20, o->part_size);
+}
+
+static void layouts_and_engines_are_well_formed(void **state)
+{
+	static const char *const bad[] = {
+		"layout=a",	"layout=a@",	 "layout=@tp2",
+		"layout=a@tp0", "layout=a@x2",	 "engine=",
+		"engine=-0.32", "engine=vllm-x", "part_size=big",
+	};
+	struct wfs_err err;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(wfs_options_set_list(*state, bad[i], false,
+						      &err),
+				 -EINVAL);
 }
 
 static void every_row_has_a_key_and_a_help_of_its_own(void **state)
@@ -108,6 +132,9 @@ static void defaults_are_those_that_are_documented(void **state)
 	assert_int_equal(2 * S, o->open_wait_ns);
 	assert_int_equal(256ull << 20, o->prefetch);
 	assert_int_equal(60 * S, o->switch_after_ns);
+	assert_int_equal(512 << 20, o->part_size);
+	assert_int_equal(0, o->layout_count);
+	assert_null(o->engine);
 	assert_int_equal(2 * S, o->rescan_ns);
 	assert_int_equal(4ull << 20, o->readahead);
 	assert_false(o->follow_links);
@@ -314,6 +341,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TO(every_row_can_be_set_from_a_list),
 		T(every_row_has_a_key_and_a_help_of_its_own),
+		T(layouts_and_engines_are_well_formed),
 		TO(defaults_are_those_that_are_documented),
 		TO(words_of_fstab_are_accepted_and_change_nothing),
 		TO(an_unknown_key_is_named),

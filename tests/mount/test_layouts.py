@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layouts in a mount are what the engine itself would have saved.
+
+tests/truth holds, for small checkpoints of many families, what vLLM makes of
+them: every file and tensor of every rank, by digest.
+"""
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import checkpoints as ck
+from mounts import wait_until, xattr
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "plan"))
+import truth  # noqa: E402
+
+
+def make(family, folder):
+    """The family's checkpoint, as its truth file specifies it."""
+    return truth.make(truth.read(family)["spec"], folder)
+
+
+def compare(family, name, where):
+    """Whole files and raw tensors of a layout with the engine's own."""
+    for file in truth.read(family)["truth"][name]["files"]:
+        path = where / file["name"]
+        assert truth.tensors_of(path) == file["tensors"], path
+        assert truth.digest(path) == file["sha256"], path
+        rank = where / truth.rank_of(file["name"])
+        got = {path.name: truth.digest(path) for path in rank.iterdir()}
+        assert got == {row[0]: row[3] for row in file["tensors"]}, rank
+
+
+@pytest.mark.parametrize("family", truth.families())
+def test_every_layout_is_what_the_engine_saves(mount, folder, family):
+    make(family, folder / "models" / family)
+    m = mount("part_size=0", models=folder / "models")
+    names = [row[1:] for row in truth.layouts() if row[0] == family]
+    assert names
+    for name, layout in names:
+        compare(family, name, m.path / f"{family}@{layout}")
+
+
+@pytest.fixture
+def llama(folder):
+    return make("llama", folder / "models" / "llama")
+
+
+def test_a_layout_appears_when_it_is_looked_up(mount, folder, llama):
+    m = mount(models=folder / "models")
+    assert sorted(os.listdir(m.path)) == [".weightfs", "llama"]
+    names = sorted(os.listdir(m.path / "llama@tp2"))
+    assert [n for n in names if not n.endswith(".json")] == [
+        "0", "1", "model-rank-0-part-0.safetensors",
+        "model-rank-1-part-0.safetensors"]
+    assert "config.json" in names
+    assert sorted(os.listdir(m.path)) == [".weightfs", "llama"]
+    assert xattr(m.path / "llama@tp2", "plan") == "llama"
+
+
+def test_a_configured_layout_is_listed(mount, folder, llama):
+    m = mount("layout=llama@tp2", "layout=llama@tp1pp2",
+              models=folder / "models")
+    assert sorted(os.listdir(m.path)) == [
+        ".weightfs", "llama", "llama@tp1pp2", "llama@tp2"]
+    assert sorted(n for n in os.listdir(m.path / "llama@tp1pp2")
+                  if n.startswith("pp-")) == ["pp-0-tp-0", "pp-1-tp-0"]
+
+
+def test_parts_are_cut_at_tensor_boundaries(mount, folder, llama):
+    size = 200 << 10
+    m = mount(f"part_size={size}", models=folder / "models")
+    where = m.path / "llama@tp2"
+    parts = sorted(n for n in os.listdir(where) if n.startswith("model-rank-0"))
+    assert len(parts) > 1
+    assert parts == [f"model-rank-0-part-{i}.safetensors"
+                     for i in range(len(parts))]
+    got = {}
+    from safetensors import safe_open
+    for part in parts:
+        with safe_open(where / part, framework="numpy") as f:
+            names = list(f.keys())
+        data = (where / part).read_bytes()
+        head = 8 + int.from_bytes(data[:8], "little")
+        fields = json.loads(data[8:head])
+        assert len(data) - head <= size or len(names) == 1
+        for name in names:
+            begin, end = fields[name]["data_offsets"]
+            got[name] = data[head + begin:head + end]
+    assert sorted(got) == sorted(os.listdir(where / "0"))
+    for name, data in got.items():
+        assert (where / "0" / name).read_bytes() == data, name
+
+
+@pytest.mark.parametrize("spec, words", [
+    ("tp3", ("3 ranks", "heads")),
+    ("tp4096", ("4096",)),
+    ("tp1pp9", ("9",)),
+])
+def test_a_layout_that_cannot_be_is_refused_with_the_reason(
+        mount, folder, llama, spec, words):
+    m = mount(models=folder / "models")
+    with pytest.raises(OSError) as e:
+        os.listdir(m.path / f"llama@{spec}")
+    assert e.value.errno == errno.EINVAL
+    event = m.wait_event("layout", "llama")
+    assert all(word in event["text"] for word in words), event
+    assert len(os.listdir(m.path)) == 2
+    assert len(m.status()["models"]) == 1
+
+
+@pytest.mark.parametrize("name", [
+    "llama@", "llama@tp", "llama@tp0", "llama@tp02", "llama@pp2", "llama@tp2x",
+    "nobody@tp2", "llama@tp2@tp2", "@tp2"])
+def test_a_name_that_is_no_layout_is_not_there(mount, folder, llama, name):
+    m = mount(models=folder / "models")
+    with pytest.raises(FileNotFoundError):
+        os.stat(m.path / name)
+
+
+def test_a_family_without_a_plan_is_refused_by_name(mount, folder, seed):
+    top = folder / "models"
+    model = ck.hf_single(top / "odd", ck.layers(2, 4096), seed)
+    (model.path / "config.json").write_text(
+        json.dumps({"architectures": ["NobodyKnowsForCausalLM"]}))
+    m = mount(models=top)
+    with pytest.raises(OSError) as e:
+        os.stat(m.path / "odd@tp2")
+    assert e.value.errno == errno.EINVAL
+    assert "NobodyKnowsForCausalLM" in m.wait_event("layout", "odd")["text"]
+    assert (m.path / "odd" / "0").is_dir()
+
+
+def test_inode_numbers_of_a_layout_are_the_same_after_a_remount(
+        mount, folder, llama):
+    def numbers():
+        m = mount(models=folder / "models")
+        found = {}
+        for where, dirs, files in os.walk(m.path / "llama@tp2"):
+            for name in [".", *dirs, *files]:
+                st = os.stat(os.path.join(where, name))
+                key = os.path.relpath(os.path.join(where, name), m.path)
+                found[key] = (st.st_ino, st.st_size, st.st_mtime_ns)
+        m.terminate()
+        return found
+    first = numbers()
+    assert len(first) > 90
+    assert first == numbers()
+
+
+def test_a_layout_goes_with_the_version_it_is_made_of(mount, folder, llama):
+    m = mount("rescan=0.1", "switch_after=0", "layout=llama@tp2",
+              "part_size=0", models=folder / "models")
+    path = m.path / "llama@tp2" / "0" / "model.norm.weight"
+    before = os.stat(path).st_ino
+    fresh = make("llama", folder / "fresh")
+    os.rename(llama, folder / "gone")
+    os.rename(fresh, llama)
+    wait_until(lambda: path.exists() and os.stat(path).st_ino != before,
+               "the layout of the new version")
+    compare("llama", "tp2", m.path / "llama@tp2")
+
+
+def test_tensors_of_a_layout_are_passed_through(mount, folder, llama):
+    m = mount(models=folder / "models")
+    name = "model.layers.0.self_attn.qkv_proj.weight"
+    path = m.path / "llama@tp2" / "1" / name
+    want = path.read_bytes()
+    with open(path, "rb") as f:
+        assert f.read() == want
+    assert xattr(path, "served") == "passthrough"
+    assert "q_proj" in xattr(path, "source")
+    assert "k_proj" in xattr(path, "source")
+    assert m.status()["reads"]["count"] == 0
+
+
+def test_two_layouts_and_the_checkpoint_are_read_at_once(mount, folder, llama):
+    m = mount(models=folder / "models")
+    readers = [subprocess.Popen(["sha256sum", "-b"] + [
+        os.path.join(where, name)
+        for where, _, names in os.walk(m.path / model) for name in names],
+        stdout=subprocess.PIPE)
+        for model in ("llama@tp2", "llama@tp4", "llama@tp2", "llama")]
+    sums = [r.communicate()[0] for r in readers]
+    assert all(r.returncode == 0 for r in readers)
+    assert sums[0] == sums[2]
+
+
+def test_layouts_that_nobody_uses_make_room(mount, folder, llama):
+    m = mount("rescan=0.1", "layout=llama@tp2", models=folder / "models")
+    names = [f"llama@tp{tp}{pp}{hf}" for tp in (1, 2, 4)
+             for pp in ("", "pp2", "pp3", "pp4") for hf in ("", "+hf")]
+    for name in names:
+        assert "config.json" in os.listdir(m.path / name)
+    # 16 of them, the listed one and the model itself.
+    wait_until(lambda: len(m.status()["models"]) <= 18, "the oldest are gone")
+    assert "llama@tp2" in os.listdir(m.path)
+    for name in names:  # and each is there again when it is asked for
+        assert "config.json" in os.listdir(m.path / name)
