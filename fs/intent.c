@@ -192,14 +192,12 @@ static bool group_shown(const struct group *g)
 	return g->bytes > WFS_INTENT_RANK_BYTES;
 }
 
-bool wfs_intent_note_open(struct wfs_intent *in, struct wfs_fs *fs,
-			  const struct wfs_node *node)
+bool wfs_intent_note_open(struct wfs_intent *in, const struct wfs_node *node)
 {
 	bool shown = is_cheap(node);
 	struct group *g;
 	struct file *f;
 
-	(void)fs;
 	pthread_mutex_lock(&in->lock);
 	g = group_of(in, node);
 	wfs_order_note(g->order, node->index);

@@ -34,7 +34,7 @@ struct wfs_intent *wfs_intent_new(void);
 void wfs_intent_free(struct wfs_intent *intent); /* NULL is fine */
 
 /* An open of `node`: is it reason to hydrate? */
-bool wfs_intent_note_open(struct wfs_intent *intent, struct wfs_fs *fs,
+bool wfs_intent_note_open(struct wfs_intent *intent,
 			  const struct wfs_node *node);
 
 /* Queues what should be hydrated after `node`, which was opened. */

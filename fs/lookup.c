@@ -26,7 +26,8 @@ static uint64_t pick_node(struct wfs_fs *fs, uint64_t ino, bool *ret_cacheable)
 	return wfs_ino_with_variant(ino, variant);
 }
 
-double wfs_attr_timeout(const struct wfs_node *node)
+/* How long the kernel may keep a node's attributes, in seconds. */
+static double attr_timeout(const struct wfs_node *node)
 {
 	if (node->model)
 		return WFS_FOREVER;
@@ -39,7 +40,7 @@ void wfs_entry_fill(struct wfs_fs *fs, const struct wfs_node *node,
 	struct fuse_entry_param e = {
 		.ino = node->id,
 		.generation = 1,
-		.attr_timeout = wfs_attr_timeout(node),
+		.attr_timeout = attr_timeout(node),
 		.entry_timeout = WFS_FOREVER,
 	};
 	bool cacheable = true;
@@ -92,7 +93,7 @@ void wfs_op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	wfs_node_attr(fs->registry, &node, &st);
 	if (!node.model)
 		wfs_control_attr(fs, node.index, &st);
-	timeout = wfs_attr_timeout(&node);
+	timeout = attr_timeout(&node);
 	wfs_node_clear(&node);
 	fuse_reply_attr(req, &st, timeout);
 }

@@ -312,7 +312,7 @@ static void open_file(struct opening *o)
 	}
 	if (try_direct(o, region))
 		return;
-	if (fs->store && wfs_intent_note_open(fs->intent, fs, &o->node))
+	if (fs->store && wfs_intent_note_open(fs->intent, &o->node))
 		open_hydrated(o);
 	else
 		open_cached(o);

@@ -78,8 +78,6 @@ static inline bool wfs_fs_passthrough(const struct wfs_fs *fs)
 void wfs_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void wfs_op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi);
 void wfs_op_statfs(fuse_req_t req, fuse_ino_t id);
-/* How long the kernel may keep a node's attributes, in seconds. */
-double wfs_attr_timeout(const struct wfs_node *node);
 /* Fills what a look-up and a readdirplus answer; picks the variant. */
 void wfs_entry_fill(struct wfs_fs *fs, const struct wfs_node *node,
 		    struct fuse_entry_param *ret_entry);
