@@ -4,6 +4,8 @@
  * loop, and the order in which things start and end.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +17,7 @@
 #include "fs/read.h"
 #include "fs/readonly.h"
 #include "fs/state.h"
+#include "fs/unmount.h"
 
 /* The default of 12 is too few for many readers of a slow source. */
 #define MAX_BACKGROUND 96
@@ -271,6 +274,27 @@ void wfs_fs_exit(struct wfs_fs *fs)
 }
 
 /*
+ * Ends the connection, whose readers get ENOTCONN, and the mount.  The
+ * descriptor is replaced, not closed: threads still write answers to it, and
+ * a number set free could be the next file's.  In its place comes a pipe that
+ * nobody reads: poll(2) says POLLERR of it, as it does of a mount that is
+ * gone, and so libfuse leaves alone what may lie on the mount point by then.
+ */
+static void hang_up(struct wfs_fs *fs)
+{
+	struct pollfd poll_fd = { .fd = fuse_session_fd(fs->session) };
+	bool gone = poll(&poll_fd, 1, 0) > 0 && poll_fd.revents & POLLERR;
+	int pipe_fds[2];
+
+	if (gone || pipe2(pipe_fds, O_CLOEXEC) != 0)
+		return;
+	close(pipe_fds[0]);
+	dup3(pipe_fds[1], poll_fd.fd, O_CLOEXEC);
+	close(pipe_fds[1]);
+	wfs_unmount(fs->mountpoint, true, NULL);
+}
+
+/*
  * The loop has ended, so nothing new comes.  The mount goes first: a source
  * that hangs may hold up the rest, but not the readers.  Then what waits is
  * answered, to nobody, and the threads end.
@@ -284,13 +308,15 @@ void wfs_fs_free(struct wfs_fs *fs)
 				  (struct wfs_registry_hooks){ 0 });
 	wfs_backing_stop(fs->backing);
 	if (fs->mounted)
-		fuse_session_unmount(fs->session);
+		hang_up(fs);
 	if (fs->store)
 		wfs_store_detach(fs->store);
 	wfs_readers_stop(fs->readers);
 	wfs_control_stop(fs->control);
 	wfs_notifier_stop(fs->notifier);
 	wfs_control_free(fs->control);
+	if (fs->mounted)
+		fuse_session_unmount(fs->session);
 	if (fs->session)
 		fuse_session_destroy(fs->session);
 	wfs_intent_free(fs->intent);

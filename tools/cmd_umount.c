@@ -15,7 +15,7 @@
 #include "tools/holders.h"
 #include "core/base/mounts.h"
 #include "tools/path.h"
-#include "tools/unmount.h"
+#include "fs/unmount.h"
 
 #define WAIT_MS	  30000
 #define FILES_MAX 64 /* the connection is among a daemon's first files */

@@ -22,7 +22,7 @@
 #include "tools/daemon.h"
 #include "tools/process.h"
 #include "tools/serve.h"
-#include "tools/unmount.h"
+#include "fs/unmount.h"
 #include "tools/watch.h"
 
 #define OVERLAYFS_MAGIC 0x794c7630

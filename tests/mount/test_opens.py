@@ -387,6 +387,33 @@ def test_sigterm_while_the_source_hangs_ends_it(mount, folder, seed, faults):
     assert m.wait_end() == 0
 
 
+READ_ON = """
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+print("reads", flush=True)
+while os.pread(fd, 4096, 0):
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+"""
+
+
+def test_sigterm_while_reads_are_answered_ends_it(mount, folder, seed):
+    model = ck.hf_single(folder / "m", ck.layers(8, MIB), seed)
+    for _ in range(3):
+        m = mount("passthrough=off", m=model)
+        readers = [subprocess.Popen(
+            [sys.executable, "-c", READ_ON, m.path / "m" / "0" / name],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            for name in list(model.ranks["0"])[:8]]
+        for r in readers:
+            assert r.stdout.readline() == b"reads\n"
+        signal.pidfd_send_signal(m.pidfd, signal.SIGTERM)
+        assert m.wait_end() == 0
+        assert not is_mounted(m.path)
+        for r in readers:
+            r.stdout.close()
+            assert r.wait(DEADLINE) != 0  # ENOTCONN
+
+
 def test_a_load_over_a_slow_source_gets_the_right_bytes(mount, folder, seed,
                                                         faults):
     model = ck.hf_sharded(folder / "m", ck.layers(16, MIB), seed)

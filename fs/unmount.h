@@ -2,8 +2,8 @@
 /*
  * Taking a mount away, as root or through fusermount3.
  */
-#ifndef WFS_TOOLS_UNMOUNT_H
-#define WFS_TOOLS_UNMOUNT_H
+#ifndef WFS_FS_UNMOUNT_H
+#define WFS_FS_UNMOUNT_H
 
 #include <stdbool.h>
 

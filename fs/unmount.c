@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 
 #include "core/base/text.h"
-#include "tools/unmount.h"
+#include "fs/unmount.h"
 
 #define HELPER "fusermount3"
 
