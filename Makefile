@@ -102,7 +102,8 @@ OPT := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
 COMPILE = $(CC) $(BASE) $(WARN) $(HARDEN) $(OPT) $(CFLAGS)
 LINK = $(CC) -pie -pthread -Wl,-z,relro,-z,now $(LD_SAN) $(LDFLAGS)
-LIBS = $(FUSE_LIBS) $(YYJSON_LIBS) -linih -lxxhash -lpthread
+LIBS = $(FUSE_LIBS) $(YYJSON_LIBS) -linih -lxxhash -lmicrohttpd -lcurl \
+	-lcrypto -lpthread
 
 FUZZ_SAN := -fsanitize=fuzzer,address,undefined
 FUZZ_COMPILE = $(CLANG) $(BASE) $(WARN) -O1 -fno-omit-frame-pointer \
