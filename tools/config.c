@@ -10,9 +10,11 @@
 #include <errno.h>
 #include <ini.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/text.h"
 #include "tools/config.h"
+#include "tools/path.h"
 
 #define FILE_BYTES_MAX (1024 * 1024)
 
@@ -84,6 +86,18 @@ static int take(void *user, const char *section, const char *name,
 	return 1;
 }
 
+/* A user's own plans lie beside the config, unless it says where. */
+static void find_plans(const char *path, struct wfs_options *options)
+{
+	char *file wfs_autofree = wfs_path_absolute(path);
+	int len = (int)(strrchr(file, '/') - file);
+	char *dir wfs_autofree = wfs_asprintf("%.*s/plans", len, file);
+	struct stat st;
+
+	if (!options->plans_dir && !stat(dir, &st) && S_ISDIR(st.st_mode))
+		options->plans_dir = wfs_steal_ptr(&dir);
+}
+
 int wfs_config_read(const char *path, struct wfs_options *options,
 		    struct wfs_err *err)
 {
@@ -109,5 +123,7 @@ int wfs_config_read(const char *path, struct wfs_options *options,
 				   "'%s' line %d: neither a [section] nor "
 				   "key = value",
 				   path, rc < 0 ? r.line : rc);
+	if (!r.err->code)
+		find_plans(path, options);
 	return r.err->code;
 }

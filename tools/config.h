@@ -9,7 +9,8 @@
 #include "tools/options.h"
 
 /*
- * Sets the options that `path` gives.  -ENOENT … when it cannot be read,
+ * Sets the options that `path` gives; without "plans" among them, a directory
+ * of that name beside the file is it.  -ENOENT … when it cannot be read,
  * -EINVAL with file and line for what it may not say.
  */
 int wfs_config_read(const char *path, struct wfs_options *options,

@@ -14,7 +14,6 @@
 enum {
 	KEY_PLANS = 0x100,
 	KEY_ENGINE,
-	KEY_ENGINE_VERSION,
 	KEY_PART_SIZE,
 };
 
@@ -67,16 +66,17 @@ void wfs_layout_arg_clear(struct wfs_layout_arg *arg)
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct wfs_layout_settings *s = state->input;
+	struct wfs_engine engine;
+	struct wfs_err err = { 0 };
 
 	switch (key) {
 	case KEY_PLANS:
 		s->plans_dir = arg;
 		return 0;
 	case KEY_ENGINE:
+		if (wfs_engine_parse(arg, &engine, &err))
+			argp_error(state, "--engine: %s", err.text);
 		s->engine = arg;
-		return 0;
-	case KEY_ENGINE_VERSION:
-		s->engine_version = arg;
 		return 0;
 	case KEY_PART_SIZE:
 		if (wfs_size_parse(arg, &s->part_size))
@@ -99,15 +99,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	  0 },                                                                 \
 		{ "engine",                                                    \
 		  KEY_ENGINE,                                                  \
-		  "NAME",                                                      \
+		  "NAME[-VERSION]",                                            \
 		  0,                                                           \
-		  "The engine that is to load it (vllm)",                      \
-		  0 },                                                         \
-		{ "engine-version",                                            \
-		  KEY_ENGINE_VERSION,                                          \
-		  "VERSION",                                                   \
-		  0,                                                           \
-		  "Its version (the newest that is known)",                    \
+		  "The engine that is to load it (vllm, the newest known)",    \
 		  0 },                                                         \
 	{                                                                      \
 		"follow-links", 'L', NULL, 0,                                  \
@@ -137,7 +131,6 @@ int wfs_layout_open_another(const struct wfs_layout_open *open,
 	struct wfs_layout_options how = {
 		.plans = &open->plans,
 		.engine = settings->engine,
-		.engine_version = settings->engine_version,
 		.part_size = settings->part_size,
 	};
 

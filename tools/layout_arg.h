@@ -34,7 +34,7 @@ int wfs_layout_arg_spec(const char *text, struct wfs_layout_spec *ret_spec,
 
 struct wfs_layout_settings {
 	const char *plans_dir; /* NULL: only what is built in */
-	const char *engine, *engine_version;
+	const char *engine;    /* NULL: as struct wfs_layout_options says */
 	uint64_t part_size;
 	bool follow_links;
 };

@@ -113,7 +113,6 @@ void wfs_options_clear(struct wfs_options *options)
 	free(options->layouts);
 	free(options->plans_dir);
 	free(options->engine);
-	free(options->engine_version);
 	free(options->models);
 	free(options->models_dir);
 	free(options->config);
@@ -261,18 +260,14 @@ static int add_layout(struct wfs_options *options, const char *value,
 static int set_engine(struct wfs_options *options, const char *value,
 		      struct wfs_err *err)
 {
-	const char *dash = strrchr(value, '-');
-	size_t len = dash ? (size_t)(dash - value) : strlen(value);
+	struct wfs_engine engine;
+	struct wfs_err why = { 0 };
 
-	if (len == 0 || (dash && !isdigit((unsigned char)dash[1])))
-		return wfs_err_set(err, -EINVAL,
-				   "option 'engine': '%s' is not NAME or "
-				   "NAME-VERSION, such as vllm-0.32",
-				   value);
+	if (wfs_engine_parse(value, &engine, &why))
+		return wfs_err_set(err, -EINVAL, "option 'engine': %s",
+				   why.text);
 	free(options->engine);
-	free(options->engine_version);
-	options->engine = wfs_asprintf("%.*s", (int)len, value);
-	options->engine_version = dash ? wfs_strdup(dash + 1) : NULL;
+	options->engine = wfs_strdup(value);
 	return 0;
 }
 

@@ -35,14 +35,13 @@ struct wfs_options {
 	size_t model_count;
 	char **layouts; /* "NAME@tp4", listed */
 	size_t layout_count;
-	char *plans_dir;      /* absolute, or NULL */
-	char *engine;	      /* "vllm", or NULL */
-	char *engine_version; /* "0.32", or NULL */
-	uint64_t part_size;   /* bytes; 0 = one part a rank */
-	char *config;	      /* absolute, or NULL */
-	uint64_t arena_size;  /* bytes; 0 = a quarter of memory */
-	uint64_t prefetch;    /* bytes */
-	uint64_t readahead;   /* bytes */
+	char *plans_dir;     /* absolute, or NULL */
+	char *engine;	     /* "vllm-0.32", or NULL */
+	uint64_t part_size;  /* bytes; 0 = one part a rank */
+	char *config;	     /* absolute, or NULL */
+	uint64_t arena_size; /* bytes; 0 = a quarter of memory */
+	uint64_t prefetch;   /* bytes */
+	uint64_t readahead;  /* bytes */
 	uint64_t open_wait_ns;
 	uint64_t switch_after_ns;
 	uint64_t rescan_ns;

@@ -66,7 +66,6 @@ static int set_layouts(struct serve *serve)
 	serve->layouts = (struct wfs_layout_options){
 		.plans = &serve->plans,
 		.engine = options->engine,
-		.engine_version = options->engine_version,
 		.part_size = options->part_size,
 	};
 	wfs_registry_set_layouts(serve->registry, &serve->layouts,

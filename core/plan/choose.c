@@ -28,10 +28,13 @@ int wfs_version_compare(const char *a, const char *b)
 	return 0;
 }
 
-static bool fits_engine(const struct wfs_plan *p, const char *engine,
-			const char *version)
+static bool fits_engine(const struct wfs_plan *p,
+			const struct wfs_engine *engine)
 {
-	if (strcmp(p->engine, engine))
+	const char *version = engine->version;
+
+	if (strlen(p->engine) != engine->name_len ||
+	    strncmp(p->engine, engine->name, engine->name_len))
 		return false;
 	return !version ||
 	       ((!p->version_from ||
@@ -103,8 +106,8 @@ static int read_architecture(const struct wfs_model *base, yyjson_val *config,
 	return 0;
 }
 
-static int none_fits(const struct wfs_model *base, const char *engine,
-		     const char *version, const char *arch,
+static int none_fits(const struct wfs_model *base,
+		     const struct wfs_engine *engine, const char *arch,
 		     const struct wfs_plan *near, struct wfs_err *err)
 {
 	if (near)
@@ -115,12 +118,13 @@ static int none_fits(const struct wfs_model *base, const char *engine,
 				   "write a plan, or learn one from a dump",
 				   base->name, near->name, arch,
 				   near->quantisation_words);
-	return wfs_err_set(err, -EINVAL,
-			   "model '%s': no plan for architecture '%.120s' and "
-			   "engine %.60s %.60s: write one, or learn one from a "
-			   "dump",
-			   base->name, arch, engine,
-			   version ? version : "of any version");
+	return wfs_err_set(
+		err, -EINVAL,
+		"model '%s': no plan for architecture '%.120s' and "
+		"engine %.*s %.60s: write one, or learn one from a "
+		"dump",
+		base->name, arch, (int)engine->name_len, engine->name,
+		engine->version ? engine->version : "of any version");
 }
 
 /* Is `p` to be taken although `than` fits too?  1, 0, or refused. */
@@ -151,24 +155,28 @@ int wfs_plan_choose(const struct wfs_layout_options *options,
 		    const struct wfs_model *base, yyjson_val *config,
 		    struct wfs_layout *layout, struct wfs_err *err)
 {
-	const char *engine = options->engine ? options->engine : "vllm";
-	const char *version = options->engine_version, *arch = NULL;
 	const struct wfs_plan *near = NULL;
 	struct wfs_plan *best = NULL;
-	int rc = read_architecture(base, config, &arch, err);
+	struct wfs_engine engine;
+	const char *arch = NULL;
+	int rc = wfs_engine_parse(options->engine ? options->engine : "vllm",
+				  &engine, err);
 
+	if (!rc)
+		rc = read_architecture(base, config, &arch, err);
+	if (rc)
+		return rc;
 	layout->architecture = arch;
 	for (size_t i = 0; i < options->plans->count && rc >= 0; i++) {
 		struct wfs_plan *p = options->plans->plans[i];
 		const char *quantised = NULL;
 
-		if (!fits_engine(p, engine, version) ||
-		    !fits_architecture(p, arch))
+		if (!fits_engine(p, &engine) || !fits_architecture(p, arch))
 			continue;
 		near = p;
 		rc = find_quantisation(layout, p, &quantised, err);
 		if (rc > 0)
-			rc = is_better(p, best, version, arch, err);
+			rc = is_better(p, best, engine.version, arch, err);
 		if (rc <= 0)
 			continue;
 		best = p;
@@ -177,7 +185,7 @@ int wfs_plan_choose(const struct wfs_layout_options *options,
 	if (rc < 0)
 		return rc;
 	if (!best)
-		return none_fits(base, engine, version, arch, near, err);
+		return none_fits(base, &engine, arch, near, err);
 	layout->plan = wfs_plan_get(best);
 	return 0;
 }

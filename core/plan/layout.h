@@ -31,12 +31,25 @@ struct wfs_layout_spec {
  */
 int wfs_layout_parse(const char *text, struct wfs_layout_spec *ret_spec);
 
+/* An engine, and which version of it. */
+struct wfs_engine {
+	const char *name; /* `name_len` bytes */
+	size_t name_len;
+	const char *version; /* NULL: the newest that a plan knows */
+};
+
+/*
+ * "vllm", "vllm-0.32" -> engine, which points into `text`.  -EINVAL: no name,
+ * or what follows the '-' does not begin with a digit.
+ */
+int wfs_engine_parse(const char *text, struct wfs_engine *ret_engine,
+		     struct wfs_err *err);
+
 #define WFS_PART_SIZE (512ull << 20)
 
 struct wfs_layout_options {
 	const struct wfs_plans *plans; /* user's first, then built-in */
-	const char *engine;	       /* "vllm"; NULL: that */
-	const char *engine_version;    /* "0.32"; NULL: the newest known */
+	const char *engine; /* as wfs_engine_parse takes it; NULL: "vllm" */
 	uint64_t part_size; /* bytes; 0: one part a rank.  Cut between
 			       tensors; a larger tensor has a part alone */
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a layout is written: tp4, tp2pp2, with +hf.
+ * How a layout is written: tp4, tp2pp2, with +hf; and an engine: vllm-0.32.
  */
 #include <errno.h>
 #include <string.h>
@@ -42,5 +42,20 @@ int wfs_layout_parse(const char *text, struct wfs_layout_spec *ret_spec)
 	if (spec.tp * spec.pp > WFS_LAYOUT_MAX)
 		return -EINVAL;
 	*ret_spec = spec;
+	return 0;
+}
+
+int wfs_engine_parse(const char *text, struct wfs_engine *ret_engine,
+		     struct wfs_err *err)
+{
+	size_t len = strcspn(text, "-");
+	const char *version = text[len] ? &text[len + 1] : NULL;
+
+	if (!len || (version && (*version < '0' || *version > '9')))
+		return wfs_err_set(err, -EINVAL,
+				   "'%s' is no engine: write NAME or "
+				   "NAME-VERSION, such as vllm-0.32",
+				   text);
+	*ret_engine = (struct wfs_engine){ text, len, version };
 	return 0;
 }

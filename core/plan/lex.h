@@ -9,7 +9,7 @@
 
 enum wfs_word_kind {
 	WFS_WORD_END,
-	WFS_WORD_NAME,	 /* letters, digits, '_', '-' after a letter */
+	WFS_WORD_NAME,	 /* letters, digits, '_' */
 	WFS_WORD_NUMBER, /* digits, dots between them */
 	WFS_WORD_TEXT,	 /* quoted, without the quotes */
 	WFS_WORD_SIGN,	 /* one or two characters */

@@ -202,3 +202,60 @@ def test_layouts_that_nobody_uses_make_room(mount, folder, llama):
     assert "llama@tp2" in os.listdir(m.path)
     for name in names:  # and each is there again when it is asked for
         assert "config.json" in os.listdir(m.path / name)
+
+
+def own_plan(folder, name="mine"):
+    """A directory with the built-in plan of Llama under another name."""
+    folder.mkdir(exist_ok=True)
+    text = (truth.ROOT / "core/plan/builtin/llama.plan").read_text()
+    (folder / f"{name}.plan").write_text(
+        text.replace("plan llama\n", f"plan {name}\n"))
+    return folder
+
+
+def plan_of(m):
+    return xattr(m.path / "llama@tp2", "plan")
+
+
+def test_a_users_plans_win_over_the_built_in_ones(mount, folder, llama):
+    plans = own_plan(folder / "own")
+    m = mount(f"plans={plans}", models=folder / "models")
+    assert plan_of(m) == "mine"
+
+
+def test_plans_beside_the_config_file_are_used(mount, folder, llama):
+    config = folder / "weightfs.ini"
+    config.write_text(f"[mount]\nmodels = {folder / 'models'}\n"
+                      "layout = llama@tp2\nengine = vllm-0.32\n")
+    own_plan(folder / "plans")
+    m = mount(args=["--config", str(config)])
+    assert "llama@tp2" in os.listdir(m.path)
+    assert plan_of(m) == "mine"
+    # What is said wins over what lies there.
+    m = mount(f"plans={own_plan(folder / 'own', 'said')}",
+              args=["--config", str(config)])
+    assert plan_of(m) == "said"
+
+
+def test_long_options_say_it_too(mount, folder, llama):
+    plans = own_plan(folder / "own")
+    m = mount(models=folder / "models",
+              args=["--plans", str(plans), "--layout", "llama@tp4",
+                    "--engine", "vllm-0.32", "--part-size", "0"])
+    assert "llama@tp4" in os.listdir(m.path)
+    assert plan_of(m) == "mine"
+    m = mount("engine=vllm-0.1", models=folder / "models")
+    with pytest.raises(OSError) as e:
+        os.stat(m.path / "llama@tp2")
+    assert e.value.errno == errno.EINVAL
+    assert "vllm 0.1" in m.wait_event("layout", "llama")["text"]
+
+
+def test_a_plan_with_a_mistake_keeps_the_mount_from_starting(
+        mount, folder, llama):
+    plans = own_plan(folder / "own")
+    (plans / "broken.plan").write_text("plan x\nengine\n")
+    m = mount(f"plans={plans}", models=folder / "models", ready=False)
+    m.expect_rc = 1
+    assert m.wait_end() == 1
+    assert f"{plans}/broken.plan:3:1: " in m.log()

@@ -89,8 +89,7 @@ static void every_row_can_be_set_from_a_list(void **state)
 	assert_string_equal("a@tp4", o->layouts[0]);
 	assert_string_equal("b@v1@tp2pp2+hf", o->layouts[1]);
 	assert_string_equal("/p", o->plans_dir);
-	assert_string_equal("vllm", o->engine);
-	assert_string_equal("0.32", o->engine_version);
+	assert_string_equal("vllm-0.32", o->engine);
 	assert_int_equal(1 << 20, o->part_size);
 }
 
