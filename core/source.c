@@ -19,6 +19,7 @@ void wfs_source_init(struct wfs_source *src, const struct wfs_source_ops *ops,
 	assert(ops && ops->name && ops->list && ops->read && ops->close);
 	src->ops = ops;
 	src->label = wfs_strdup(label);
+	src->chunks = NULL;
 	atomic_init(&src->refs, 1);
 	atomic_init(&src->bytes_read, 0);
 	atomic_init(&src->errors, 0);

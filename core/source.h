@@ -26,6 +26,7 @@
 #include "core/base/err.h"
 
 struct wfs_source;
+struct wfs_chunks;
 
 /* Addressable bytes at a source.  Immutable; belongs to its source. */
 struct wfs_region {
@@ -84,6 +85,12 @@ struct wfs_source_ops {
 struct wfs_source {
 	const struct wfs_source_ops *ops;
 	char *label; /* the directory or URL, for messages; freed by put */
+	/*
+	 * What keeps bytes of it that several files want (core/store/chunks.h;
+	 * NULL: nothing does).  Set by who opens the source, before it is
+	 * shared, and alive as long as something of it is read.
+	 */
+	struct wfs_chunks *chunks;
 	atomic_uint refs;
 	atomic_ullong bytes_read, errors;
 };

@@ -102,6 +102,11 @@ static int gated_read(struct wfs_region *region, void *buf, size_t len,
 	return rc;
 }
 
+static int gated_descriptor(struct wfs_region *region)
+{
+	return of(region->source)->near ? STDIN_FILENO : -ENOTSUP;
+}
+
 static int gated_check(struct wfs_region *region)
 {
 	return atomic_load(&of(region->source)->fail_check);
@@ -118,6 +123,7 @@ static const struct wfs_source_ops gated_ops = {
 	.name = "gated",
 	.list = gated_list,
 	.read = gated_read,
+	.descriptor = gated_descriptor,
 	.check = gated_check,
 	.close = gated_close,
 };

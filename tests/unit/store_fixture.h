@@ -33,6 +33,7 @@ struct gated_source {
 	unsigned hanging; /* reads that do */
 	atomic_int fail_read, fail_check; /* negative errno, or 0 */
 	atomic_ulong reads;
+	bool near; /* its region says that it has a descriptor */
 };
 
 #define GATE_OPEN UINT64_MAX

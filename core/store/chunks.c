@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Chunks: found, fetched once, given out.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/text.h"
+#include "core/store/chunks_inner.h"
+
+/* Pages [first, end) of a chunk. */
+struct pages {
+	unsigned first, end;
+};
+
+static uint64_t start_of(const struct wfs_chunk *chunk)
+{
+	return chunk->index * WFS_CHUNK_BYTES;
+}
+
+/* Bytes of the chunk: less than WFS_CHUNK_BYTES at the end of the region. */
+static uint64_t size_of(const struct wfs_chunk *chunk)
+{
+	uint64_t left = chunk->region->size - start_of(chunk);
+
+	return left < WFS_CHUNK_BYTES ? left : WFS_CHUNK_BYTES;
+}
+
+static bool is_far(struct wfs_region *region)
+{
+	return wfs_region_descriptor(region) < 0;
+}
+
+/* ---- pages */
+
+static bool has_page(const struct wfs_chunk *chunk, unsigned page)
+{
+	return chunk->pages[page / 64] >> page % 64 & 1;
+}
+
+/* The first pages of `want` that follow each other and are missing. */
+static bool next_missing(const struct wfs_chunk *chunk, struct pages want,
+			 struct pages *ret)
+{
+	while (want.first < want.end && has_page(chunk, want.first))
+		want.first++;
+	ret->first = want.first;
+	while (want.first < want.end && !has_page(chunk, want.first))
+		want.first++;
+	ret->end = want.first;
+	return ret->first < ret->end;
+}
+
+static void add_pages(struct wfs_chunk *chunk, struct pages pages)
+{
+	for (unsigned i = pages.first; i < pages.end; i++) {
+		chunk->pages[i / 64] |= 1ull << i % 64;
+		chunk->left[i] = WFS_PAGE_UNASKED;
+	}
+	chunk->valid = (uint16_t)(chunk->valid + pages.end - pages.first);
+}
+
+/*
+ * A page was had by one more of those that want it, who need not be those
+ * that its neighbour is wanted by.
+ */
+static void pass_page(struct wfs_chunk *chunk, unsigned page, unsigned files)
+{
+	uint8_t *left = &chunk->left[page];
+
+	if (*left == 0)
+		return;
+	if (*left == WFS_PAGE_UNASKED)
+		*left = (uint8_t)(files < 1 ? 1 :
+				  files < WFS_PAGE_UNASKED ?
+					      files :
+					      WFS_PAGE_UNASKED - 1);
+	if (--*left == 0)
+		chunk->done++;
+}
+
+/*
+ * A page counts when a reader comes to its end: reads that cut it follow each
+ * other.  Where only some pages are fetched the end of what is wanted is the
+ * end of the page, for nobody else will come; where all are, somebody will.
+ */
+static void pass(struct wfs_chunk *chunk, const struct wfs_chunk_ref *ref)
+{
+	uint64_t end = ref->off + ref->len;
+	uint64_t most = start_of(chunk) + size_of(chunk);
+
+	if (!is_far(chunk->region) && ref->want.hi < most &&
+	    ref->want.hi > ref->off)
+		most = ref->want.hi;
+	for (uint64_t at = ref->off / WFS_PAGE * WFS_PAGE; at < end;
+	     at += WFS_PAGE) {
+		uint64_t page_end = at + WFS_PAGE < most ? at + WFS_PAGE : most;
+
+		if (page_end <= end)
+			pass_page(chunk,
+				  (unsigned)((at - start_of(chunk)) / WFS_PAGE),
+				  ref->want.files);
+	}
+}
+
+/* ---- fetching */
+
+/* Without the lock; these pages are nobody else's until they are added. */
+static int read_pages(struct wfs_chunks *chunks, struct wfs_chunk *chunk,
+		      struct pages pages, uint64_t *ret_bytes)
+{
+	uint64_t from = (uint64_t)pages.first * WFS_PAGE;
+	uint64_t to = (uint64_t)pages.end * WFS_PAGE;
+	ssize_t got;
+
+	if (to > size_of(chunk))
+		to = size_of(chunk);
+	got = wfs_region_read(chunk->region,
+			      wfs_chunk_data(chunks, chunk) + from,
+			      (size_t)(to - from), start_of(chunk) + from);
+	if (got < 0)
+		return (int)got;
+	*ret_bytes = (uint64_t)got;
+	return (uint64_t)got == to - from ? 0 : -EIO;
+}
+
+static int fetch_locked(struct wfs_chunks *chunks, struct wfs_chunk *chunk,
+			struct pages pages)
+{
+	uint64_t bytes = 0;
+	int rc;
+
+	chunk->fetching = true;
+	wfs_chunks_unlock(chunks);
+	rc = read_pages(chunks, chunk, pages, &bytes);
+	pthread_mutex_lock(&chunks->lock);
+	chunk->fetching = false;
+	chunks->fetched += bytes;
+	if (rc) {
+		chunk->failures++;
+		chunk->error = rc;
+	} else {
+		add_pages(chunk, pages);
+	}
+	pthread_cond_broadcast(&chunks->changed);
+	return rc;
+}
+
+/* Until the fetch under way is over; its error is ours, too. */
+static int wait_locked(struct wfs_chunks *chunks, struct wfs_chunk *chunk)
+{
+	unsigned failures = chunk->failures;
+
+	chunks->waited++;
+	while (chunk->fetching && chunk->failures == failures) {
+		if (chunks->stopped)
+			return -ESHUTDOWN;
+		pthread_cond_wait(&chunks->changed, &chunks->lock);
+	}
+	return chunk->failures == failures ? 0 : chunk->error;
+}
+
+static int fill_locked(struct wfs_chunks *chunks, struct wfs_chunk *chunk,
+		       struct pages want)
+{
+	struct pages missing;
+	int rc = 0;
+
+	while (!rc && next_missing(chunk, want, &missing)) {
+		if (chunks->stopped)
+			return -ESHUTDOWN;
+		rc = chunk->fetching ? wait_locked(chunks, chunk) :
+				       fetch_locked(chunks, chunk, missing);
+	}
+	return rc;
+}
+
+/* ---- finding */
+
+static struct wfs_chunk *find_locked(const struct wfs_chunks *chunks,
+				     const struct wfs_region *region,
+				     uint64_t index)
+{
+	struct wfs_chunk *chunk = *wfs_chunk_bucket(chunks, region, index);
+
+	while (chunk && (chunk->region != region || chunk->index != index))
+		chunk = chunk->chain;
+	return chunk;
+}
+
+static struct wfs_chunk *add_locked(struct wfs_chunks *chunks,
+				    struct wfs_region *region, uint64_t index,
+				    uint32_t slot)
+{
+	struct wfs_chunk **at = wfs_chunk_bucket(chunks, region, index);
+	struct wfs_chunk *chunk = wfs_calloc(1, sizeof(*chunk));
+
+	wfs_source_get(region->source);
+	chunk->region = region;
+	chunk->index = index;
+	chunk->slot = slot;
+	chunk->hashed = true;
+	chunk->chain = *at;
+	*at = chunk;
+	chunks->kept++;
+	return chunk;
+}
+
+/* The chunk, with one more user; NULL: there is no room for it. */
+static struct wfs_chunk *use_locked(struct wfs_chunks *chunks,
+				    struct wfs_region *region, uint64_t index)
+{
+	struct wfs_chunk *chunk = find_locked(chunks, region, index);
+	uint32_t slot;
+
+	if (!chunk) {
+		bool room;
+
+		wfs_chunks_unlock(chunks);
+		room = wfs_slot_take(chunks, &slot);
+		pthread_mutex_lock(&chunks->lock);
+		chunk = find_locked(chunks, region, index);
+		if (!chunk && !room)
+			return NULL;
+		if (!chunk) {
+			chunk = add_locked(chunks, region, index, slot);
+			chunk->users = 1;
+			return chunk;
+		}
+		if (room)
+			wfs_slot_give_locked(chunks, slot);
+	}
+	if (!chunk->users++)
+		wfs_chunk_busy_locked(chunks, chunk);
+	return chunk;
+}
+
+static void unuse_locked(struct wfs_chunks *chunks, struct wfs_chunk *chunk)
+{
+	if (--chunk->users)
+		return;
+	if (!chunk->hashed || chunk->done == chunk->valid)
+		wfs_chunk_bury_locked(chunks, chunk);
+	else
+		wfs_chunk_idle_locked(chunks, chunk);
+}
+
+static int read_exactly(struct wfs_region *region, void *buf, size_t len,
+			uint64_t off)
+{
+	ssize_t got = wfs_region_read(region, buf, len, off);
+
+	if (got < 0)
+		return (int)got;
+	return (size_t)got == len ? 0 : -EIO;
+}
+
+/* Bytes of the reader's own, where there is no room for more. */
+static int get_own(struct wfs_region *region, struct wfs_chunk_ref *ref)
+{
+	int rc;
+
+	ref->own = wfs_malloc(ref->len);
+	rc = read_exactly(region, ref->own, ref->len, ref->off);
+	if (rc)
+		free(ref->own);
+	ref->data = ref->own;
+	return rc;
+}
+
+int wfs_chunk_get(struct wfs_chunks *chunks, struct wfs_region *region,
+		  const struct wfs_want *want, uint64_t off, uint64_t len,
+		  struct wfs_chunk_ref *ret_ref)
+{
+	struct wfs_chunk_ref ref = { .want = *want, .off = off, .len = len };
+	uint64_t first = off / WFS_CHUNK_BYTES * WFS_CHUNK_BYTES;
+	struct pages pages = { (unsigned)((off - first) / WFS_PAGE),
+			       (unsigned)((off + len - first - 1) / WFS_PAGE +
+					  1) };
+	int rc = -ESHUTDOWN;
+
+	if (atomic_load(&region->stale))
+		return -ESTALE;
+	pthread_mutex_lock(&chunks->lock);
+	if (!chunks->stopped)
+		ref.chunk = use_locked(chunks, region, off / WFS_CHUNK_BYTES);
+	if (ref.chunk) {
+		if (is_far(region))
+			pages = (struct pages){ 0,
+						(unsigned)((size_of(ref.chunk) -
+							    1) / WFS_PAGE +
+							   1) };
+		rc = fill_locked(chunks, ref.chunk, pages);
+		if (rc)
+			unuse_locked(chunks, ref.chunk);
+		else
+			chunks->served += len;
+		ref.data = wfs_chunk_data(chunks, ref.chunk) + (off - first);
+	} else if (!chunks->stopped) {
+		rc = 0;
+	}
+	wfs_chunks_unlock(chunks);
+	if (!rc && !ref.chunk)
+		rc = get_own(region, &ref);
+	if (!rc)
+		*ret_ref = ref;
+	return rc;
+}
+
+void wfs_chunk_put(struct wfs_chunks *chunks, struct wfs_chunk_ref *ref)
+{
+	free(ref->own);
+	if (ref->chunk) {
+		pthread_mutex_lock(&chunks->lock);
+		pass(ref->chunk, ref);
+		unuse_locked(chunks, ref->chunk);
+		wfs_chunks_unlock(chunks);
+	}
+	*ref = (struct wfs_chunk_ref){ 0 };
+}
+
+/* Whole chunks at `off` that are not here, in bytes. */
+static size_t absent(struct wfs_chunks *chunks, struct wfs_region *region,
+		     size_t len, uint64_t off)
+{
+	size_t n = 0;
+
+	if (off % WFS_CHUNK_BYTES)
+		return 0;
+	pthread_mutex_lock(&chunks->lock);
+	while (len - n >= WFS_CHUNK_BYTES &&
+	       !find_locked(chunks, region, (off + n) / WFS_CHUNK_BYTES))
+		n += WFS_CHUNK_BYTES;
+	pthread_mutex_unlock(&chunks->lock);
+	return n;
+}
+
+int wfs_chunks_read(struct wfs_chunks *chunks, struct wfs_region *region,
+		    const struct wfs_want *want, void *buf, size_t len,
+		    uint64_t off)
+{
+	char *to = buf;
+
+	while (len) {
+		size_t n = want->files > 1 ? 0 :
+					     absent(chunks, region, len, off);
+		int rc;
+
+		if (n) {
+			rc = read_exactly(region, to, n, off);
+		} else {
+			struct wfs_chunk_ref ref;
+
+			n = (size_t)(WFS_CHUNK_BYTES - off % WFS_CHUNK_BYTES);
+			if (n > len)
+				n = len;
+			rc = wfs_chunk_get(chunks, region, want, off, n, &ref);
+			if (!rc) {
+				memcpy(to, ref.data, n);
+				wfs_chunk_put(chunks, &ref);
+			}
+		}
+		if (rc)
+			return rc;
+		to += n;
+		off += n;
+		len -= n;
+	}
+	return 0;
+}
+
+void wfs_chunks_stop(struct wfs_chunks *chunks)
+{
+	pthread_mutex_lock(&chunks->lock);
+	chunks->stopped = true;
+	pthread_cond_broadcast(&chunks->changed);
+	pthread_mutex_unlock(&chunks->lock);
+}
+
+void wfs_chunks_start(struct wfs_chunks *chunks)
+{
+	pthread_mutex_lock(&chunks->lock);
+	chunks->stopped = false;
+	pthread_mutex_unlock(&chunks->lock);
+}
