@@ -22,7 +22,7 @@ struct wfs_book;
 struct wfs_page; /* of one file; counted */
 
 struct wfs_book_config {
-	const char *dir; /* NULL: nothing is kept beyond this process.  Made
+	const char *dir;  /* NULL: nothing is kept beyond this process.  Made
 			    (0700) if need be; one that others may write is
 			    refused */
 	unsigned threads; /* that compute; 0: 1 */

@@ -16,9 +16,9 @@
 
 #include "core/base/err.h"
 
-#define WFS_CHUNK	    (1u << 20) /* bytes */
-#define WFS_DIGEST_MAX	    32	       /* bytes of the longest digest */
-#define WFS_DIGESTS_HEAD    32	       /* bytes before the first, encoded */
+#define WFS_CHUNK	 (1u << 20) /* bytes */
+#define WFS_DIGEST_MAX	 32	    /* bytes of the longest digest */
+#define WFS_DIGESTS_HEAD 32	    /* bytes before the first, encoded */
 
 enum wfs_digest_algorithm {
 	WFS_XXH3_128 = 1,

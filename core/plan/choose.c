@@ -189,3 +189,11 @@ int wfs_plan_choose(const struct wfs_layout_options *options,
 	layout->plan = wfs_plan_get(best);
 	return 0;
 }
+
+int wfs_plan_choose_whole(struct wfs_layout *layout, struct wfs_err *err)
+{
+	layout->architecture = "any";
+	return wfs_plan_parse("plan whole engine any architectures any "
+			      "quantisation none",
+			      "built-in/whole", true, &layout->plan, err);
+}

@@ -126,9 +126,12 @@ static int evaluate_call(struct wfs_eval *e, const struct wfs_node *n,
 	struct wfs_value args[WFS_PLAN_ARGS];
 	int rc = 0;
 
-	for (uint32_t i = 0; i < n->count && !rc; i++)
+	for (uint32_t i = 0; i < n->count && rc >= 0; i++) {
 		rc = wfs_evaluate(e, n->args[i], &args[i]);
-	if (rc)
+		if (rc == WFS_EVAL_ABSENT)
+			args[i].kind = WFS_VALUE_ABSENT;
+	}
+	if (rc < 0)
 		return rc;
 	e->frame = args;
 	rc = wfs_evaluate(e, e->plan->defs[n->slot].value, ret);
@@ -209,7 +212,7 @@ int wfs_evaluate(struct wfs_eval *e, const struct wfs_node *n,
 					     "a parameter has no value "
 					     "outside of its function");
 		*ret = e->frame[n->slot];
-		return 0;
+		return ret->kind == WFS_VALUE_ABSENT ? WFS_EVAL_ABSENT : 0;
 	case WFS_NODE_BUILTIN:
 		*ret = builtin_value(e, n->slot);
 		return 0;
@@ -236,7 +239,7 @@ int wfs_evaluate_condition(struct wfs_eval *e, const struct wfs_node *n)
 		return 1;
 	rc = wfs_evaluate(e, n, &v);
 	if (rc)
-		return rc;
+		return rc < 0 ? rc : -EINVAL;
 	if (v.kind != WFS_VALUE_BOOL)
 		return wfs_eval_fail(e, n, "true or false expected, not %s",
 				     wfs_value_kind(&v));

@@ -20,6 +20,7 @@ enum wfs_value_kind {
 	WFS_VALUE_LIST,
 	WFS_VALUE_OBJECT, /* of config.json */
 	WFS_VALUE_TENSOR,
+	WFS_VALUE_ABSENT, /* `hf`: an argument that is not there */
 };
 
 /* `source` of a tensor: an index in the base's rank 0, or one of these. */
@@ -64,11 +65,19 @@ struct wfs_eval;
 typedef void (*wfs_part_fn)(struct wfs_eval *e, const struct wfs_view *view,
 			    uint32_t source);
 
+/*
+ * A tensor that is not there, in `hf`, which does without.  Returned like an
+ * error, so that operations on it end at once; only those that join several
+ * tensors go on with the others.
+ */
+#define WFS_EVAL_ABSENT 1
+
 struct wfs_eval {
 	const struct wfs_plan *plan;
 	const struct wfs_model *base;
 	yyjson_val *config;
 	unsigned tp, pp, rank, stage;
+	bool hf;
 	const char *architecture, *quantised;
 	struct wfs_value *lets; /* by let; valid where let_done */
 	bool *let_done;
@@ -90,7 +99,8 @@ struct wfs_eval {
 /* 0, or a negative errno with a sentence. */
 int wfs_evaluate(struct wfs_eval *e, const struct wfs_node *n,
 		 struct wfs_value *ret);
-/* As a condition: 0 or 1, or a negative errno.  NULL is true. */
+/* As a condition: 0 or 1, or a negative errno.  NULL is true.  What asks for
+   an absent tensor is an error. */
 int wfs_evaluate_condition(struct wfs_eval *e, const struct wfs_node *n);
 int wfs_evaluate_int(struct wfs_eval *e, const struct wfs_node *n,
 		     int64_t *ret);
@@ -99,9 +109,11 @@ int wfs_evaluate_text(struct wfs_eval *e, const struct wfs_node *n,
 /* As a dtype: "BF16", or as config.json says it, "bfloat16". */
 int wfs_evaluate_dtype(struct wfs_eval *e, const struct wfs_node *n,
 		       enum wfs_dtype *ret);
-/* As a tensor: a text is the tensor of that name. */
+/* As a tensor: a text is the tensor of that name; or WFS_EVAL_ABSENT. */
 int wfs_evaluate_tensor(struct wfs_eval *e, const struct wfs_node *n,
 			struct wfs_value *ret);
+/* The tensor number `at` of the base, whole. */
+int wfs_eval_source(struct wfs_eval *e, uint32_t at, struct wfs_value *ret);
 /* value.c, arithmetic.c and operate.c, for evaluate.c */
 struct wfs_value wfs_value_from_json(struct wfs_eval *e, yyjson_val *json);
 int wfs_evaluate_binary(struct wfs_eval *e, const struct wfs_node *n,

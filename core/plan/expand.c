@@ -26,6 +26,7 @@ void wfs_layout_eval(const struct wfs_layout *layout, struct wfs_pool *pool,
 	ret->config = yyjson_doc_get_root(layout->config.doc);
 	ret->tp = layout->spec.tp;
 	ret->pp = layout->spec.pp;
+	ret->hf = layout->spec.hf;
 	ret->architecture = layout->architecture;
 	ret->quantised = layout->quantised;
 	ret->lets = layout->lets;
@@ -108,8 +109,8 @@ static void set_stages(struct wfs_expand *x, const struct wfs_rule *rule)
 							     t->index[i]);
 }
 
-static int add_target(struct wfs_expand *x, const char *name,
-		      const struct wfs_view *view)
+int wfs_expand_add(struct wfs_expand *x, const char *name,
+		   const struct wfs_view *view)
 {
 	struct wfs_layout *layout = x->layout;
 	char escaped[WFS_FILE_NAME_MAX + 1];
@@ -162,8 +163,9 @@ static void part_found(struct wfs_eval *e, const struct wfs_view *view,
 			x->now.only = (int32_t)e->index[i].number;
 		}
 	if (!x->rc)
-		x->rc = add_target(x, e->base->ranks[0].tensors[source].name,
-				   view);
+		x->rc = wfs_expand_add(x,
+				       e->base->ranks[0].tensors[source].name,
+				       wfs_hf_part(e->pool, view, &x->padded));
 }
 
 static int apply_as(struct wfs_eval *e, const struct wfs_rule *rule,
@@ -200,11 +202,11 @@ static int evaluate_rule(struct wfs_expand *x, const struct wfs_rule *rule,
 			e->err->code = 0;
 		return 0;
 	}
-	if (!rc)
-		rc = x->rc;
-	if (!rc && x->layout->spec.hf) {
-		if (v.source >= 0)
-			part_found(e, v.view, (uint32_t)v.source);
+	if (!rc && e->hf && v.source >= 0)
+		part_found(e, v.view, (uint32_t)v.source);
+	if (rc == WFS_EVAL_ABSENT || (!rc && e->hf)) {
+		if (e->err && !x->rc)
+			e->err->code = 0;
 		return x->rc;
 	}
 	if (!rc)
@@ -214,13 +216,14 @@ static int evaluate_rule(struct wfs_expand *x, const struct wfs_rule *rule,
 			       x->layout->base->name, e->tp, name);
 		return rc;
 	}
-	return add_target(x, name, v.view);
+	return wfs_expand_add(x, name, v.view);
 }
 
 static int expand_binding(struct wfs_expand *x, const void *item)
 {
 	const struct wfs_rule *rule = item;
 	struct wfs_eval *e = &x->e;
+	uint32_t first = x->layout->count;
 	const char *name = NULL;
 	int rc = wfs_evaluate_condition(e, rule->when);
 
@@ -229,17 +232,28 @@ static int expand_binding(struct wfs_expand *x, const void *item)
 	rc = wfs_evaluate_text(e, rule->target, &name);
 	if (rc)
 		return rc;
+	x->padded = false;
 	x->now.source = -1;
 	x->now.only = -1;
+	x->now.rank = -1;
 	set_stages(x, rule);
 	e->stage = x->now.from;
-	for (e->rank = 0; e->rank < (rule->uses_rank ? e->tp : 1) && !rc;
-	     e->rank++) {
+	rc = evaluate_rule(x, rule, name);
+	/* Ranks have less of what was padded, the last ones. */
+	if (x->padded && e->tp > 1) {
+		x->layout->uneven = true;
+		for (uint32_t i = first; i < x->layout->count; i++)
+			x->layout->targets[i].rank = 0;
+	}
+	for (e->rank = 1; e->rank < e->tp && !rc; e->rank++) {
 		uint32_t count = x->layout->count;
 
+		if (!x->padded && !rule->uses_rank)
+			break;
+		x->now.rank = x->padded ? (int32_t)e->rank : -1;
 		rc = evaluate_rule(x, rule, name);
-		/* The others only show whether they work. */
-		if (e->rank && !rc)
+		/* Otherwise they only show whether they work. */
+		if (!x->padded && !rc)
 			x->layout->count = count;
 	}
 	e->rank = 0;

@@ -121,6 +121,32 @@ static int apply_drop(struct wfs_expand *x, const struct wfs_drop *drop)
 			   drop->pattern->line);
 }
 
+/* `hf`: what no rule cuts is whole on every rank. */
+static int add_whole(struct wfs_expand *x)
+{
+	const struct wfs_model *base = x->layout->base;
+	int rc = 0;
+
+	x->now = (struct wfs_target){
+		.rule = WFS_RULE_NONE,
+		.only = -1,
+		.rank = -1,
+		.to = (uint16_t)(x->layout->spec.pp - 1),
+	};
+	for (uint32_t i = 0; i < base->ranks[0].count && !rc; i++) {
+		struct wfs_value v;
+
+		if (x->e.used[i])
+			continue;
+		x->now.source = (int32_t)i;
+		rc = wfs_eval_source(&x->e, i, &v);
+		if (!rc)
+			rc = wfs_expand_add(x, base->ranks[0].tensors[i].name,
+					    v.view);
+	}
+	return rc;
+}
+
 int wfs_expand_covered(struct wfs_expand *x)
 {
 	const struct wfs_layout *layout = x->layout;
@@ -128,6 +154,8 @@ int wfs_expand_covered(struct wfs_expand *x)
 	uint32_t first = 0, left = 0;
 	int rc = 0;
 
+	if (x->e.hf)
+		return add_whole(x);
 	for (uint32_t i = 0; i < layout->plan->drop_count && !rc; i++)
 		rc = apply_drop(x, &layout->plan->drops[i]);
 	for (uint32_t i = 0; i < base->count && !rc; i++)

@@ -5,7 +5,8 @@
  * Nothing of a tensor's expression is kept.  A target says which rule made
  * it with which values of its indices; the expression is evaluated again
  * when somebody asks for the tensor.  Shapes are the same on all ranks of a
- * stage, so one target stands for all of them.
+ * stage, so one target stands for all of them; only in `hf`, where nothing is
+ * padded, may ranks differ, and then each has a target of its own.
  */
 #ifndef WFS_CORE_PLAN_INNER_H
 #define WFS_CORE_PLAN_INNER_H
@@ -15,14 +16,17 @@
 
 #define WFS_LAYOUT_MAX 4096u /* tp, pp and their product */
 
+#define WFS_RULE_NONE UINT32_MAX /* `hf`: whole, as no rule cuts it */
+
 struct wfs_target {
 	const char *name, *file_name;
 	const uint64_t *shape; /* NULL for a scalar */
 	uint64_t size;	       /* bytes */
-	uint32_t rule;
+	uint32_t rule;	       /* or WFS_RULE_NONE */
 	uint32_t index[WFS_PLAN_BINDINGS];
 	int32_t source;	   /* `hf`: the tensor of the base, else -1 */
 	int32_t only;	   /* `hf`: the value of the stack's index, or -1 */
+	int32_t rank;	   /* the one that it is of, -1: all of a stage */
 	uint16_t from, to; /* stages, both included */
 	uint8_t only_index;
 	uint8_t dtype, ndim;
@@ -49,7 +53,9 @@ struct wfs_layout {
 	struct wfs_pool pool;	    /* names, shapes, what lets hold */
 	struct wfs_target *targets; /* byte order of file_name */
 	uint32_t count;
-	uint32_t **of_stage;	/* by stage, by tensor of its ranks: target */
+	bool uneven;		/* some targets are of one rank alone */
+	uint32_t **of_rank;	/* by rank, by tensor: target.  Unless uneven
+				   the ranks of a stage share one array */
 	struct wfs_part *parts; /* by rank, then by number */
 	uint32_t part_count;
 	uint32_t *part_of_entry; /* part + 1, 0: none */
@@ -60,6 +66,9 @@ struct wfs_layout {
 int wfs_plan_choose(const struct wfs_layout_options *options,
 		    const struct wfs_model *base, yyjson_val *config,
 		    struct wfs_layout *layout, struct wfs_err *err);
+
+/* For one rank of `hf`, which is the checkpoint's tensors: no rules. */
+int wfs_plan_choose_whole(struct wfs_layout *layout, struct wfs_err *err);
 
 /* An evaluation over the layout; `lets` and `done` are the caller's copies
    (by let), or NULL for the layout's own while it is compiled. */
@@ -73,6 +82,14 @@ int wfs_target_view(const struct wfs_layout *layout,
 		    const struct wfs_target *target, uint32_t rank,
 		    struct wfs_pool *pool, const struct wfs_view **ret,
 		    struct wfs_err *err);
+
+/* hf_part.c: what `view`, of one tensor alone, takes of it, cut out of the
+   tensor as it is: neither cast, transposed, reshaped nor padded.  The view
+   itself where there is no such cut.  `ret_padded` is set if there was
+   padding, and may be NULL. */
+const struct wfs_view *wfs_hf_part(struct wfs_pool *pool,
+				   const struct wfs_view *view,
+				   bool *ret_padded);
 
 /* layout_ranks.c: the model's ranks, and the parts. */
 int wfs_layout_ranks(struct wfs_layout *layout, struct wfs_model *model,

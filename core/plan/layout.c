@@ -25,32 +25,49 @@ static void part_wanted(struct wfs_eval *e, const struct wfs_view *view,
 		wanted->view = view;
 }
 
+/* `hf`: a part of a rule's tensor. */
+static int own_view_of(struct wfs_eval *e, const struct wfs_target *target,
+		       const struct wfs_view **ret)
+{
+	struct wanted wanted = { .source = target->source };
+	struct wfs_value v = { .source = -1 };
+	int rc;
+
+	e->part = part_wanted;
+	e->part_ctx = &wanted;
+	if (target->only >= 0)
+		e->only[target->only_index] = target->only;
+	rc = wfs_evaluate_tensor(e, e->plan->rules[target->rule].value, &v);
+	if (!wanted.view)
+		wanted.view = v.view;
+	if (rc < 0 || !wanted.view)
+		return rc < 0 ? rc : -EINVAL;
+	*ret = wfs_hf_part(e->pool, wanted.view, NULL);
+	return 0;
+}
+
 static int view_of(struct wfs_eval *e, const struct wfs_target *target,
 		   const struct wfs_view **ret)
 {
-	const struct wfs_rule *rule = &e->plan->rules[target->rule];
-	struct wanted wanted = { .source = target->source };
+	const struct wfs_rule *rule;
 	enum wfs_dtype dtype = WFS_U8;
 	struct wfs_value v;
 	int rc = 0;
 
+	if (target->rule == WFS_RULE_NONE) {
+		rc = wfs_eval_source(e, (uint32_t)target->source, &v);
+		*ret = v.view;
+		return rc;
+	}
+	rule = &e->plan->rules[target->rule];
 	for (uint8_t i = 0; i < rule->index_count && !rc; i++)
 		rc = wfs_eval_bind(e, rule->indices[i], target->index[i]);
-	if (target->source >= 0) {
-		e->part = part_wanted;
-		e->part_ctx = &wanted;
-		if (target->only >= 0)
-			e->only[target->only_index] = target->only;
-	}
+	if (!rc && e->hf)
+		return own_view_of(e, target, ret);
 	if (!rc)
 		rc = wfs_evaluate_tensor(e, rule->value, &v);
-	e->part_ctx = NULL;
 	if (rc)
 		return rc;
-	if (target->source >= 0) {
-		*ret = wanted.view ? wanted.view : v.view;
-		return 0;
-	}
 	if (!rule->as) {
 		*ret = v.view;
 		return 0;
@@ -91,9 +108,7 @@ int wfs_target_view(const struct wfs_layout *layout,
 static const struct wfs_target *target_of(const struct wfs_layout *layout,
 					  uint32_t rank, uint32_t index)
 {
-	const uint32_t *targets = layout->of_stage[rank / layout->spec.tp];
-
-	return &layout->targets[targets[index]];
+	return &layout->targets[layout->of_rank[rank][index]];
 }
 
 static int tensor_recipe(const struct wfs_model *model, uint32_t rank,
@@ -210,10 +225,13 @@ static int entry_recipe(const struct wfs_model *model, uint32_t entry,
 
 static void layout_free(struct wfs_layout *layout)
 {
+	unsigned ranks = layout->spec.tp * layout->spec.pp;
+
 	wfs_source_put(layout->headers);
-	for (unsigned i = 0; layout->of_stage && i < layout->spec.pp; i++)
-		free(layout->of_stage[i]);
-	free(layout->of_stage);
+	for (unsigned i = 0; layout->of_rank && i < ranks;
+	     i += layout->uneven ? 1 : layout->spec.tp)
+		free(layout->of_rank[i]);
+	free(layout->of_rank);
 	free(layout->part_of_entry);
 	free(layout->parts);
 	free(layout->targets);
@@ -283,9 +301,14 @@ static int compile(struct wfs_layout *layout, struct wfs_model *model,
 		   const struct wfs_layout_options *options,
 		   struct wfs_err *err)
 {
-	int rc = wfs_plan_config_read(layout->base, &layout->config, err);
+	bool whole = layout->spec.hf && layout->spec.tp * layout->spec.pp == 1;
+	int rc = whole ? 0 :
+			 wfs_plan_config_read(layout->base, &layout->config,
+					      err);
 
-	if (!rc)
+	if (!rc && whole)
+		rc = wfs_plan_choose_whole(layout, err);
+	else if (!rc)
 		rc = wfs_plan_choose(options, layout->base,
 				     yyjson_doc_get_root(layout->config.doc),
 				     layout, err);
@@ -355,12 +378,12 @@ int wfs_layout_describe(const struct wfs_model *layout, uint32_t rank,
 	struct wfs_pool pool = { 0 };
 	int rc = wfs_target_view(l, target, rank, &pool, &view, err);
 
-	if (!rc) {
+	if (!rc)
 		wfs_view_describe(view, text);
+	if (!rc && target->rule != WFS_RULE_NONE)
 		wfs_text_add(text, "  # %s:%u",
 			     l->plan->rules[target->rule].target->file,
 			     l->plan->rules[target->rule].target->line);
-	}
 	wfs_pool_clear(&pool);
 	return rc;
 }

@@ -2,7 +2,8 @@
 /*
  * Targets become the tensors of ranks and the parts of files.  The ranks of
  * one stage have the same names, shapes, offsets and headers; only what their
- * bytes are put together from differs.
+ * bytes are put together from differs.  So they are made together; in an
+ * uneven layout each is made by itself.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@ struct stage {
 	struct wfs_layout *layout;
 	struct wfs_model *model;
 	unsigned number;
+	unsigned first, ranks; /* of the stage: those that are made */
 	uint64_t part_size;
 	bool escaped; /* the order of file names is not that of names */
 	struct wfs_rank *rank; /* its first one */
@@ -27,9 +29,10 @@ static const struct wfs_rule *rule_of(const struct wfs_layout *layout,
 	return &layout->plan->rules[t->rule];
 }
 
-static bool on_stage(const struct wfs_target *t, unsigned stage)
+static bool is_of(const struct wfs_target *t, const struct stage *s)
 {
-	return stage >= t->from && stage <= t->to;
+	return s->number >= t->from && s->number <= t->to &&
+	       (t->rank < 0 || (unsigned)t->rank == s->first);
 }
 
 static bool same_storage(const struct wfs_layout *layout,
@@ -43,17 +46,17 @@ static bool same_storage(const struct wfs_layout *layout,
 }
 
 /* Of several names of one storage the smallest stays. */
-static bool is_hidden(const struct wfs_layout *layout, uint32_t at,
-		      unsigned stage)
+static bool is_hidden(const struct stage *s, uint32_t at)
 {
+	const struct wfs_layout *layout = s->layout;
 	const struct wfs_target *t = &layout->targets[at];
 
-	if (!rule_of(layout, t)->storage || layout->spec.hf)
+	if (layout->spec.hf || !rule_of(layout, t)->storage)
 		return false;
 	/* Sorted: the smaller ones come before. */
 	for (uint32_t i = 0; i < at; i++)
 		if (rule_of(layout, &layout->targets[i])->storage &&
-		    on_stage(&layout->targets[i], stage) &&
+		    is_of(&layout->targets[i], s) &&
 		    same_storage(layout, &layout->targets[i], t))
 			return true;
 	return false;
@@ -76,6 +79,15 @@ static int check_twice(const struct stage *s, const struct wfs_target *a,
 			   y->line, a->name);
 }
 
+/* From now on the layout frees them. */
+static void keep_targets(struct stage *s)
+{
+	unsigned rank = s->number * s->layout->spec.tp + s->first;
+
+	for (unsigned r = 0; r < s->ranks; r++)
+		s->layout->of_rank[rank + r] = s->targets;
+}
+
 static int pick_targets(struct stage *s, struct wfs_err *err)
 {
 	struct wfs_layout *layout = s->layout;
@@ -83,11 +95,11 @@ static int pick_targets(struct stage *s, struct wfs_err *err)
 	uint32_t n = 0;
 
 	s->targets = wfs_calloc((size_t)layout->count + 1, sizeof(*s->targets));
-	layout->of_stage[s->number] = s->targets;
+	keep_targets(s);
 	for (uint32_t i = 0; i < layout->count; i++) {
 		const struct wfs_target *t = &layout->targets[i];
 
-		if (!on_stage(t, s->number) || is_hidden(layout, i, s->number))
+		if (!is_of(t, s) || is_hidden(s, i))
 			continue;
 		if (last && !strcmp(last->file_name, t->file_name)) {
 			int rc = check_twice(s, last, t, err);
@@ -102,7 +114,7 @@ static int pick_targets(struct stage *s, struct wfs_err *err)
 	}
 	s->rank->count = n;
 	s->targets = wfs_realloc(s->targets, (n + 1) * sizeof(*s->targets));
-	layout->of_stage[s->number] = s->targets;
+	keep_targets(s);
 	return 0;
 }
 
@@ -176,7 +188,7 @@ static void add_part(struct stage *s, uint32_t first, uint32_t count,
 				    (layout->part_count + 1) * sizeof(*part));
 	part = &layout->parts[layout->part_count++];
 	memset(part, 0, sizeof(*part));
-	part->rank = s->number * layout->spec.tp;
+	part->rank = s->number * layout->spec.tp + s->first;
 	part->first = first;
 	part->count = count;
 	part->header = header;
@@ -236,17 +248,16 @@ static void *copy(const void *from, size_t size)
 	return memcpy(wfs_malloc(size), from, size);
 }
 
-/* The other ranks of the stage, and their parts, from the first one's. */
+/* The others of the ranks, and their parts, from the first one's. */
 static void repeat(struct stage *s, uint32_t first_part)
 {
 	struct wfs_layout *layout = s->layout;
-	unsigned tp = layout->spec.tp;
 	uint32_t parts = layout->part_count - first_part;
 
-	layout->parts =
-		wfs_realloc(layout->parts, (first_part + (size_t)tp * parts) *
-						   sizeof(*layout->parts));
-	for (unsigned r = 0; r < tp; r++) {
+	layout->parts = wfs_realloc(layout->parts,
+				    (first_part + (size_t)s->ranks * parts) *
+					    sizeof(*layout->parts));
+	for (unsigned r = 0; r < s->ranks; r++) {
 		struct wfs_rank *rank = &s->rank[r];
 
 		if (r) {
@@ -259,35 +270,37 @@ static void repeat(struct stage *s, uint32_t first_part)
 				     ((size_t)rank->count + 1) *
 					     sizeof(*rank->file_order));
 		}
-		name_rank(s, rank, r);
+		name_rank(s, rank, s->first + r);
 		for (uint32_t i = 0; i < parts; i++) {
 			struct wfs_part *p =
 				&layout->parts[first_part + r * parts + i];
 
 			*p = layout->parts[first_part + i];
-			p->rank = s->number * tp + r;
-			p->name = name_part(s, r, i);
+			p->rank = layout->parts[first_part].rank + r;
+			p->name = name_part(s, s->first + r, i);
 		}
 	}
-	layout->part_count = first_part + tp * parts;
+	layout->part_count = first_part + s->ranks * parts;
 }
 
 int wfs_layout_ranks(struct wfs_layout *layout, struct wfs_model *model,
 		     uint64_t part_size, struct wfs_err *err)
 {
-	unsigned tp = layout->spec.tp;
+	unsigned tp = layout->spec.tp, step = layout->uneven ? 1 : tp;
 
 	model->rank_count = tp * layout->spec.pp;
 	model->ranks = wfs_calloc(model->rank_count, sizeof(*model->ranks));
-	layout->of_stage =
-		wfs_calloc(layout->spec.pp, sizeof(*layout->of_stage));
+	layout->of_rank =
+		wfs_calloc(model->rank_count, sizeof(*layout->of_rank));
 	layout->headers = wfs_headers_new();
-	for (unsigned i = 0; i < layout->spec.pp; i++) {
+	for (unsigned i = 0; i < model->rank_count; i += step) {
 		struct stage s = { .layout = layout,
 				   .model = model,
-				   .number = i,
+				   .number = i / tp,
+				   .first = i % tp,
+				   .ranks = step,
 				   .part_size = part_size,
-				   .rank = &model->ranks[i * tp] };
+				   .rank = &model->ranks[i] };
 		uint32_t first_part = layout->part_count;
 		int rc = pick_targets(&s, err);
 

@@ -44,7 +44,9 @@ size_t wfs_layout_rules(const struct wfs_model *layout,
 		rules[i].target = pattern_of(plan, plan->rules[i].target);
 	}
 	for (uint32_t i = 0; i < l->count; i++)
-		rules[l->targets[i].rule].tensors++;
+		if (l->targets[i].rule != WFS_RULE_NONE &&
+		    l->targets[i].rank <= 0)
+			rules[l->targets[i].rule].tensors++;
 	*ret_rules = rules;
 	return plan->rule_count;
 }

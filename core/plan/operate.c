@@ -17,26 +17,15 @@ const char *wfs_op_source(const struct wfs_eval *e, const struct wfs_value *v)
 				"(several)";
 }
 
-static int source_view(struct wfs_eval *e, const struct wfs_node *n,
-		       const char *name, struct wfs_value *ret)
+int wfs_eval_source(struct wfs_eval *e, uint32_t at, struct wfs_value *ret)
 {
-	int64_t at = wfs_source_find(e->base, name);
-	const struct wfs_tensor *t;
+	const struct wfs_tensor *t = &e->base->ranks[0].tensors[at];
 
-	if (at < 0) {
-		e->missing = true;
-		return wfs_eval_fail(e, n,
-				     "tensor '%s' is not in the "
-				     "checkpoint, though config.json or other "
-				     "tensors ask for it",
-				     name);
-	}
-	t = &e->base->ranks[0].tensors[at];
 	if (t->ndim > WFS_VIEW_DIMS)
-		return wfs_eval_fail(e, n,
-				     "tensor '%s' has %u dimensions, at "
-				     "most %u can be cut",
-				     name, t->ndim, WFS_VIEW_DIMS);
+		return wfs_err_set(e->err, -EINVAL,
+				   "tensor '%s' has %u dimensions, at most %u "
+				   "can be cut",
+				   t->name, t->ndim, WFS_VIEW_DIMS);
 	e->found++;
 	if (e->used)
 		e->used[at] = true;
@@ -48,6 +37,22 @@ static int source_view(struct wfs_eval *e, const struct wfs_node *n,
 	return ret->view ? 0 : -EINVAL;
 }
 
+static int named_source(struct wfs_eval *e, const struct wfs_node *n,
+			const char *name, struct wfs_value *ret)
+{
+	int64_t at = wfs_source_find(e->base, name);
+	int rc;
+
+	if (at >= 0)
+		return wfs_eval_source(e, (uint32_t)at, ret);
+	e->missing = true;
+	rc = wfs_eval_fail(e, n,
+			   "tensor '%s' is not in the checkpoint, though "
+			   "config.json or other tensors ask for it",
+			   name);
+	return e->hf ? WFS_EVAL_ABSENT : rc;
+}
+
 int wfs_evaluate_tensor(struct wfs_eval *e, const struct wfs_node *n,
 			struct wfs_value *ret)
 {
@@ -57,7 +62,7 @@ int wfs_evaluate_tensor(struct wfs_eval *e, const struct wfs_node *n,
 	if (rc)
 		return rc;
 	if (v.kind == WFS_VALUE_TEXT)
-		return source_view(e, n, v.text, ret);
+		return named_source(e, n, v.text, ret);
 	if (v.kind != WFS_VALUE_TENSOR)
 		return wfs_eval_fail(e, n, "a tensor expected");
 	*ret = v;
@@ -108,6 +113,13 @@ int wfs_op_dim_and_tensor(struct wfs_eval *e, const struct wfs_node *n,
 	return rc ? rc : wfs_op_take_dim(e, n, v, n->args[0], dim);
 }
 
+/* To whoever looks for parts. */
+static void tell_part(struct wfs_eval *e, const struct wfs_value *v)
+{
+	if (v->source >= 0 && e->part)
+		e->part(e, v->view, (uint32_t)v->source);
+}
+
 /* What several tensors come from, together. */
 static int64_t join_sources(struct wfs_eval *e, const struct wfs_value *v,
 			    uint32_t count)
@@ -121,8 +133,7 @@ static int64_t join_sources(struct wfs_eval *e, const struct wfs_value *v,
 			one = WFS_SOURCE_MANY;
 	}
 	for (uint32_t i = 0; i < count && one == WFS_SOURCE_MANY; i++)
-		if (v[i].source >= 0 && e->part)
-			e->part(e, v[i].view, (uint32_t)v[i].source);
+		tell_part(e, &v[i]);
 	return one;
 }
 
@@ -131,16 +142,23 @@ static int concat(struct wfs_eval *e, const struct wfs_node *n,
 {
 	struct wfs_value v[WFS_PLAN_ARGS] = { 0 };
 	const struct wfs_view *views[WFS_PLAN_ARGS];
-	uint32_t count = n->count - 1;
+	uint32_t count = n->count - 1, found = 0;
 	unsigned dim = 0;
 	int rc = 0;
 
-	for (uint32_t i = 0; i < count && !rc; i++) {
-		rc = wfs_evaluate_tensor(e, n->args[i + 1], &v[i]);
-		views[i] = v[i].view;
+	for (uint32_t i = 0; i < count && rc >= 0; i++) {
+		rc = wfs_evaluate_tensor(e, n->args[i + 1], &v[found]);
+		views[found] = v[found].view;
+		found += !rc;
 	}
-	if (!rc)
-		rc = wfs_op_take_dim(e, n, &v[0], n->args[0], &dim);
+	if (rc < 0)
+		return rc;
+	if (found < count) {
+		for (uint32_t i = 0; i < found; i++)
+			tell_part(e, &v[i]);
+		return WFS_EVAL_ABSENT;
+	}
+	rc = wfs_op_take_dim(e, n, &v[0], n->args[0], &dim);
 	if (rc)
 		return rc;
 	return wfs_op_made(e, n,
@@ -175,8 +193,7 @@ static int stack_only(struct wfs_eval *e, const struct wfs_node *n,
 	e->bound[n->number] = false;
 	if (rc)
 		return rc;
-	if (v.source >= 0 && e->part)
-		e->part(e, v.view, (uint32_t)v.source);
+	tell_part(e, &v);
 	*ret = v;
 	ret->source = WFS_SOURCE_MANY;
 	return 0;
@@ -186,6 +203,7 @@ static int stack(struct wfs_eval *e, const struct wfs_node *n,
 		 struct wfs_value *ret)
 {
 	const struct wfs_view **views;
+	bool absent = false;
 	int64_t count;
 	int rc;
 
@@ -206,10 +224,12 @@ static int stack(struct wfs_eval *e, const struct wfs_node *n,
 		rc = wfs_eval_bind(e, (uint32_t)n->number, (uint64_t)i);
 		if (!rc)
 			rc = wfs_evaluate_tensor(e, n->args[1], &v);
+		absent |= rc == WFS_EVAL_ABSENT;
+		if (rc == WFS_EVAL_ABSENT)
+			continue;
 		if (rc)
 			break;
-		if (v.source >= 0 && e->part)
-			e->part(e, v.view, (uint32_t)v.source);
+		tell_part(e, &v);
 		views[i] = as_row(e, v.view);
 		if (!views[i]) {
 			rc = wfs_op_made(e, n, NULL, v.source, ret);
@@ -217,8 +237,10 @@ static int stack(struct wfs_eval *e, const struct wfs_node *n,
 		}
 	}
 	e->bound[n->number] = false;
-	if (rc)
+	if (rc < 0)
 		return rc;
+	if (absent)
+		return WFS_EVAL_ABSENT;
 	return wfs_op_made(e, n,
 			   wfs_view_concat(e->pool, views, (unsigned)count, 0,
 					   e->err),

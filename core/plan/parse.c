@@ -144,8 +144,8 @@ static bool check_whole(struct wfs_parser *p)
 			   !plan->engine	     ? "engine NAME" :
 			   !plan->architecture_count ? "architectures NAME …" :
 			   !plan->quantisation_count ? "quantisation NAME …" :
-			   !plan->rule_count	     ? "tensor …" :
-						       NULL;
+			   !plan->rule_count && !plan->builtin ? "tensor …" :
+								 NULL;
 
 	if (gone)
 		wfs_parse_fail(p, NULL, "the plan has no statement '%s'", gone);

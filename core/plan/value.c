@@ -17,6 +17,7 @@ const char *wfs_value_kind(const struct wfs_value *v)
 		[WFS_VALUE_LIST] = "a list",
 		[WFS_VALUE_OBJECT] = "an object",
 		[WFS_VALUE_TENSOR] = "a tensor",
+		[WFS_VALUE_ABSENT] = "a tensor that is not there",
 	};
 
 	return names[v->kind];
@@ -77,6 +78,7 @@ bool wfs_values_equal(const struct wfs_value *a, const struct wfs_value *b)
 		return a->count == b->count;
 	case WFS_VALUE_OBJECT:
 	case WFS_VALUE_TENSOR:
+	case WFS_VALUE_ABSENT:
 		return false;
 	}
 	return false;

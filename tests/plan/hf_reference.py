@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `+hf` layouts hold, slow and obvious: each tensor of the checkpoint
+cut by what its name says, whatever a plan may say.
+"""
+import hashlib
+import re
+
+import numpy as np
+
+import truth
+
+EVERYWHERE = ("Mixtral", "Qwen2Moe", "Qwen3Moe", "Gemma2", "Gemma3")
+
+
+def stages_of(name, config, pp):
+    """On which pipeline stages a tensor is."""
+    layers = config["num_hidden_layers"]
+    # Those that are left over go to the stages before the last.
+    counts = [layers // pp] * pp
+    for i in range(layers % pp):
+        counts[-2 - i] += 1
+    layer = re.match(r"model\.layers\.(\d+)\.", name)
+    if layer:
+        at = int(layer[1])
+        return [s for s in range(pp)
+                if sum(counts[:s]) <= at < sum(counts[:s + 1])]
+    if config["architectures"][0].startswith(EVERYWHERE):
+        return list(range(pp))
+    if "embed_tokens" in name:
+        tied = config.get("tie_word_embeddings", False)
+        return sorted({0, pp - 1}) if tied else [0]
+    return [pp - 1]
+
+
+def cut(array, dim, tp, rank):
+    return np.split(array, tp, axis=dim)[rank]
+
+
+def rows_of_vocabulary(array, tp, rank):
+    """As padded to a multiple of 64, without the padding."""
+    each = (len(array) + 63) // 64 * 64 // tp
+    return array[rank * each:(rank + 1) * each]
+
+
+def heads_of(array, dim, heads, tp, rank):
+    """A share of the heads, or one that several ranks have."""
+    if heads >= tp:
+        return cut(array, dim, tp, rank)
+    return np.split(array, heads, axis=dim)[rank * heads // tp]
+
+
+def part_of(name, array, config, tp, rank):
+    """The rank's part of a whole tensor."""
+    *_, layer, kind = name.split(".")
+    heads = config["num_attention_heads"]
+    kv_heads = config.get("num_key_value_heads") or heads
+    awq = kind in ("qweight", "qzeros", "scales")
+    out, ins = (1, 0) if awq else (0, 1)
+    if layer in ("embed_tokens", "lm_head"):
+        return rows_of_vocabulary(array, tp, rank)
+    if kind in ("weight_scale", "input_scale"):
+        return array  # one number
+    if layer in ("q_proj", "gate_proj", "up_proj", "kv_b_proj", "q_b_proj"):
+        return cut(array, out, tp, rank)
+    if layer in ("k_proj", "v_proj"):
+        return heads_of(array, out, kv_heads, tp, rank)
+    if layer in ("o_proj", "down_proj"):
+        return array if kind == "bias" else cut(array, ins, tp, rank)
+    if layer == "gate_up_proj":
+        return np.concatenate([cut(half, 0, tp, rank)
+                               for half in np.split(array, 2)])
+    if layer == "qkv_proj":
+        head = len(array) // (heads + 2 * kv_heads)
+        q, k, v = np.split(array, [heads * head, (heads + kv_heads) * head])
+        return np.concatenate([cut(q, 0, tp, rank),
+                               heads_of(k, 0, kv_heads, tp, rank),
+                               heads_of(v, 0, kv_heads, tp, rank)])
+    return array
+
+
+def rank_of(spec, tp, pp, stage, rank):
+    """{name: [dtype, shape, SHA-256]} of one rank."""
+    out = {}
+    for name, t in spec["tensors"].items():
+        if stage not in stages_of(name, spec["config"], pp):
+            continue
+        array = np.frombuffer(
+            truth.tensor_bytes(name, t["dtype"], t["shape"]),
+            f"V{truth.SIZE[t['dtype']]}").reshape(t["shape"])
+        part = part_of(name, array, spec["config"], tp, rank)
+        if part.size:
+            out[name] = [t["dtype"], list(part.shape),
+                         hashlib.sha256(part.tobytes()).hexdigest()]
+    return out
