@@ -60,7 +60,7 @@ PROGRAM := $(BUILD)/weightfs
 # ---- what is missing
 
 GOALS := $(or $(MAKECMDGOALS),all)
-TEST_GOALS := test check bench fuzz tidy format format-check deps peers
+TEST_GOALS := test check bench fuzz tidy format format-check deps peers truth
 DEPS := $(if $(filter $(TEST_GOALS),$(GOALS)),test,$(if \
 	$(filter demo,$(GOALS)),demo,build))
 VENV := build/venv/bin
@@ -208,7 +208,7 @@ build/weightfs: build/release/weightfs
 # ---- targets
 
 .PHONY: FORCE all lib help deps check test bench fuzz tidy format \
-	format-check layers install uninstall demo peers clean
+	format-check layers install uninstall demo peers truth clean
 FORCE:
 
 # What every suite is told: which program, and where its helpers are.
@@ -243,6 +243,9 @@ demo: all ## makes a checkpoint, mounts and compares it (MODEL=DIR: yours)
 
 peers: all ## loads with real inference engines (takes minutes)
 	@$(ENV) tests/peers/run
+
+truth: ## checks that tests/truth is what vLLM makes (FAMILY=: only that one)
+	@PYTHONDONTWRITEBYTECODE=1 tests/peers/run truth $(FAMILY)
 
 layers: ## checks that each part includes only what it may
 	@tools/scripts/layers
