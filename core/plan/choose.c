@@ -106,23 +106,39 @@ static int read_architecture(const struct wfs_model *base, yyjson_val *config,
 	return 0;
 }
 
-static int none_fits(const struct wfs_model *base,
+/* What config.json calls its quantisation. */
+static const char *quantisation_of(yyjson_val *config)
+{
+	static const char *const keys[] = {
+		"quantization_config.quant_method",
+		"quantization_config.quant_algo",
+		"quantization_config.quant_type",
+	};
+	const char *name = NULL;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys) && !name; i++)
+		name = yyjson_get_str(wfs_config_find(config, keys[i]));
+	return name ? name : "of some kind";
+}
+
+static int none_fits(const struct wfs_model *base, yyjson_val *config,
 		     const struct wfs_engine *engine, const char *arch,
 		     const struct wfs_plan *near, struct wfs_err *err)
 {
 	if (near)
-		return wfs_err_set(err, -EINVAL,
-				   "model '%s': its quantisation (\""
-				   "quantization_config\" of config.json) is "
-				   "none that plan '%s' for %s knows (%s): "
-				   "write a plan, or learn one from a dump",
-				   base->name, near->name, arch,
-				   near->quantisation_words);
+		return wfs_err_set(
+			err, -EINVAL,
+			"model '%s': plan '%s' for %.120s does not know its "
+			"quantisation '%.60s' with what \"quantization_config"
+			"\" of config.json says (it knows %s): 'weightfs plan "
+			"learn' makes a plan of a dump",
+			base->name, near->name, arch, quantisation_of(config),
+			near->quantisation_words);
 	return wfs_err_set(
 		err, -EINVAL,
-		"model '%s': no plan for architecture '%.120s' and "
-		"engine %.*s %.60s: write one, or learn one from a "
-		"dump",
+		"model '%s': there is no plan for architecture "
+		"'%.120s' and engine %.*s %.60s: 'weightfs plan "
+		"learn' makes one of a dump",
 		base->name, arch, (int)engine->name_len, engine->name,
 		engine->version ? engine->version : "of any version");
 }
@@ -185,7 +201,7 @@ int wfs_plan_choose(const struct wfs_layout_options *options,
 	if (rc < 0)
 		return rc;
 	if (!best)
-		return none_fits(base, &engine, arch, near, err);
+		return none_fits(base, config, &engine, arch, near, err);
 	layout->plan = wfs_plan_get(best);
 	return 0;
 }

@@ -46,7 +46,7 @@ int wfs_plan_config_read(const struct wfs_model *base, struct wfs_config *ret,
 	if (region->size > CONFIG_MAX)
 		return wfs_err_set(err, -EINVAL,
 				   "model '%s': " CONFIG " is larger than %u "
-				   "bytes",
+				   "bytes: put the checkpoint's own there",
 				   base->name, CONFIG_MAX);
 	config.text = wfs_malloc(region->size + WFS_JSON_PADDING);
 	rc = read_all(region, config.text);
@@ -59,7 +59,9 @@ int wfs_plan_config_read(const struct wfs_model *base, struct wfs_config *ret,
 	if (rc) {
 		if (rc == -EBADMSG) {
 			wfs_err_prefix(err, "model '%s'", base->name);
-			rc = err ? (err->code = -EINVAL) : -EINVAL;
+			rc = wfs_err_set(err, -EINVAL,
+					 "%s: put the checkpoint's own there",
+					 err ? err->text : "");
 		}
 		wfs_config_clear(&config);
 		return rc;
@@ -68,7 +70,7 @@ int wfs_plan_config_read(const struct wfs_model *base, struct wfs_config *ret,
 	if (!yyjson_is_obj(root) || wfs_json_repeated_key(root)) {
 		rc = wfs_err_set(err, -EINVAL,
 				 "model '%s': " CONFIG " is no object, or has "
-				 "a key twice",
+				 "a key twice: put the checkpoint's own there",
 				 base->name);
 		wfs_config_clear(&config);
 		return rc;

@@ -13,6 +13,8 @@
 #include "core/model/names.h"
 #include "core/plan/evaluate.h"
 
+#define MAX_INDEX 1024 /* values, whatever the checkpoint has */
+
 int wfs_eval_fail(struct wfs_eval *e, const struct wfs_node *n, const char *fmt,
 		  ...)
 {
@@ -168,7 +170,8 @@ static int evaluate_config(struct wfs_eval *e, const struct wfs_node *n,
 	if (!json)
 		return wfs_eval_fail(e, n,
 				     "config.json of model '%s' has no "
-				     "'%s', which is needed",
+				     "'%s', which is needed: put the "
+				     "checkpoint's own there",
 				     e->base->name, n->text);
 	*ret = wfs_value_from_json(e, json);
 	return 0;
@@ -315,8 +318,14 @@ int wfs_eval_index_count(struct wfs_eval *e, uint32_t index, uint64_t *ret)
 		return rc;
 	if (v.kind == WFS_VALUE_LIST)
 		*ret = v.count;
-	else if (v.kind == WFS_VALUE_INT && v.number >= 0 &&
-		 v.number <= WFS_MODEL_MAX_TENSORS)
+	else if (v.kind == WFS_VALUE_INT && v.number > MAX_INDEX &&
+		 v.number > e->base->ranks[0].count)
+		return wfs_eval_fail(e, n,
+				     "the index '%s' has %" PRId64
+				     " values, more than the checkpoint has "
+				     "tensors: put the right config.json there",
+				     e->plan->indices[index].name, v.number);
+	else if (v.kind == WFS_VALUE_INT && v.number >= 0)
 		*ret = (uint64_t)v.number;
 	else
 		return wfs_eval_fail(e, n,

@@ -90,6 +90,7 @@ struct wfs_eval {
 	struct wfs_pool *kept;	       /* what lets hold */
 	bool *used;		       /* by source tensor; may be NULL */
 	uint32_t found;		       /* sources found since it was cleared */
+	uint32_t absent;	       /* how many were not there, `hf` */
 	bool missing;	  /* the failure is a tensor that is not there */
 	wfs_part_fn part; /* may be NULL */
 	void *part_ctx;

@@ -51,8 +51,8 @@ int wfs_expand_expect(struct wfs_expand *x, const void *item)
 	show_shape(shape, v.count, &wants);
 	rc = wfs_err_set(x->e.err, -EINVAL,
 			 "model '%s': tensor '%s' is %s, config.json says %s "
-			 "(%s:%u): one of them is of another "
-			 "model",
+			 "(%s:%u): one of them is of another model, put the "
+			 "right config.json there",
 			 x->layout->base->name, name, has.data, wants.data,
 			 expect->target->file, expect->target->line);
 	free(has.data);
@@ -86,11 +86,21 @@ int wfs_expand_requires(struct wfs_expand *x)
 	return 0;
 }
 
+/* As the rule has it, but for the names of its indices. */
+static void show_pattern(const char *pattern, struct wfs_text *text)
+{
+	wfs_text_add(text, "%s", "");
+	for (; *pattern; pattern++)
+		wfs_text_add(text, "%.*s", *pattern == WFS_GLOB_DIGITS ? 3 : 1,
+			     *pattern == WFS_GLOB_DIGITS ? "{n}" : pattern);
+}
+
 /* The tensors that a drop rule covers; indices stand for any number. */
 static int apply_drop(struct wfs_expand *x, const struct wfs_drop *drop)
 {
 	static const char digits[] = { WFS_GLOB_DIGITS, 0 };
 	const struct wfs_rank *base = &x->layout->base->ranks[0];
+	struct wfs_text text = { 0 };
 	const char *pattern = NULL;
 	bool any = false;
 	int rc;
@@ -114,11 +124,15 @@ static int apply_drop(struct wfs_expand *x, const struct wfs_drop *drop)
 	}
 	if (any || drop->optional)
 		return 0;
-	return wfs_err_set(x->e.err, -EINVAL,
-			   "model '%s': no tensor is called as %s:%u, "
-			   "which is to leave it out, says",
-			   x->layout->base->name, drop->pattern->file,
-			   drop->pattern->line);
+	show_pattern(pattern, &text);
+	rc = wfs_err_set(x->e.err, -EINVAL,
+			 "model '%s': there is no tensor '%s', which %s:%u is "
+			 "to leave out: mark the rule optional, if that is "
+			 "right",
+			 x->layout->base->name, text.data, drop->pattern->file,
+			 drop->pattern->line);
+	free(text.data);
+	return rc;
 }
 
 /* `hf`: what no rule cuts is whole on every rank. */
@@ -165,8 +179,8 @@ int wfs_expand_covered(struct wfs_expand *x)
 		return rc;
 	return wfs_err_set(x->e.err, -EINVAL,
 			   "model '%s': no rule of plan '%s' covers tensor "
-			   "'%s'%s: config.json may be another model's; or "
-			   "learn a plan from a dump",
+			   "'%s'%s: config.json may be another model's; "
+			   "'weightfs plan learn' makes a plan of a dump",
 			   layout->base->name, layout->plan->name,
 			   base->tensors[first].name,
 			   left > 1 ? " and others" : "");

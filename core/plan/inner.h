@@ -62,6 +62,9 @@ struct wfs_layout {
 	struct wfs_source *headers;
 };
 
+/* layout.c: what makes a model a layout. */
+extern const struct wfs_model_virtual wfs_layout_ops;
+
 /* choose.c: the plan that fits; a reference. */
 int wfs_plan_choose(const struct wfs_layout_options *options,
 		    const struct wfs_model *base, yyjson_val *config,

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A layout as a model: compiled once, its recipes made when they are asked
- * for.
+ * A layout as a model: recipes, made when they are asked for.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/base/text.h"
@@ -249,123 +247,17 @@ static void model_free(struct wfs_model *model)
 	layout_free(model->virtual_ctx);
 }
 
-static const struct wfs_model_virtual layout_ops = {
+const struct wfs_model_virtual wfs_layout_ops = {
 	.entry = entry_recipe,
 	.tensor = tensor_recipe,
 	.free = model_free,
 };
 
-static char *name_of(const struct wfs_model *base,
-		     const struct wfs_layout_spec *spec)
-{
-	char pp[16] = "";
-
-	if (spec->pp > 1)
-		snprintf(pp, sizeof(pp), "pp%u", spec->pp);
-	return wfs_asprintf("%s@tp%u%s%s", base->name, spec->tp, pp,
-			    spec->hf ? "+hf" : "");
-}
-
-static int check_base(const struct wfs_model *base,
-		      const struct wfs_layout_spec *spec, struct wfs_err *err)
-{
-	if (base->format != WFS_FORMAT_HF || base->virtual)
-		return wfs_err_set(err, -EINVAL,
-				   "model '%s' is %s: only a plain safetensors"
-				   " checkpoint can be cut anew",
-				   base->name,
-				   base->virtual ?
-					   "a layout itself" :
-					   wfs_model_format_name(base->format));
-	if (!spec->tp || !spec->pp || spec->tp > WFS_LAYOUT_MAX ||
-	    spec->pp > WFS_LAYOUT_MAX || spec->tp * spec->pp > WFS_LAYOUT_MAX)
-		return wfs_err_set(err, -EINVAL,
-				   "model '%s': %u × %u ranks: 1 to %u are "
-				   "possible",
-				   base->name, spec->tp, spec->pp,
-				   WFS_LAYOUT_MAX);
-	return 0;
-}
-
-static uint64_t fingerprint(const struct wfs_layout *layout,
-			    const struct wfs_model *model, uint64_t part_size)
-{
-	uint64_t numbers[3] = { layout->base->fingerprint, layout->plan->hash,
-				part_size };
-	uint64_t hash = wfs_hash(numbers, sizeof(numbers), WFS_HASH_SEED);
-
-	return wfs_hash(model->name, strlen(model->name), hash);
-}
-
-static int compile(struct wfs_layout *layout, struct wfs_model *model,
-		   const struct wfs_layout_options *options,
-		   struct wfs_err *err)
-{
-	bool whole = layout->spec.hf && layout->spec.tp * layout->spec.pp == 1;
-	int rc = whole ? 0 :
-			 wfs_plan_config_read(layout->base, &layout->config,
-					      err);
-
-	if (!rc && whole)
-		rc = wfs_plan_choose_whole(layout, err);
-	else if (!rc)
-		rc = wfs_plan_choose(options, layout->base,
-				     yyjson_doc_get_root(layout->config.doc),
-				     layout, err);
-	if (rc)
-		return rc;
-	layout->lets =
-		wfs_calloc(layout->plan->let_count, sizeof(*layout->lets));
-	layout->let_done =
-		wfs_calloc(layout->plan->let_count, sizeof(*layout->let_done));
-	rc = wfs_layout_expand(layout, err);
-	if (!rc)
-		rc = wfs_layout_ranks(layout, model, options->part_size, err);
-	if (!rc)
-		rc = wfs_layout_files(layout, model, err);
-	if (!rc)
-		model->fingerprint =
-			fingerprint(layout, model, options->part_size);
-	return rc;
-}
-
-int wfs_layout_compile(struct wfs_model *base,
-		       const struct wfs_layout_spec *spec,
-		       const struct wfs_layout_options *options,
-		       struct wfs_model **ret_layout, struct wfs_err *err)
-{
-	struct wfs_layout *layout;
-	struct wfs_model *model;
-	int rc = check_base(base, spec, err);
-
-	if (rc)
-		return rc;
-	layout = wfs_calloc(1, sizeof(*layout));
-	layout->base = wfs_model_get(base);
-	layout->spec = *spec;
-	model = wfs_calloc(1, sizeof(*model));
-	atomic_init(&model->refs, 1);
-	model->name = name_of(base, spec);
-	model->source = wfs_source_get(base->source);
-	model->format = WFS_FORMAT_SHARDED_STATE;
-	model->mtime = base->mtime;
-	model->virtual = &layout_ops;
-	model->virtual_ctx = layout;
-	rc = wfs_model_name_check(model->name, err);
-	if (!rc)
-		rc = compile(layout, model, options, err);
-	if (rc)
-		wfs_model_put(model);
-	else
-		*ret_layout = model;
-	return rc;
-}
-
 const char *wfs_layout_plan(const struct wfs_model *layout)
 {
 	const struct wfs_layout *l = layout->virtual_ctx;
 
-	return layout->virtual == &layout_ops ? l->plan->name : NULL;
+	return layout->virtual == &wfs_layout_ops ? l->plan->name : NULL;
 }
 
 int wfs_layout_describe(const struct wfs_model *layout, uint32_t rank,

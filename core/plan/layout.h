@@ -22,7 +22,7 @@
 struct wfs_layout_spec {
 	unsigned tp; /* 1 … */
 	unsigned pp; /* 1 … */
-	bool hf;     /* checkpoint names, sliced, instead of the engine's */
+	bool hf;     /* the checkpoint's own tensors, cut, not the engine's */
 };
 
 /*
@@ -59,7 +59,8 @@ struct wfs_layout_options {
  * to `base`.  Refused with one sentence that names the tensor, the dim, N and
  * the remedy: a dim that N does not divide, a tensor that no rule covers, a
  * rule that matches nothing, no plan for the architecture or quantisation,
- * a config.json that is missing or contradicts the tensors.
+ * a config.json that is missing or contradicts the tensors.  `hf`, which does
+ * without some of that, is named when it can be had.
  *
  * Files: the base's entries less its weights and indices, then
  * `model-rank-<r>-part-<p>.safetensors`, or with stages
