@@ -51,8 +51,9 @@ const struct wfs_digests *wfs_page_list(struct wfs_page *page,
 					bool want);
 
 /*
- * Waits until the list is known: 0, -ETIMEDOUT, -ESTALE (the file changed:
- * for good), -EIO …  `timeout_ns` 0 only asks.
+ * Waits until the list is known, and has it computed if need be: 0,
+ * -ETIMEDOUT, -ESTALE (the file changed: for good), or what reading failed
+ * with (-EIO …; tried again half a minute later).  `timeout_ns` 0 only asks.
  */
 int wfs_page_wait(struct wfs_page *page, enum wfs_digest_algorithm algorithm,
 		  uint64_t timeout_ns);
@@ -64,7 +65,11 @@ bool wfs_page_chunk(struct wfs_page *page, uint64_t index,
 void wfs_page_note(struct wfs_page *page, uint64_t index,
 		   const uint8_t digest[16]);
 
-/* Called with no lock held whenever a list of any page became known. */
+/*
+ * Called with no lock held, on a thread of the book, whenever a list of any
+ * page became known; NULL takes it off and returns only when no call runs.
+ * The page is valid during the call.
+ */
 void wfs_book_on_known(struct wfs_book *book,
 		       void (*known)(void *ctx, struct wfs_page *page),
 		       void *ctx);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "core/base/hex.h"
 #include "core/base/text.h"
 
 #define BUFFER (256u << 10)
@@ -84,6 +85,5 @@ void wfs_digest_format(const uint8_t digest[WFS_DIGEST_BYTES], char *text)
 {
 	int len = sprintf(text, "xxh3-128:");
 
-	for (int i = 0; i < WFS_DIGEST_BYTES; i++)
-		len += sprintf(text + len, "%02x", digest[i]);
+	wfs_hex_format(digest, WFS_DIGEST_BYTES, text + len);
 }
