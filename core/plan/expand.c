@@ -219,6 +219,36 @@ static int evaluate_rule(struct wfs_expand *x, const struct wfs_rule *rule,
 	return wfs_expand_add(x, name, v.view);
 }
 
+/*
+ * `hf`: this rank's targets, from `count` on, are cut as those of the first
+ * rank, from `first` on; of what the rule gives this rank nothing it has all,
+ * and then so must the first.
+ */
+static int check_rank(const struct wfs_expand *x, uint32_t first,
+		      uint32_t count)
+{
+	const struct wfs_layout *layout = x->layout;
+	const struct wfs_target *t = layout->targets;
+
+	for (uint32_t i = first; i < count; i++) {
+		const struct wfs_tensor *source =
+			&layout->base->ranks[0].tensors[t[i].source];
+		uint64_t size = source->size;
+
+		for (uint32_t k = count; k < layout->count; k++)
+			if (t[k].source == t[i].source)
+				size = t[k].size;
+		if (size != t[i].size)
+			return wfs_err_set(x->e.err, -EINVAL,
+					   "model '%s': tensor '%s': its parts "
+					   "on ranks 0 and %u are of different "
+					   "sizes",
+					   layout->base->name, source->name,
+					   x->e.rank);
+	}
+	return 0;
+}
+
 static int expand_binding(struct wfs_expand *x, const void *item)
 {
 	const struct wfs_rule *rule = item;
@@ -252,9 +282,12 @@ static int expand_binding(struct wfs_expand *x, const void *item)
 			break;
 		x->now.rank = x->padded ? (int32_t)e->rank : -1;
 		rc = evaluate_rule(x, rule, name);
+		if (x->padded || rc)
+			continue;
 		/* Otherwise they only show whether they work. */
-		if (!x->padded && !rc)
-			x->layout->count = count;
+		if (e->hf)
+			rc = check_rank(x, first, count);
+		x->layout->count = count;
 	}
 	e->rank = 0;
 	return rc;

@@ -36,6 +36,9 @@ static int own_view_of(struct wfs_eval *e, const struct wfs_target *target,
 	if (target->only >= 0)
 		e->only[target->only_index] = target->only;
 	rc = wfs_evaluate_tensor(e, e->plan->rules[target->rule].value, &v);
+	/* Nothing but constants for this rank: see check_rank of expand.c. */
+	if (!rc && !wanted.view && v.source == WFS_SOURCE_NONE)
+		rc = wfs_eval_source(e, (uint32_t)target->source, &v);
 	if (!wanted.view)
 		wanted.view = v.view;
 	if (rc < 0 || !wanted.view)

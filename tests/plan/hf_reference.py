@@ -9,7 +9,8 @@ import numpy as np
 
 import truth
 
-EVERYWHERE = ("Mixtral", "Qwen2Moe", "Qwen3Moe", "Gemma2", "Gemma3")
+EVERYWHERE = ("Mixtral", "Qwen2Moe", "Qwen3Moe", "Gemma2", "Gemma3",
+              "GptOss")
 
 
 def stages_of(name, config, pp):
@@ -20,11 +21,12 @@ def stages_of(name, config, pp):
     for i in range(layers % pp):
         counts[-2 - i] += 1
     layer = re.match(r"model\.layers\.(\d+)\.", name)
-    if layer:
+    if layer and int(layer[1]) < layers:
         at = int(layer[1])
         return [s for s in range(pp)
                 if sum(counts[:s]) <= at < sum(counts[:s + 1])]
-    if config["architectures"][0].startswith(EVERYWHERE):
+    # A layer after the last predicts further tokens: no rule uses it.
+    if layer or config["architectures"][0].startswith(EVERYWHERE):
         return list(range(pp))
     if "embed_tokens" in name:
         tied = config.get("tie_word_embeddings", False)
@@ -51,6 +53,9 @@ def heads_of(array, dim, heads, tp, rank):
 
 def part_of(name, array, config, tp, rank):
     """The rank's part of a whole tensor."""
+    at = re.match(r"model\.layers\.(\d+)\.", name)
+    if at and int(at[1]) >= config["num_hidden_layers"]:
+        return array
     *_, layer, kind = name.split(".")
     heads = config["num_attention_heads"]
     kv_heads = config.get("num_key_value_heads") or heads
@@ -60,11 +65,17 @@ def part_of(name, array, config, tp, rank):
         return rows_of_vocabulary(array, tp, rank)
     if kind in ("weight_scale", "input_scale"):
         return array  # one number
-    if layer in ("q_proj", "gate_proj", "up_proj", "kv_b_proj", "q_b_proj"):
+    if layer == "experts":  # of gpt_oss, inputs first
+        dim = {"gate_up_proj": 2, "gate_up_proj_bias": 1, "down_proj": 1}
+        return cut(array, dim[kind], tp, rank) if kind in dim else array
+    if kind == "sinks":
+        return cut(array, 0, tp, rank)
+    if layer in ("q_proj", "gate_proj", "up_proj", "kv_b_proj", "q_b_proj",
+                 "w1", "w3"):
         return cut(array, out, tp, rank)
     if layer in ("k_proj", "v_proj"):
         return heads_of(array, out, kv_heads, tp, rank)
-    if layer in ("o_proj", "down_proj"):
+    if layer in ("o_proj", "down_proj", "w2"):
         return array if kind == "bias" else cut(array, ins, tp, rank)
     if layer == "gate_up_proj":
         return np.concatenate([cut(half, 0, tp, rank)
