@@ -187,3 +187,48 @@ int wfs_region_check(struct wfs_region *region)
 	mark_stale(region);
 	return -ESTALE;
 }
+
+enum wfs_trust wfs_region_trust(struct wfs_region *region)
+{
+	const struct wfs_source_ops *ops = region->source->ops;
+
+	return ops->trust ? ops->trust(region) : WFS_TRUST_NONE;
+}
+
+/* The first of the regions that are worth least, or NULL. */
+static struct wfs_region *least_trusted(struct wfs_source *src)
+{
+	const struct wfs_source_entry *list;
+	struct wfs_region *least = NULL;
+	size_t n;
+
+	list = wfs_source_list(src, &n);
+	for (size_t i = 0; i < n; i++)
+		if (list[i].region &&
+		    (!least || wfs_region_trust(list[i].region) <
+				       wfs_region_trust(least)))
+			least = list[i].region;
+	return least;
+}
+
+enum wfs_trust wfs_source_trust(struct wfs_source *src)
+{
+	struct wfs_region *least = least_trusted(src);
+
+	return least ? wfs_region_trust(least) : WFS_TRUST_NONE;
+}
+
+int wfs_source_check_trust(struct wfs_source *src, enum wfs_trust least,
+			   struct wfs_err *err)
+{
+	struct wfs_region *region = least_trusted(src);
+
+	if (!region || wfs_region_trust(region) >= least)
+		return 0;
+	return wfs_err_set(err, -EPERM,
+			   "'%s' of '%s' is not served: its trust class is "
+			   "'%s', and trust=%s asks for more",
+			   region->path, src->label,
+			   wfs_trust_name(wfs_region_trust(region)),
+			   wfs_trust_name(least));
+}

@@ -24,6 +24,7 @@
 #include <sys/uio.h>
 
 #include "core/base/err.h"
+#include "core/digest/trust.h"
 
 struct wfs_source;
 struct wfs_chunks;
@@ -77,6 +78,12 @@ struct wfs_source_ops {
 	 * NULL for a source that cannot change.
 	 */
 	int (*check)(struct wfs_region *region);
+
+	/*
+	 * What stands behind the bytes that `read` gives.  The same from
+	 * `open` on.  NULL: nothing does.
+	 */
+	enum wfs_trust (*trust)(struct wfs_region *region);
 
 	void (*close)(struct wfs_source *src);
 };
@@ -134,5 +141,12 @@ int wfs_region_descriptor(struct wfs_region *region);
 
 /* 0 or -ESTALE.  The first -ESTALE of a region is logged; it is sticky. */
 int wfs_region_check(struct wfs_region *region);
+
+enum wfs_trust wfs_region_trust(struct wfs_region *region);
+/* The least of its regions; `none` for a source without any. */
+enum wfs_trust wfs_source_trust(struct wfs_source *src);
+/* 0, or -EPERM with a sentence that names a file worth less than `least`. */
+int wfs_source_check_trust(struct wfs_source *src, enum wfs_trust least,
+			   struct wfs_err *err);
 
 #endif

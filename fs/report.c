@@ -76,14 +76,15 @@ static void status_model(struct wfs_fs *fs, struct wfs_text *t,
 	wfs_text_add_json(t, m->source->label);
 	wfs_text_add(t,
 		     ", \"format\": \"%s\", \"state\": \"%s\", "
-		     "\"ranks\": %u, \"tensors\": %llu, \"files\": %u, "
+		     "\"trust\": \"%s\", \"ranks\": %u, "
+		     "\"tensors\": %llu, \"files\": %u, "
 		     "\"file_bytes\": %llu, \"tensor_bytes\": %llu, "
 		     "\"resident_bytes\": %llu, \"opens\": %u}",
 		     wfs_model_format_name(m->format), state_name(row),
-		     m->rank_count, (ull)row_tensors(row),
-		     m->entry_count - m->dir_count, (ull)m->file_bytes,
-		     (ull)m->tensor_bytes, (ull)row_resident(fs, row),
-		     row->opens);
+		     wfs_trust_name(wfs_source_trust(m->source)), m->rank_count,
+		     (ull)row_tensors(row), m->entry_count - m->dir_count,
+		     (ull)m->file_bytes, (ull)m->tensor_bytes,
+		     (ull)row_resident(fs, row), row->opens);
 }
 
 static void status_arena(struct wfs_fs *fs, struct wfs_text *t,

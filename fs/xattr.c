@@ -96,11 +96,15 @@ static int value_digest(const struct subject *s, struct wfs_text *t)
 	return 0;
 }
 
-/* Files on this node's own disk are what the operator configured. */
+/* What is put together is worth as much as the least that it is made of. */
 static int value_trust(const struct subject *s, struct wfs_text *t)
 {
-	(void)s;
-	wfs_text_add(t, "origin");
+	struct wfs_region *region = wfs_node_region(&s->node);
+
+	wfs_text_add(t, "%s",
+		     wfs_trust_name(
+			     region ? wfs_region_trust(region) :
+				      wfs_source_trust(s->node.model->source)));
 	return 0;
 }
 
@@ -256,7 +260,7 @@ static const struct attribute {
 	{ PREFIX "split", TO_TENSOR, value_split },
 	{ PREFIX "source", TO_TENSOR | TO_FILE, value_source },
 	{ PREFIX "digest", TO_TENSOR, value_digest },
-	{ PREFIX "trust", TO_TENSOR | TO_FILE, value_trust },
+	{ PREFIX "trust", TO_TENSOR | TO_FILE | TO_MODEL, value_trust },
 	{ PREFIX "resident", TO_TENSOR | TO_FILE, value_resident },
 	{ PREFIX "resident_bytes", TO_TENSOR | TO_FILE, value_resident_bytes },
 	{ PREFIX "served", TO_TENSOR | TO_FILE, value_served },

@@ -144,9 +144,9 @@ static void print_models(yyjson_val *models)
 {
 	static const char *const heads[] = {
 		"MODEL", "FORMAT",   "RANKS", "TENSORS", "FILES",
-		"BYTES", "RESIDENT", "OPEN",  "STATE",
+		"BYTES", "RESIDENT", "OPEN",  "TRUST",	 "STATE",
 	};
-	struct wfs_grid grid = { .columns = "llrrrrrrl" };
+	struct wfs_grid grid = { .columns = "llrrrrrrll" };
 	yyjson_arr_iter iter;
 	yyjson_val *m;
 
@@ -166,6 +166,7 @@ static void print_models(yyjson_val *models)
 		wfs_grid_add_size(&grid, wfs_json_number(m, "file_bytes"));
 		wfs_grid_add_size(&grid, wfs_json_number(m, "resident_bytes"));
 		wfs_grid_add(&grid, "%llu", (ull)wfs_json_number(m, "opens"));
+		wfs_grid_add(&grid, "%s", wfs_json_text(m, "trust"));
 		wfs_grid_add(&grid, "%s", wfs_json_text(m, "state"));
 	}
 	printf("\n");

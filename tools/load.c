@@ -38,8 +38,11 @@ static void load(const struct pool *pool, struct wfs_load_job *job)
 	if (rc == 0) {
 		if (config->wrap_source)
 			source = config->wrap_source(source);
-		rc = wfs_model_load(source, job->name, pool->threads_each,
-				    &job->model, &job->err);
+		rc = wfs_source_check_trust(source, config->trust, &job->err);
+		if (rc == 0)
+			rc = wfs_model_load(source, job->name,
+					    pool->threads_each, &job->model,
+					    &job->err);
 		wfs_source_put(source);
 	}
 	if (rc && !job->err.code)

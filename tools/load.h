@@ -15,6 +15,7 @@
 
 struct wfs_load_config {
 	bool follow_links;
+	enum wfs_trust trust; /* the least that is loaded */
 	/* As in struct wfs_hooks; NULL: nothing. */
 	struct wfs_source *(*wrap_source)(struct wfs_source *inner);
 };

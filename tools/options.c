@@ -71,6 +71,9 @@ const struct wfs_option wfs_option_table[] = {
 	    "Threads that answer reads, at most (default: 16)"),
 	ROW("readahead", SIZE, readahead, "SIZE",
 	    "Readahead of the mount where we answer reads (default: 4M)"),
+	ROW("trust", TRUST, trust, "none|seed|origin|signed",
+	    "The least trusted bytes that are served (default: seed; local "
+	    "files are origin)"),
 	ROW("log_level", LEVEL, log_level, "error|warn|info|debug",
 	    "The least important lines that are logged (default: info)"),
 };
@@ -96,6 +99,7 @@ void wfs_options_init(struct wfs_options *options)
 		.open_wait_ns = 2 * NS_PER_S,
 		.switch_after_ns = 60 * NS_PER_S,
 		.rescan_ns = 2 * NS_PER_S,
+		.trust = WFS_TRUST_SEED,
 		.log_level = WFS_LOG_INFO,
 		.allow_other = geteuid() == 0,
 		.digests = true,
@@ -331,6 +335,13 @@ static int set_row(struct wfs_options *options, const struct wfs_option *row,
 		return set_engine(options, value, err);
 	case WFS_OPTION_WANT:
 		return set_want(field, row->key, value, err);
+	case WFS_OPTION_TRUST:
+		if (wfs_trust_parse(value, field) == 0)
+			return 0;
+		return wfs_err_set(err, -EINVAL,
+				   "option '%s': '%s' is none of none, seed, "
+				   "origin, signed",
+				   row->key, value);
 	case WFS_OPTION_LEVEL:
 		if (wfs_log_level_parse(value, field) == 0)
 			return 0;

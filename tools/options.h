@@ -16,6 +16,7 @@
 
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/digest/trust.h"
 
 enum wfs_want {
 	WFS_WANT_AUTO, /* where the kernel and our privilege allow */
@@ -48,6 +49,7 @@ struct wfs_options {
 	unsigned hydrators; /* 0 = as many as suit the machine */
 	unsigned readers;
 	enum wfs_want passthrough;
+	enum wfs_trust trust; /* the least that is served */
 	enum wfs_log_level log_level;
 	bool follow_links;
 	bool allow_other;
@@ -65,6 +67,7 @@ enum wfs_option_kind {
 	WFS_OPTION_LAYOUT, /* NAME@LAYOUT, may be repeated */
 	WFS_OPTION_ENGINE, /* NAME or NAME-VERSION */
 	WFS_OPTION_WANT,   /* auto, on, off */
+	WFS_OPTION_TRUST,  /* none, seed, origin, signed */
 	WFS_OPTION_LEVEL,  /* error, warn, info, debug */
 };
 

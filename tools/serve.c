@@ -84,6 +84,7 @@ static int look_first(struct serve *serve, const struct wfs_hooks *hooks)
 		.model_count = options->model_count,
 		.rescan_ns = options->rescan_ns,
 		.load = { .follow_links = options->follow_links,
+			  .trust = options->trust,
 			  .wrap_source = hooks->wrap_source },
 		.complain = complain,
 		.ctx = serve,

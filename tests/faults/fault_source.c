@@ -178,6 +178,11 @@ static int fault_check(struct wfs_region *region)
 	return wfs_region_check(to_region(region)->inner);
 }
 
+static enum wfs_trust fault_trust(struct wfs_region *region)
+{
+	return wfs_region_trust(to_region(region)->inner);
+}
+
 static void fault_close(struct wfs_source *source)
 {
 	struct fault_source *src = to_source(source);
@@ -198,6 +203,7 @@ static const struct wfs_source_ops fault_ops = {
 	.read = fault_read,
 	.descriptor = fault_descriptor,
 	.check = fault_check,
+	.trust = fault_trust,
 	.close = fault_close,
 };
 

@@ -183,8 +183,10 @@ def test_attributes_of_files_and_models(mount, plain):
     assert xattr(file, "name") == "config.json"
     model = m.path / "p"
     assert set(os.listxattr(model)) >= {
-        f"user.weightfs.{a}" for a in ("version", "digest", "ranks", "plan",
-                                       "format")}
+        f"user.weightfs.{a}" for a in ("version", "digest", "trust", "ranks",
+                                       "plan", "format")}
+    assert xattr(file, "trust") == xattr(model, "trust") == "origin"
+    assert m.model("p")["trust"] == "origin"
     assert xattr(model, "ranks") == "1"
     assert xattr(model, "format") == "hf"
 

@@ -23,7 +23,8 @@ SHAPE = {
     "errors": {"source": int, "stale": int},
 }
 MODEL = {
-    "name": str, "path": str, "format": str, "ranks": int, "tensors": int,
+    "name": str, "path": str, "format": str, "trust": str,
+    "ranks": int, "tensors": int,
     "files": int, "file_bytes": int, "tensor_bytes": int,
     "resident_bytes": int, "opens": int, "state": str,
 }

@@ -62,11 +62,17 @@ static void memory_close(struct wfs_source *src)
 	free(m);
 }
 
+static enum wfs_trust memory_trust(struct wfs_region *region)
+{
+	return ((struct memory_source *)region->source)->trust;
+}
+
 static const struct wfs_source_ops memory_ops = {
 	.name = "memory",
 	.list = memory_list,
 	.read = memory_read,
 	.descriptor = memory_descriptor,
+	.trust = memory_trust,
 	.check = memory_check,
 	.close = memory_close,
 };

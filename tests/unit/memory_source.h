@@ -18,6 +18,7 @@ struct memory_source {
 	atomic_int fail_check;
 	atomic_uint reads, checks; /* calls */
 	int fd;			   /* a descriptor of the bytes, if not 0 */
+	enum wfs_trust trust;	   /* none */
 	bool *closed;		   /* set by close, if not NULL */
 };
 

@@ -63,7 +63,8 @@ static void every_row_can_be_set_from_a_list(void **state)
 	set(o, "models=/m,model=a=/x,config=/c,arena_size=3G,passthrough=off,"
 	       "open_wait=0.25,prefetch=1M,switch_after=7,rescan=0.5,"
 	       "follow_links,noallow_other,nonempty,digests=off,hydrators=3,"
-	       "readers=9,readahead=128K,log_level=debug,layout=a@tp4,"
+	       "readers=9,readahead=128K,trust=signed,log_level=debug,"
+	       "layout=a@tp4,"
 	       "layout=b@v1@tp2pp2+hf,plans=/p,engine=vllm-0.32,"
 	       "part_size=1M");
 	assert_string_equal("/m", o->models_dir);
@@ -84,6 +85,7 @@ static void every_row_can_be_set_from_a_list(void **state)
 	assert_int_equal(3, o->hydrators);
 	assert_int_equal(9, o->readers);
 	assert_int_equal(128 << 10, o->readahead);
+	assert_int_equal(WFS_TRUST_SIGNED, o->trust);
 	assert_int_equal(WFS_LOG_DEBUG, o->log_level);
 	assert_int_equal(2, o->layout_count);
 	assert_string_equal("a@tp4", o->layouts[0]);
@@ -140,6 +142,7 @@ static void defaults_are_those_that_are_documented(void **state)
 	assert_false(o->nonempty);
 	assert_true(o->digests);
 	assert_int_equal(geteuid() == 0, o->allow_other);
+	assert_int_equal(WFS_TRUST_SEED, o->trust);
 	assert_int_equal(WFS_LOG_INFO, o->log_level);
 }
 
@@ -184,6 +187,7 @@ static void a_value_that_is_none_is_named_with_its_key(void **state)
 	assert_refused(*state, "hydrators=0", "'hydrators'", "1 to 1024");
 	assert_refused(*state, "readers=4294967297", "'readers'");
 	assert_refused(*state, "passthrough=maybe", "auto, on, off");
+	assert_refused(*state, "trust=blind", "none, seed, origin, signed");
 	assert_refused(*state, "log_level=loud", "error, warn, info, debug");
 	assert_refused(*state, "digests=perhaps", "'perhaps'", "on nor off");
 	assert_refused(*state, "models=", "'models'", "path");
