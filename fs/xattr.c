@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/limits.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -50,9 +51,9 @@ static int value_split(const struct subject *s, struct wfs_text *t)
 	const struct wfs_model *m = s->node.model;
 
 	if (m->virtual)
-		wfs_text_add(t, "by plan %s, rank %s of %u", wfs_layout_plan(m),
-			     m->ranks[s->node.rank].name, m->rank_count);
-	else if (m->format == WFS_FORMAT_SHARDED_STATE)
+		return wfs_layout_split(m, s->node.rank, s->node.index, t,
+					NULL);
+	if (m->format == WFS_FORMAT_SHARDED_STATE)
 		wfs_text_add(t, "as saved, rank %s of %u",
 			     m->ranks[s->node.rank].name, m->rank_count);
 	else
@@ -63,13 +64,15 @@ static int value_split(const struct subject *s, struct wfs_text *t)
 static int value_source(const struct subject *s, struct wfs_text *t)
 {
 	struct wfs_region *region = wfs_node_region(&s->node);
-	struct wfs_err err;
+	struct wfs_source *of = s->node.model->source;
 
 	if (!region && s->tensor)
 		return wfs_layout_describe(s->node.model, s->node.rank,
-					   s->node.index, t, &err);
+					   s->node.index, t, NULL);
 	if (!region) {
-		wfs_text_add(t, "plan:%s", wfs_layout_plan(s->node.model));
+		wfs_text_add(t, "plan:%s of %s:%s",
+			     wfs_layout_plan(s->node.model), of->ops->name,
+			     of->label);
 		return 0;
 	}
 	wfs_text_add(t, "%s:%s/%s", region->source->ops->name,
@@ -295,6 +298,17 @@ static int subject_resolve(struct wfs_fs *fs, uint64_t id, struct subject *s,
 	return 0;
 }
 
+/* What is made of thousands of tensors says more than a value can hold. */
+static void cut_text(struct wfs_text *t)
+{
+	static const char more[] = " ...";
+
+	if (t->len <= XATTR_SIZE_MAX)
+		return;
+	t->len = XATTR_SIZE_MAX - (sizeof(more) - 1);
+	wfs_text_add(t, "%s", more);
+}
+
 static void reply_text(fuse_req_t req, const struct wfs_text *t, size_t size)
 {
 	if (size == 0)
@@ -335,6 +349,7 @@ void wfs_op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name,
 		return;
 	}
 	r = get_value(wfs_fs_of(req), id, name, &t);
+	cut_text(&t);
 	if (r < 0)
 		fuse_reply_err(req, -r);
 	else

@@ -282,3 +282,18 @@ int wfs_layout_describe(const struct wfs_model *layout, uint32_t rank,
 	wfs_pool_clear(&pool);
 	return rc;
 }
+
+int wfs_layout_split(const struct wfs_model *layout, uint32_t rank,
+		     uint32_t index, struct wfs_text *text, struct wfs_err *err)
+{
+	const struct wfs_layout *l = layout->virtual_ctx;
+	const struct wfs_view *view;
+	struct wfs_pool pool = { 0 };
+	int rc = wfs_target_view(l, target_of(l, rank, index), rank, &pool,
+				 &view, err);
+
+	if (!rc)
+		wfs_view_split(view, text);
+	wfs_pool_clear(&pool);
+	return rc;
+}

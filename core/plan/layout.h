@@ -93,5 +93,9 @@ struct wfs_text;
 int wfs_layout_describe(const struct wfs_model *layout, uint32_t rank,
 			uint32_t index, struct wfs_text *text,
 			struct wfs_err *err);
+/* Which parts of which tensors it has, as wfs_view_split says it. */
+int wfs_layout_split(const struct wfs_model *layout, uint32_t rank,
+		     uint32_t index, struct wfs_text *text,
+		     struct wfs_err *err);
 
 #endif

@@ -101,4 +101,11 @@ int wfs_view_recipe(const struct wfs_view *v, struct wfs_recipe **ret_recipe,
 struct wfs_text;
 void wfs_view_describe(const struct wfs_view *v, struct wfs_text *text);
 
+/*
+ * Which parts of which tensors it has: "dim=0 range=512:1024 of=2048" or
+ * "none" where it is of one tensor, "constant", and of several
+ * "a.weight dim=0 range=0:8 of=16; b.weight whole; constant".
+ */
+void wfs_view_split(const struct wfs_view *v, struct wfs_text *text);
+
 #endif

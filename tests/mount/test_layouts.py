@@ -259,3 +259,54 @@ def test_a_plan_with_a_mistake_keeps_the_mount_from_starting(
     m.expect_rc = 1
     assert m.wait_end() == 1
     assert f"{plans}/broken.plan:3:1: " in m.log()
+
+
+def test_attributes_tell_how_a_tensor_was_cut(mount, folder, llama):
+    m = mount(models=folder / "models")
+    at = "model.layers.0."
+
+    def split(name, layout="tp2", rank="1"):
+        return xattr(m.path / f"llama@{layout}" / rank / name, "split")
+    assert split(at + "mlp.down_proj.weight") == "dim=1 range=176:352 of=352"
+    assert split(at + "mlp.gate_up_proj.weight") == (
+        f"{at}mlp.gate_proj.weight dim=0 range=176:352 of=352; "
+        f"{at}mlp.up_proj.weight dim=0 range=176:352 of=352")
+    assert split(at + "input_layernorm.weight") == "none"
+    assert split(at + "self_attn.attn._k_scale") == "constant"
+    assert split("lm_head.weight") == (
+        "lm_head.weight dim=0 range=512:1003 of=1003; constant")
+    assert split("lm_head.weight", "tp2+hf") == "dim=0 range=512:1003 of=1003"
+    # Of two heads of keys each of four ranks has one.
+    assert split(at + "self_attn.k_proj.weight", "tp4+hf", "2") == (
+        "dim=0 range=32:64 of=64")
+    source = xattr(m.path / "llama@tp2/1" / (at + "mlp.down_proj.weight"),
+                   "source")
+    assert source.startswith(f"slice({at}mlp.down_proj.weight, 1, 176..352)")
+    assert "mlp.fragment:" in source
+    file = m.path / "llama@tp2" / "model-rank-0-part-0.safetensors"
+    assert xattr(file, "source") == f"plan:llama of file:{llama}"
+
+
+def test_attributes_of_a_stack_of_many_experts_fit(mount, folder):
+    spec = truth.read("qwen3_moe")["spec"]
+    experts = spec["config"]["num_local_experts"]
+    layers = spec["config"]["num_hidden_layers"]
+    spec["config"]["num_hidden_layers"] = 1
+    names = list(spec["tensors"])
+    for name in names:
+        if any(f".layers.{i}." in name for i in range(1, layers)):
+            del spec["tensors"][name]
+        elif ".experts.0." in name:
+            for i in range(experts, 900):
+                spec["tensors"][name.replace(".experts.0.", f".experts.{i}.")
+                                ] = spec["tensors"][name]
+    spec["config"]["num_local_experts"] = 900
+    spec["tensors"]["model.layers.0.mlp.gate.weight"]["shape"][0] = 900
+    truth.make(spec, folder / "models" / "m")
+    m = mount(models=folder / "models")
+    path = (m.path / "m@tp2" / "0"
+            / "model.layers.0.mlp.experts.routed_experts.w13_weight")
+    for attribute in "split", "source":
+        value = xattr(path, attribute)
+        assert "experts.0.gate_proj.weight" in value
+        assert len(value) == 65536 and value.endswith(" ...")
