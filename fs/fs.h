@@ -12,6 +12,7 @@
 
 #include "core/base/err.h"
 #include "core/model/registry.h"
+#include "core/store/chunks.h"
 #include "core/store/store.h"
 
 struct wfs_fs;
@@ -33,6 +34,7 @@ struct wfs_fs_config {
 	uint64_t prefetch;	/* bytes hydrated ahead of a reader; 0 = none */
 	uint32_t readahead_kib; /* of the mount's bdi; 0 = leave it */
 	uint32_t readers;	/* threads that answer READs; 0 = default */
+	struct wfs_chunks *chunks; /* for its numbers; NULL: none */
 };
 
 /*

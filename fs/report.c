@@ -13,6 +13,7 @@ typedef unsigned long long ull;
 
 struct snapshot {
 	struct wfs_store_stats store;
+	struct wfs_chunks_stats chunks;
 	struct wfs_registry_row *rows;
 	size_t row_count;
 	uint64_t open_cached, open_passthrough;
@@ -24,6 +25,8 @@ static void snapshot_take(struct wfs_fs *fs, struct snapshot *s)
 	memset(s, 0, sizeof(*s));
 	if (fs->store)
 		wfs_store_stats(fs->store, &s->store);
+	if (fs->config.chunks)
+		wfs_chunks_stats(fs->config.chunks, &s->chunks);
 	s->row_count = wfs_registry_rows(fs->registry, &s->rows);
 	wfs_modes_count(fs->modes, &s->open_cached, &s->open_passthrough);
 	for (size_t i = 0; i < s->row_count; i++) {
@@ -79,12 +82,14 @@ static void status_model(struct wfs_fs *fs, struct wfs_text *t,
 		     "\"trust\": \"%s\", \"ranks\": %u, "
 		     "\"tensors\": %llu, \"files\": %u, "
 		     "\"file_bytes\": %llu, \"tensor_bytes\": %llu, "
-		     "\"resident_bytes\": %llu, \"opens\": %u}",
+		     "\"resident_bytes\": %llu, \"source_bytes\": %llu, "
+		     "\"opens\": %u}",
 		     wfs_model_format_name(m->format), state_name(row),
 		     wfs_trust_name(wfs_source_trust(m->source)), m->rank_count,
 		     (ull)row_tensors(row), m->entry_count - m->dir_count,
 		     (ull)m->file_bytes, (ull)m->tensor_bytes,
-		     (ull)row_resident(fs, row), row->opens);
+		     (ull)row_resident(fs, row),
+		     (ull)atomic_load(&m->source->bytes_read), row->opens);
 }
 
 static void status_arena(struct wfs_fs *fs, struct wfs_text *t,
@@ -100,6 +105,18 @@ static void status_arena(struct wfs_fs *fs, struct wfs_text *t,
 		     (ull)st->arena_bytes, (ull)st->arena_used,
 		     st->huge ? "true" : "false", (ull)st->resident_bytes,
 		     (ull)st->resident_files, (ull)st->pinned_files);
+}
+
+static void status_chunks(struct wfs_text *t, const struct wfs_chunks_stats *st)
+{
+	wfs_text_add(t,
+		     "  \"chunk_cache\": {\"bytes\": %llu, "
+		     "\"memory\": %llu, \"chunks\": %llu, "
+		     "\"fetched_bytes\": %llu, \"served_bytes\": %llu, "
+		     "\"waited\": %llu, \"evicted\": %llu},\n",
+		     (ull)st->bytes, (ull)st->memory, (ull)st->kept,
+		     (ull)st->fetched, (ull)st->served, (ull)st->waited,
+		     (ull)st->evicted);
 }
 
 static void status_numbers(struct wfs_fs *fs, struct wfs_text *t,
@@ -152,6 +169,7 @@ void wfs_report_status(struct wfs_fs *fs, struct wfs_text *t)
 	wfs_text_add_json(t, wfs_backing_why(fs->backing));
 	wfs_text_add(t, "},\n");
 	status_arena(fs, t, &s.store);
+	status_chunks(t, &s.chunks);
 	wfs_text_add(t, "  \"models\": [\n");
 	for (size_t i = 0; i < s.row_count; i++) {
 		status_model(fs, t, &s.rows[i]);
@@ -219,6 +237,19 @@ static void per_model(struct wfs_fs *fs, struct wfs_text *t,
 		wfs_text_add(t, "\"} %llu\n",
 			     (ull)row_resident(fs, &s->rows[i]));
 	}
+	wfs_text_add(t, "# HELP weightfs_source_read_bytes Bytes read of the "
+			"checkpoint's files, also for its layouts.\n"
+			"# TYPE weightfs_source_read_bytes counter\n");
+	for (size_t i = 0; i < s->row_count; i++) {
+		const struct wfs_model *m = s->rows[i].model;
+
+		if (!s->rows[i].named || m->virtual)
+			continue;
+		wfs_text_add(t, "weightfs_source_read_bytes{model=\"");
+		add_label(t, s->rows[i].name);
+		wfs_text_add(t, "\"} %llu\n",
+			     (ull)atomic_load(&m->source->bytes_read));
+	}
 }
 
 static void store_metrics(struct wfs_text *t, const struct wfs_store_stats *st)
@@ -241,6 +272,20 @@ static void store_metrics(struct wfs_text *t, const struct wfs_store_stats *st)
 	       st->evicted_bytes);
 	metric(t, "no_room_total", "counter",
 	       "Hydrations refused for want of room.", st->refused);
+}
+
+static void chunk_metrics(struct wfs_text *t, const struct wfs_chunks_stats *st)
+{
+	metric(t, "chunk_cache_bytes", "gauge", "Bound of the chunk cache.",
+	       st->bytes);
+	metric(t, "chunk_cache_used_bytes", "gauge",
+	       "Memory that the chunk cache has.", st->memory);
+	metric(t, "chunk_cache_fetched_bytes_total", "counter",
+	       "Bytes that the chunk cache asked of sources.", st->fetched);
+	metric(t, "chunk_cache_served_bytes_total", "counter",
+	       "Bytes that the chunk cache gave to readers.", st->served);
+	metric(t, "chunk_cache_evicted_total", "counter",
+	       "Chunks that went before all ranks had had them.", st->evicted);
 }
 
 void wfs_report_stats(struct wfs_fs *fs, struct wfs_text *t)
@@ -276,6 +321,7 @@ void wfs_report_stats(struct wfs_fs *fs, struct wfs_text *t)
 	       "Failed reads of the sources of the models served.",
 	       s.source_errors);
 	store_metrics(t, &s.store);
+	chunk_metrics(t, &s.chunks);
 	per_model(fs, t, &s);
 	snapshot_drop(&s);
 }

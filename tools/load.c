@@ -38,6 +38,7 @@ static void load(const struct pool *pool, struct wfs_load_job *job)
 	if (rc == 0) {
 		if (config->wrap_source)
 			source = config->wrap_source(source);
+		source->chunks = config->chunks;
 		rc = wfs_source_check_trust(source, config->trust, &job->err);
 		if (rc == 0)
 			rc = wfs_model_load(source, job->name,

@@ -44,6 +44,12 @@ const struct wfs_option wfs_option_table[] = {
 	    "Read options from FILE (section [mount])"),
 	ROW("arena_size", SIZE, arena_size, "SIZE",
 	    "Memory for tensors (default: a quarter of the machine's)"),
+	ROW("chunk_cache", SIZE, chunk_cache, "SIZE",
+	    "Memory for bytes that several ranks want (default: an eighth of "
+	    "the arena's, at most 1G)"),
+	ROW("ranks", RANKS, ranks, "N[-M]",
+	    "The ranks of layouts that this machine reads, such as 0-3 (may "
+	    "be repeated; default: all)"),
 	ROW("passthrough", WANT, passthrough, "auto|on|off",
 	    "Let the kernel read without us; on: refuse to start without "
 	    "(default: auto)"),
@@ -331,6 +337,13 @@ static int set_row(struct wfs_options *options, const struct wfs_option *row,
 		return add_model(options, value, err);
 	case WFS_OPTION_LAYOUT:
 		return add_layout(options, value, err);
+	case WFS_OPTION_RANKS:
+		if (wfs_rank_set_add(field, value) == 0)
+			return 0;
+		return wfs_err_set(err, -EINVAL,
+				   "option 'ranks': '%s' is not N or N-M, such "
+				   "as 0-3",
+				   value);
 	case WFS_OPTION_ENGINE:
 		return set_engine(options, value, err);
 	case WFS_OPTION_WANT:

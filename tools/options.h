@@ -17,6 +17,7 @@
 #include "core/base/err.h"
 #include "core/base/log.h"
 #include "core/digest/trust.h"
+#include "core/plan/layout.h"
 
 enum wfs_want {
 	WFS_WANT_AUTO, /* where the kernel and our privilege allow */
@@ -36,13 +37,15 @@ struct wfs_options {
 	size_t model_count;
 	char **layouts; /* "NAME@tp4", listed */
 	size_t layout_count;
-	char *plans_dir;     /* absolute, or NULL */
-	char *engine;	     /* "vllm-0.32", or NULL */
-	uint64_t part_size;  /* bytes; 0 = one part a rank */
-	char *config;	     /* absolute, or NULL */
-	uint64_t arena_size; /* bytes; 0 = a quarter of memory */
-	uint64_t prefetch;   /* bytes */
-	uint64_t readahead;  /* bytes */
+	char *plans_dir;	   /* absolute, or NULL */
+	char *engine;		   /* "vllm-0.32", or NULL */
+	uint64_t part_size;	   /* bytes; 0 = one part a rank */
+	char *config;		   /* absolute, or NULL */
+	uint64_t arena_size;	   /* bytes; 0 = a quarter of memory */
+	uint64_t chunk_cache;	   /* bytes; 0 = an eighth of the arena's */
+	struct wfs_rank_set ranks; /* that this node serves */
+	uint64_t prefetch;	   /* bytes */
+	uint64_t readahead;	   /* bytes */
 	uint64_t open_wait_ns;
 	uint64_t switch_after_ns;
 	uint64_t rescan_ns;
@@ -65,6 +68,7 @@ enum wfs_option_kind {
 	WFS_OPTION_PATH,
 	WFS_OPTION_MODEL,  /* NAME=DIR, may be repeated */
 	WFS_OPTION_LAYOUT, /* NAME@LAYOUT, may be repeated */
+	WFS_OPTION_RANKS,  /* N or N-M, may be repeated */
 	WFS_OPTION_ENGINE, /* NAME or NAME-VERSION */
 	WFS_OPTION_WANT,   /* auto, on, off */
 	WFS_OPTION_TRUST,  /* none, seed, origin, signed */

@@ -17,6 +17,7 @@
 #include "core/base/text.h"
 #include "core/plan/layout.h"
 #include "core/model/registry.h"
+#include "core/store/chunks.h"
 #include "core/store/store.h"
 #include "fs/fs.h"
 #include "tools/daemon.h"
@@ -26,6 +27,7 @@
 #include "tools/watch.h"
 
 #define OVERLAYFS_MAGIC 0x794c7630
+#define CHUNK_CACHE_MAX (1ull << 30)
 #define WAKE_SIGNAL	SIGUSR1 /* ends the thread that waits for signals */
 #define LAST_RESORT_S	20	/* umount waits 30 s for us to be gone */
 
@@ -37,6 +39,7 @@ struct serve {
 	struct wfs_layout_options layouts;
 	struct wfs_registry *registry;
 	struct wfs_watch *watch;
+	struct wfs_chunks *chunks; /* NULL: none */
 	struct wfs_store *store;
 	struct wfs_fs *fs;
 	struct wfs_err why_no_store;
@@ -67,11 +70,29 @@ static int set_layouts(struct serve *serve)
 		.plans = &serve->plans,
 		.engine = options->engine,
 		.part_size = options->part_size,
+		.ranks = &options->ranks,
 	};
 	wfs_registry_set_layouts(serve->registry, &serve->layouts,
 				 (const char *const *)options->layouts,
 				 options->layout_count);
 	return 0;
+}
+
+/* Without it bytes that several ranks want are read by each. */
+static void open_chunks(struct serve *serve)
+{
+	const struct wfs_options *options = serve->options;
+	struct wfs_chunks_config config = { .bytes = options->chunk_cache };
+	struct wfs_err why;
+
+	if (!config.bytes && options->arena_size)
+		config.bytes = options->arena_size / 8 < CHUNK_CACHE_MAX ?
+				       options->arena_size / 8 :
+				       CHUNK_CACHE_MAX;
+	if (wfs_chunks_open(&config, &serve->chunks, &why)) {
+		serve->chunks = NULL;
+		wfs_warn("ranks share nothing that they read: %s", why.text);
+	}
 }
 
 /* Loads what there is. */
@@ -85,6 +106,7 @@ static int look_first(struct serve *serve, const struct wfs_hooks *hooks)
 		.rescan_ns = options->rescan_ns,
 		.load = { .follow_links = options->follow_links,
 			  .trust = options->trust,
+			  .chunks = serve->chunks,
 			  .wrap_source = hooks->wrap_source },
 		.complain = complain,
 		.ctx = serve,
@@ -140,6 +162,7 @@ static void open_store(struct serve *serve)
 		.arena_size = options->arena_size,
 		.hydrators = options->hydrators,
 		.digests = options->digests,
+		.chunks = serve->chunks,
 	};
 	struct wfs_err *why = &serve->why_no_store;
 
@@ -187,6 +210,7 @@ static int make_mount(struct serve *serve)
 		.prefetch = options->prefetch,
 		.readahead_kib = (uint32_t)(options->readahead >> 10),
 		.readers = options->readers,
+		.chunks = serve->chunks,
 	};
 	int rc;
 
@@ -295,6 +319,7 @@ static int live(struct serve *serve, const struct wfs_hooks *hooks)
 	int rc;
 
 	wfs_process_setup();
+	open_chunks(serve);
 	rc = look_first(serve, hooks);
 	if (rc)
 		return rc;
@@ -333,6 +358,7 @@ int wfs_serve(const struct wfs_options *options, const char *mountpoint,
 	wfs_store_close(serve.store);
 	wfs_watch_free(serve.watch);
 	wfs_registry_free(serve.registry);
+	wfs_chunks_close(serve.chunks);
 	wfs_plans_clear(&serve.plans);
 	return status;
 }

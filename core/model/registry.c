@@ -13,6 +13,7 @@
 #include "core/base/events.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
+#include "core/store/chunks.h"
 
 #define SLOT_MASK ((1u << WFS_SLOT_BITS) - 1)
 
@@ -220,6 +221,15 @@ void wfs_registry_withdraw(struct wfs_registry *reg, const char *name)
 	wfs_registry_tick(reg);
 }
 
+/* A layout's are those of the checkpoint that it is made of. */
+static void drop_chunks(const struct wfs_model *model)
+{
+	struct wfs_source *source = model->source;
+
+	if (!model->virtual && source->chunks)
+		wfs_chunks_drop(source->chunks, source);
+}
+
 void wfs_registry_tick(struct wfs_registry *reg)
 {
 	struct wfs_changes ch = { 0 };
@@ -239,6 +249,7 @@ void wfs_registry_tick(struct wfs_registry *reg)
 
 		if (!rec->named && atomic_load(&rec->opens) == 0) {
 			add_slot(&ch, rec->slot);
+			drop_chunks(rec->model);
 			record_free(rec);
 		} else {
 			reg->records[kept++] = rec;

@@ -7,15 +7,28 @@
 #define WFS_CORE_PLAN_GATHER_H
 
 #include "core/plan/nest.h"
+#include "core/store/chunks.h"
 
 /* Bytes that fit a core's second-level cache, for what is read to be moved. */
 #define WFS_TILE_BYTES (64u * 1024)
+
+/* Where bytes are read from, and how. */
+struct wfs_from {
+	struct wfs_region *region;
+	struct wfs_chunks *chunks; /* by way of it, or NULL */
+	struct wfs_chunk_want want;
+	uint64_t gap; /* bytes that nobody wants and are read along */
+};
+
+/* All bytes of a piece; `nest` is the whole of it. */
+struct wfs_from wfs_from_piece(const struct wfs_piece *piece,
+			       const struct wfs_nest *nest);
 
 /*
  * Reads every run of `nest`, whose loops are in the order of `stride`, to
  * `to` + `at` + steps.  0 or a negative errno.
  */
-int wfs_gather(struct wfs_region *region, const struct wfs_nest *nest,
+int wfs_gather(const struct wfs_from *from, const struct wfs_nest *nest,
 	       char *to);
 
 /* Visits the product of some loops; start with {0}. */

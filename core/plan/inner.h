@@ -14,8 +14,6 @@
 #include "core/plan/evaluate.h"
 #include "core/plan/layout.h"
 
-#define WFS_LAYOUT_MAX 4096u /* tp, pp and their product */
-
 #define WFS_RULE_NONE UINT32_MAX /* `hf`: whole, as no rule cuts it */
 
 struct wfs_target {
@@ -28,6 +26,8 @@ struct wfs_target {
 	int32_t only;	   /* `hf`: the value of the stack's index, or -1 */
 	int32_t rank;	   /* the one that it is of, -1: all of a stage */
 	uint16_t from, to; /* stages, both included */
+	/* Ranks 0 … of a stage that want bytes in common; 0: not known. */
+	_Atomic uint16_t alike;
 	uint8_t only_index;
 	uint8_t dtype, ndim;
 };
@@ -46,6 +46,7 @@ struct wfs_layout {
 	struct wfs_model *base;
 	struct wfs_plan *plan;
 	struct wfs_layout_spec spec;
+	struct wfs_rank_set ranks; /* that this node serves */
 	struct wfs_config config;
 	const char *architecture, *quantised;
 	struct wfs_value *lets;
@@ -93,6 +94,17 @@ int wfs_target_view(const struct wfs_layout *layout,
 const struct wfs_view *wfs_hf_part(struct wfs_pool *pool,
 				   const struct wfs_view *view,
 				   bool *ret_padded);
+/* layout.c: of the target itself, for any rank. */
+int wfs_target_recipe(const struct wfs_layout *layout,
+		      const struct wfs_target *target, uint32_t rank,
+		      struct wfs_recipe **ret_recipe, struct wfs_err *err);
+/*
+ * layout_share.c: a rank's recipe, which says of each piece how many ranks on
+ * this node want its bytes; takes `recipe` over and returns it.
+ */
+struct wfs_recipe *wfs_layout_share(const struct wfs_layout *layout,
+				    struct wfs_target *target, uint32_t rank,
+				    struct wfs_recipe *recipe);
 
 /* layout_ranks.c: the model's ranks, and the parts. */
 int wfs_layout_ranks(struct wfs_layout *layout, struct wfs_model *model,

@@ -106,10 +106,24 @@ int wfs_target_view(const struct wfs_layout *layout,
 	return rc;
 }
 
-static const struct wfs_target *target_of(const struct wfs_layout *layout,
-					  uint32_t rank, uint32_t index)
+static struct wfs_target *target_of(const struct wfs_layout *layout,
+				    uint32_t rank, uint32_t index)
 {
 	return &layout->targets[layout->of_rank[rank][index]];
+}
+
+int wfs_target_recipe(const struct wfs_layout *layout,
+		      const struct wfs_target *target, uint32_t rank,
+		      struct wfs_recipe **ret_recipe, struct wfs_err *err)
+{
+	const struct wfs_view *view;
+	struct wfs_pool pool = { 0 };
+	int rc = wfs_target_view(layout, target, rank, &pool, &view, err);
+
+	if (!rc)
+		rc = wfs_view_recipe(view, ret_recipe, err);
+	wfs_pool_clear(&pool);
+	return rc;
 }
 
 static int tensor_recipe(const struct wfs_model *model, uint32_t rank,
@@ -117,14 +131,12 @@ static int tensor_recipe(const struct wfs_model *model, uint32_t rank,
 			 struct wfs_err *err)
 {
 	const struct wfs_layout *layout = model->virtual_ctx;
-	const struct wfs_view *view;
-	struct wfs_pool pool = { 0 };
-	int rc = wfs_target_view(layout, target_of(layout, rank, index), rank,
-				 &pool, &view, err);
+	struct wfs_target *target = target_of(layout, rank, index);
+	struct wfs_recipe *recipe;
+	int rc = wfs_target_recipe(layout, target, rank, &recipe, err);
 
 	if (!rc)
-		rc = wfs_view_recipe(view, ret_recipe, err);
-	wfs_pool_clear(&pool);
+		*ret_recipe = wfs_layout_share(layout, target, rank, recipe);
 	return rc;
 }
 

@@ -47,11 +47,30 @@ int wfs_engine_parse(const char *text, struct wfs_engine *ret_engine,
 
 #define WFS_PART_SIZE (512ull << 20)
 
+#define WFS_LAYOUT_MAX 4096u /* tp, pp and their product */
+
+/* Ranks of a layout that this node serves, by number; none named: all. */
+struct wfs_rank_set {
+	bool named;
+	uint64_t bits[WFS_LAYOUT_MAX / 64];
+};
+
+/* Adds "3" or "0-3"; -EINVAL for anything else. */
+int wfs_rank_set_add(struct wfs_rank_set *set, const char *text);
+
+static inline bool wfs_rank_set_has(const struct wfs_rank_set *set,
+				    unsigned rank)
+{
+	return !set->named || set->bits[rank / 64] >> rank % 64 & 1;
+}
+
 struct wfs_layout_options {
 	const struct wfs_plans *plans; /* user's first, then built-in */
 	const char *engine; /* as wfs_engine_parse takes it; NULL: "vllm" */
 	uint64_t part_size; /* bytes; 0: one part a rank.  Cut between
 			       tensors; a larger tensor has a part alone */
+	/* Whose bytes are kept for each other; NULL: all.  Copied. */
+	const struct wfs_rank_set *ranks;
 };
 
 /*

@@ -96,6 +96,8 @@ static int make(struct wfs_model *base, const struct wfs_layout_spec *spec,
 	layout = wfs_calloc(1, sizeof(*layout));
 	layout->base = wfs_model_get(base);
 	layout->spec = *spec;
+	if (options->ranks)
+		layout->ranks = *options->ranks;
 	model = wfs_calloc(1, sizeof(*model));
 	atomic_init(&model->refs, 1);
 	model->name = name_of(base, spec);

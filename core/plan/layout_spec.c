@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a layout is written: tp4, tp2pp2, with +hf; and an engine: vllm-0.32.
+ * How a layout and its ranks are written: tp4, tp2pp2, with +hf; and an engine: vllm-0.32.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,6 +25,40 @@ static bool take_number(const char **at, const char *word, unsigned *ret)
 	*at = s;
 	*ret = n;
 	return true;
+}
+
+static bool take_rank(const char **at, unsigned *ret)
+{
+	const char *s = *at;
+	unsigned n = 0;
+
+	for (; *s >= '0' && *s <= '9' && n < WFS_LAYOUT_MAX; s++)
+		n = n * 10 + (unsigned)(*s - '0');
+	if (s == *at || n >= WFS_LAYOUT_MAX)
+		return false;
+	*at = s;
+	*ret = n;
+	return true;
+}
+
+int wfs_rank_set_add(struct wfs_rank_set *set, const char *text)
+{
+	unsigned first, last;
+
+	if (!take_rank(&text, &first))
+		return -EINVAL;
+	last = first;
+	if (*text == '-') {
+		text++;
+		if (!take_rank(&text, &last))
+			return -EINVAL;
+	}
+	if (*text || last < first)
+		return -EINVAL;
+	set->named = true;
+	for (unsigned i = first; i <= last; i++)
+		set->bits[i / 64] |= 1ull << i % 64;
+	return 0;
 }
 
 int wfs_layout_parse(const char *text, struct wfs_layout_spec *ret_spec)

@@ -83,3 +83,29 @@ uint64_t wfs_nest_extent(const struct wfs_nest *nest, unsigned level)
 		extent += (nest->loops[i].count - 1) * nest->loops[i].step;
 	return extent;
 }
+
+uint64_t wfs_nest_reach(const struct wfs_nest *nest, enum wfs_cast cast)
+{
+	uint64_t reach = wfs_cast_source(cast, nest->run);
+
+	for (unsigned i = 0; i < nest->n; i++)
+		reach += (nest->loops[i].count - 1) * nest->loops[i].stride;
+	return reach;
+}
+
+uint64_t wfs_nest_stretch(const struct wfs_nest *nest, enum wfs_cast cast)
+{
+	uint64_t stretch = wfs_cast_source(cast, nest->run);
+	unsigned i = 0;
+
+	/* Loops are in the order of the file: any may be the next. */
+	while (i < nest->n) {
+		const struct wfs_loop *loop = &nest->loops[i++];
+
+		if (loop->stride != stretch || loop->count == 1)
+			continue;
+		stretch *= loop->count;
+		i = 0;
+	}
+	return stretch;
+}

@@ -23,6 +23,10 @@ void wfs_nest_of(const struct wfs_piece *piece, struct wfs_nest *ret_nest);
 void wfs_nest_tidy(struct wfs_nest *nest, enum wfs_cast cast);
 /* Bytes of the file from the first to the last, from loop `level` inwards. */
 uint64_t wfs_nest_extent(const struct wfs_nest *nest, unsigned level);
+/* The most bytes of the region that follow each other. */
+uint64_t wfs_nest_stretch(const struct wfs_nest *nest, enum wfs_cast cast);
+/* Bytes of the region from the first to the last. */
+uint64_t wfs_nest_reach(const struct wfs_nest *nest, enum wfs_cast cast);
 /* Bytes at the source that make `bytes` of the file. */
 uint64_t wfs_cast_source(enum wfs_cast cast, uint64_t bytes);
 

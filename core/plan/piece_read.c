@@ -22,6 +22,7 @@
 struct window {
 	const struct wfs_piece *piece;
 	const struct wfs_nest *nest;
+	struct wfs_from from;
 	uint64_t lo, hi; /* of the file */
 	char *buf;	 /* where `lo` goes */
 	char *tile;	 /* WFS_TILE_BYTES, made when needed */
@@ -69,7 +70,7 @@ static int cast_run(struct window *w, uint64_t off, char *to, uint64_t len)
 		uint64_t n = left < most ? left : most;
 		uint64_t bytes = n * wfs_cast_from(cast);
 		struct wfs_nest run = { .off = off, .run = bytes };
-		int rc = wfs_gather(w->piece->region, &run, tile);
+		int rc = wfs_gather(&w->from, &run, tile);
 
 		if (rc)
 			return rc;
@@ -138,7 +139,7 @@ static int read_run(struct window *w, uint64_t off, uint64_t at)
 	}
 	if (w->piece->cast)
 		return cast_cut(w, off, to, a, b);
-	return wfs_gather(w->piece->region, &run, to);
+	return wfs_gather(&w->from, &run, to);
 }
 
 /* The largest stride first. */
@@ -179,9 +180,8 @@ static int read_box(struct window *w, struct wfs_nest *box)
 	sort_by_stride(box);
 	box->at -= w->lo;
 	if (cast || box->run < LONG_RUN)
-		return wfs_tiles_read(w->piece->region, cast, box, w->buf,
-				      tile_of(w));
-	return wfs_gather(w->piece->region, box, w->buf);
+		return wfs_tiles_read(&w->from, cast, box, w->buf, tile_of(w));
+	return wfs_gather(&w->from, box, w->buf);
 }
 
 static int read_level(struct window *w, unsigned level, uint64_t off,
@@ -269,6 +269,7 @@ int wfs_piece_read(const struct wfs_piece *piece, const struct wfs_nest *nest,
 	struct window w = {
 		.piece = piece,
 		.nest = nest,
+		.from = wfs_from_piece(piece, nest),
 		.lo = lo,
 		.hi = hi,
 		.buf = buf,

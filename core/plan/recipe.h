@@ -47,6 +47,12 @@ struct wfs_piece {
 	uint8_t pattern_len; /* 1 … 8, CONST only */
 	uint8_t cast;	     /* enum wfs_cast, REGION only */
 	uint8_t nloops;	     /* up to WFS_LOOPS */
+	/*
+	 * REGION only: how many files of this node, this one included, want
+	 * just these bytes, and how many want bytes between its runs; 0 and
+	 * 1: no other.  Hints for reading each byte of the source once.
+	 */
+	uint8_t same, around;
 	union {
 		uint8_t pattern[8];
 		struct wfs_region *region; /* REGION only; borrowed */

@@ -97,7 +97,7 @@ static void plan(struct tiling *t)
 }
 
 /* Reads the rows of a tile; `times` of each loop are in it. */
-static int read_rows(const struct tiling *t, struct wfs_region *region,
+static int read_rows(const struct tiling *t, const struct wfs_from *from,
 		     uint64_t off, const uint64_t *times, char *tile)
 {
 	struct wfs_nest rows = { .off = off, .run = t->source };
@@ -114,7 +114,7 @@ static int read_rows(const struct tiling *t, struct wfs_region *region,
 				.step = t->pitch[i],
 			};
 	}
-	return wfs_gather(region, &rows, tile);
+	return wfs_gather(from, &rows, tile);
 }
 
 #define MOVE(type)                                                             \
@@ -220,7 +220,7 @@ static void write_tile(const struct tiling *t, const uint64_t *times, char *to,
 	while (wfs_odometer_next(&o, loops, n));
 }
 
-int wfs_tiles_read(struct wfs_region *region, enum wfs_cast cast,
+int wfs_tiles_read(const struct wfs_from *from, enum wfs_cast cast,
 		   const struct wfs_nest *box, char *to, char *tile)
 {
 	struct tiling t = {
@@ -251,7 +251,7 @@ int wfs_tiles_read(struct wfs_region *region, enum wfs_cast cast,
 
 			times[i] = left < t.block[i] ? left : t.block[i];
 		}
-		rc = read_rows(&t, region, box->off + o.stride, times, tile);
+		rc = read_rows(&t, from, box->off + o.stride, times, tile);
 		if (rc)
 			return rc;
 		write_tile(&t, times, to + box->at + o.step, tile);

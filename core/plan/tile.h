@@ -6,14 +6,14 @@
 #ifndef WFS_CORE_PLAN_TILE_H
 #define WFS_CORE_PLAN_TILE_H
 
-#include "core/plan/nest.h"
+#include "core/plan/gather.h"
 
 /*
  * Reads all of `box`, whose loops are in the order of `stride`, to `to` +
  * `at` + steps, by way of `tile` (WFS_TILE_BYTES).  A run is at most half a
  * tile at the source.
  */
-int wfs_tiles_read(struct wfs_region *region, enum wfs_cast cast,
+int wfs_tiles_read(const struct wfs_from *from, enum wfs_cast cast,
 		   const struct wfs_nest *box, char *to, char *tile);
 
 #endif

@@ -269,7 +269,7 @@ static int get_own(struct wfs_region *region, struct wfs_chunk_ref *ref)
 }
 
 int wfs_chunk_get(struct wfs_chunks *chunks, struct wfs_region *region,
-		  const struct wfs_want *want, uint64_t off, uint64_t len,
+		  const struct wfs_chunk_want *want, uint64_t off, uint64_t len,
 		  struct wfs_chunk_ref *ret_ref)
 {
 	struct wfs_chunk_ref ref = { .want = *want, .off = off, .len = len };
@@ -336,7 +336,7 @@ static size_t absent(struct wfs_chunks *chunks, struct wfs_region *region,
 }
 
 int wfs_chunks_read(struct wfs_chunks *chunks, struct wfs_region *region,
-		    const struct wfs_want *want, void *buf, size_t len,
+		    const struct wfs_chunk_want *want, void *buf, size_t len,
 		    uint64_t off)
 {
 	char *to = buf;

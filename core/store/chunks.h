@@ -47,7 +47,7 @@ int wfs_chunks_open(const struct wfs_chunks_config *config,
 void wfs_chunks_close(struct wfs_chunks *chunks); /* NULL is fine */
 
 /* Who wants some bytes of a region. */
-struct wfs_want {
+struct wfs_chunk_want {
 	unsigned files;	 /* of this node want them, the reader's included */
 	uint64_t lo, hi; /* the bytes of the region that so many want */
 };
@@ -58,7 +58,7 @@ struct wfs_want {
  * chunks that only the reader wants go straight to `buf`.
  */
 int wfs_chunks_read(struct wfs_chunks *chunks, struct wfs_region *region,
-		    const struct wfs_want *want, void *buf, size_t len,
+		    const struct wfs_chunk_want *want, void *buf, size_t len,
 		    uint64_t off);
 
 /* Bytes of a chunk, borrowed until wfs_chunk_put. */
@@ -66,7 +66,7 @@ struct wfs_chunk_ref {
 	const char *data;
 	struct wfs_chunk *chunk; /* NULL: there was no room */
 	char *own;
-	struct wfs_want want;
+	struct wfs_chunk_want want;
 	uint64_t off, len;
 };
 
@@ -75,7 +75,7 @@ struct wfs_chunk_ref {
  * as wfs_chunks_read does.
  */
 int wfs_chunk_get(struct wfs_chunks *chunks, struct wfs_region *region,
-		  const struct wfs_want *want, uint64_t off, uint64_t len,
+		  const struct wfs_chunk_want *want, uint64_t off, uint64_t len,
 		  struct wfs_chunk_ref *ret_ref);
 /* The reader has had all that it wants of them. */
 void wfs_chunk_put(struct wfs_chunks *chunks, struct wfs_chunk_ref *ref);

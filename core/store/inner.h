@@ -129,6 +129,7 @@ struct wfs_store {
 	struct wfs_budget budget;
 	struct wfs_exposer exposer;
 	uint64_t chunk;
+	struct wfs_chunks *chunks; /* NULL: none */
 
 	struct wfs_table table;
 	struct wfs_object_list idle, busy, doomed;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/base/text.h"
+#include "core/store/chunks.h"
 #include "core/store/inner.h"
 
 #define CHUNK	   (1ull << 20)
@@ -110,6 +111,7 @@ int wfs_store_open(const struct wfs_store_config *config,
 	wfs_table_init(&store->table);
 	store->chunk = config->chunk ? config->chunk : CHUNK;
 	store->digests = config->digests;
+	store->chunks = config->chunks;
 	store->digester = wfs_digester_new();
 	store->rate.value = FIRST_RATE;
 	rc = start_threads(store,
@@ -129,6 +131,8 @@ void wfs_store_attach(struct wfs_store *store, struct wfs_exposer exposer)
 	pthread_mutex_lock(&store->lock);
 	store->exposer = exposer;
 	atomic_store(&store->quit, false);
+	if (store->chunks)
+		wfs_chunks_start(store->chunks);
 	store->attached = true;
 	pthread_mutex_unlock(&store->lock);
 }
@@ -141,6 +145,8 @@ void wfs_store_detach(struct wfs_store *store)
 	if (store->attached) {
 		store->attached = false;
 		atomic_store(&store->quit, true);
+		if (store->chunks)
+			wfs_chunks_stop(store->chunks);
 		while ((job = store->wanted.head) ||
 		       (job = store->prefetch.head))
 			wfs_job_abort_locked(store, job, -ESHUTDOWN);

@@ -31,6 +31,7 @@
 #include "core/plan/recipe.h"
 
 struct wfs_store;
+struct wfs_chunks;
 
 /* How the FUSE side registers an arena file with the kernel. */
 struct wfs_exposer {
@@ -45,6 +46,9 @@ struct wfs_store_config {
 	unsigned hydrators;  /* threads; 0 = as many as CPUs, 2 to 16 */
 	uint64_t chunk;	     /* bytes in one read of a source; 0 = 1 MiB */
 	bool digests;	     /* XXH3-128 of each file, after it is exposed */
+	/* Stopped by detach and started by attach, so that hydrations that
+	   wait for it end; NULL: none.  The caller's. */
+	struct wfs_chunks *chunks;
 };
 
 /*

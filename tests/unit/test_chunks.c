@@ -50,7 +50,7 @@ static void close_cache(struct fixture *f)
 static int read_some(struct fixture *f, unsigned files, uint64_t off,
 		     size_t len)
 {
-	const struct wfs_want want = { files, 0, f->src->region.size };
+	const struct wfs_chunk_want want = { files, 0, f->src->region.size };
 	char *buf wfs_autofree = wfs_malloc(len);
 	int rc = wfs_chunks_read(f->chunks, &f->src->region, &want, buf, len,
 				 off);
@@ -283,7 +283,7 @@ static void the_oldest_makes_room(void **state)
 
 static void a_source_that_is_dropped_closes(void **state)
 {
-	struct wfs_want want = { 3, 0, MIB };
+	struct wfs_chunk_want want = { 3, 0, MIB };
 	struct wfs_chunk_ref ref;
 	struct fixture f;
 

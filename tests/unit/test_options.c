@@ -66,7 +66,7 @@ static void every_row_can_be_set_from_a_list(void **state)
 	       "readers=9,readahead=128K,trust=signed,log_level=debug,"
 	       "layout=a@tp4,"
 	       "layout=b@v1@tp2pp2+hf,plans=/p,engine=vllm-0.32,"
-	       "part_size=1M");
+	       "part_size=1M,chunk_cache=7M,ranks=0-1,ranks=9");
 	assert_string_equal("/m", o->models_dir);
 	assert_int_equal(1, o->model_count);
 	assert_string_equal("a", o->models[0].name);
@@ -93,6 +93,9 @@ static void every_row_can_be_set_from_a_list(void **state)
 	assert_string_equal("/p", o->plans_dir);
 	assert_string_equal("vllm-0.32", o->engine);
 	assert_int_equal(1 << 20, o->part_size);
+	assert_int_equal(7 << 20, o->chunk_cache);
+	assert_true(o->ranks.named);
+	assert_int_equal(0x203, o->ranks.bits[0]);
 }
 
 static void layouts_and_engines_are_well_formed(void **state)
@@ -129,6 +132,8 @@ static void defaults_are_those_that_are_documented(void **state)
 	assert_null(o->models_dir);
 	assert_int_equal(0, o->model_count);
 	assert_int_equal(0, o->arena_size);
+	assert_int_equal(0, o->chunk_cache);
+	assert_true(wfs_rank_set_has(&o->ranks, 4095));
 	assert_int_equal(WFS_WANT_AUTO, o->passthrough);
 	assert_int_equal(2 * S, o->open_wait_ns);
 	assert_int_equal(256ull << 20, o->prefetch);
@@ -190,6 +195,9 @@ static void a_value_that_is_none_is_named_with_its_key(void **state)
 	assert_refused(*state, "trust=blind", "none, seed, origin, signed");
 	assert_refused(*state, "log_level=loud", "error, warn, info, debug");
 	assert_refused(*state, "digests=perhaps", "'perhaps'", "on nor off");
+	assert_refused(*state, "ranks=3-1", "'ranks'", "0-3");
+	assert_refused(*state, "ranks=4096", "'ranks'");
+	assert_refused(*state, "ranks=1x", "'ranks'");
 	assert_refused(*state, "models=", "'models'", "path");
 	assert_refused(*state, "models", "'models'", "models=DIR");
 }

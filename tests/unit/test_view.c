@@ -11,6 +11,7 @@
 
 #include "core/base/text.h"
 #include "core/plan/view.h"
+#include "core/store/chunks.h"
 #include "tests/unit/chance.h"
 #include "tests/unit/expression.h"
 #include "tests/unit/memory_source.h"
@@ -46,6 +47,7 @@ struct maker {
 	struct chance chance;
 	struct wfs_pool pool;
 	struct memory_source *source;
+	struct wfs_chunks *chunks;
 };
 
 static uint64_t below(struct maker *m, uint64_t n)
@@ -268,6 +270,26 @@ static void compare(struct maker *m, const struct wfs_recipe *r,
 	}
 }
 
+/* By way of the chunk cache, whoever else may want the bytes. */
+static void compare_cached(struct maker *m, const struct wfs_recipe *r,
+			   const unsigned char *want)
+{
+	if (below(m, 2))
+		return;
+	for (uint32_t i = 0; i < r->n; i++) {
+		/* Ours, as the layout's that sets them. */
+		struct wfs_piece *p =
+			(struct wfs_piece *)(uintptr_t)&r->pieces[i];
+
+		p->same = (uint8_t)below(m, 4);
+		p->around = (uint8_t)below(m, 4);
+	}
+	m->source->base.chunks = m->chunks;
+	compare(m, r, want);
+	wfs_chunks_drop(m->chunks, &m->source->base);
+	m->source->base.chunks = NULL;
+}
+
 static void expression_is_as_the_model(struct maker *m, const struct node *n)
 {
 	struct wfs_err err = { 0 };
@@ -292,6 +314,7 @@ static void expression_is_as_the_model(struct maker *m, const struct node *n)
 	assert_int_equal(r->size, wfs_view_bytes(v));
 	want = expression_bytes(n, bytes, r->size);
 	compare(m, r, want);
+	compare_cached(m, r, want);
 	free(want);
 	free(text.data);
 	wfs_recipe_free(r);
@@ -302,9 +325,12 @@ static void random_expressions_are_as_the_model(void **state)
 	static const enum wfs_dtype dtypes[] = { WFS_BF16, WFS_F32, WFS_U8,
 						 WFS_I64,  WFS_F4,  WFS_BF16,
 						 WFS_F32 };
+	const struct wfs_chunks_config config = { .bytes = 4u << 20 };
 	struct maker m = { .chance = chance_new() };
+	struct wfs_err err = { 0 };
 
 	(void)state;
+	assert_int_equal(wfs_chunks_open(&config, &m.chunks, &err), 0);
 	for (int round = 0; round < 3000; round++) {
 		struct node like = { .ndim = (unsigned)below(&m, 5) };
 
@@ -328,6 +354,7 @@ static void random_expressions_are_as_the_model(void **state)
 		wfs_pool_clear(&m.pool);
 		wfs_source_put(&m.source->base);
 	}
+	wfs_chunks_close(m.chunks);
 }
 
 int main(void)
