@@ -4,8 +4,12 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
+#include "core/base/mem.h"
 #include "core/plan/operate.h"
+
+#define SAME_BYTES (1u << 20) /* compared at a time */
 
 int wfs_op_if(struct wfs_eval *e, const struct wfs_node *n,
 	      struct wfs_value *ret)
@@ -42,6 +46,67 @@ int wfs_op_exists(struct wfs_eval *e, const struct wfs_node *n,
 		return rc;
 	*ret = (struct wfs_value){ .kind = WFS_VALUE_BOOL };
 	ret->number = wfs_source_find(e->base, name) >= 0;
+	return 0;
+}
+
+static int read_part(const struct wfs_model *base, const struct wfs_tensor *t,
+		     uint64_t at, void *buf, size_t len)
+{
+	struct iovec part = { .iov_base = buf, .iov_len = len };
+
+	return wfs_region_readv(base->entries[t->shard].region, &part, 1,
+				t->off + at);
+}
+
+/* 1 if both tensors have the same bytes, 0 if not, or a negative errno. */
+static int same_bytes(const struct wfs_model *base, const struct wfs_tensor *a,
+		      const struct wfs_tensor *b)
+{
+	char *buf = wfs_malloc((size_t)2 * SAME_BYTES);
+	int rc = 1;
+
+	for (uint64_t at = 0; at < a->size && rc > 0; at += SAME_BYTES) {
+		uint64_t left = a->size - at;
+		size_t len = (size_t)(left < SAME_BYTES ? left : SAME_BYTES);
+
+		rc = read_part(base, a, at, buf, len);
+		if (!rc)
+			rc = read_part(base, b, at, buf + SAME_BYTES, len);
+		if (!rc)
+			rc = !memcmp(buf, buf + SAME_BYTES, len);
+	}
+	free(buf);
+	return rc;
+}
+
+/* same("a", "b"): tensors of one dtype, shape and content */
+int wfs_op_same(struct wfs_eval *e, const struct wfs_node *n,
+		struct wfs_value *ret)
+{
+	const struct wfs_tensor *t[2];
+	int rc = 0;
+
+	for (int i = 0; i < 2; i++) {
+		const char *name = NULL;
+		int64_t at;
+
+		rc = wfs_evaluate_text(e, n->args[i], &name);
+		if (rc)
+			return rc;
+		at = wfs_source_find(e->base, name);
+		if (at < 0)
+			return wfs_eval_fail(e, n, "there is no tensor '%s'",
+					     name);
+		t[i] = &e->base->ranks[0].tensors[at];
+	}
+	if (t[0]->dtype == t[1]->dtype && t[0]->ndim == t[1]->ndim &&
+	    !memcmp(t[0]->shape, t[1]->shape,
+		    t[0]->ndim * sizeof(*t[0]->shape)))
+		rc = same_bytes(e->base, t[0], t[1]);
+	if (rc < 0)
+		return wfs_eval_fail(e, n, "cannot read '%s' and '%s': %s",
+				     t[0]->name, t[1]->name, strerror(-rc));
+	*ret = (struct wfs_value){ .kind = WFS_VALUE_BOOL, .number = rc };
 	return 0;
 }
 

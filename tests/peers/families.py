@@ -4,8 +4,9 @@ layers that do not divide by stages, vocabularies that are no multiple of
 anything, fewer key and value heads than ranks, embeddings tied and untied,
 each bias, norms of query and key, shared experts, layers of both kinds.
 
-A family is what makes its tensors (see makers.py) and its config.json; a
-"layouts" in that is not of the config: it is what to make of it.
+A family is what makes its tensors (see makers.py), its config.json, and where
+they are not the usual ones the layouts to make of it and the dtype in which
+its tensors are stored.
 """
 from makers import (deepseek, gemma, glm4, glm4_moe, gpt_oss, llama, mixtral,
                     olmo2, phi3, qwen, qwen_moe)
@@ -81,8 +82,16 @@ FAMILIES = {
     # A vocabulary that is a multiple of 64 already; heads a rank of their own.
     "llama_mlp_bias": (llama, {
         **LLAMA, "num_hidden_layers": 7, "vocab_size": 192, "mlp_bias": True,
-        "num_attention_heads": 8, "head_dim": 16, "hidden_size": 64,
-        "layouts": ["tp1", "tp8", "pp3", "pp4", "pp5", "pp3tp2", "pp4tp4"]}),
+        "num_attention_heads": 8, "head_dim": 16, "hidden_size": 64}, {
+            "layouts": ["tp1", "tp8", "pp3", "pp4", "pp5", "pp3tp2",
+                        "pp4tp4"]}),
+    # What config.json leaves out has the family's own default.
+    "llama_defaults": (llama, {
+        k: v for k, v in {**LLAMA, "torch_dtype": "float16"}.items()
+        if k not in ("head_dim", "num_key_value_heads", "dtype",
+                     "tie_word_embeddings")}, {"stored": "F16"}),
+    "llama_f16": (llama, {**LLAMA, "bias": True}, {"stored": "F16"}),
+    "llama_qkv_bias": (llama, {**LLAMA, "qkv_bias": True}),
     "mistral_tied": (llama, {**MISTRAL, "tie_word_embeddings": True,
                              "num_key_value_heads": 1}),
     "qwen2_kv1": (qwen, {**QWEN2, "num_key_value_heads": 1}),
@@ -97,26 +106,55 @@ FAMILIES = {
     "olmo2": (olmo2, OLMO2),
     "olmo2_tied": (olmo2, {**OLMO2, "tie_word_embeddings": True,
                            "num_key_value_heads": 1}),
+    "olmo2_bias": (olmo2, {**OLMO2, "attention_bias": True}),
+    "gemma2_bias": (gemma, {**GEMMA2, "attention_bias": True,
+                            "num_key_value_heads": 1}),
     "gemma3": (gemma, GEMMA3),
+    "gemma3_bias": (gemma, {**GEMMA3, "attention_bias": True,
+                            "num_key_value_heads": 1}),
+    "gemma3_untied": (gemma, {**GEMMA3, "tie_word_embeddings": False}),
     "glm4": (glm4, GLM4),
     "glm4_tied": (glm4, {**GLM4, "attention_bias": False,
                          "tie_word_embeddings": True,
                          "num_key_value_heads": 1}),
     "glm4_moe": (glm4_moe, GLM4_MOE),
+    "glm4_moe_qk_norm": (glm4_moe, {
+        **GLM4_MOE, "use_qk_norm": True, "attention_bias": False,
+        "num_nextn_predict_layers": 1, "n_shared_experts": 2,
+        "first_k_dense_replace": 0, "num_key_value_heads": 1}),
+    "glm4_moe_f32": (glm4_moe, GLM4_MOE, {"stored": "F32"}),
+    "glm4_moe_unshared": (glm4_moe, {**GLM4_MOE, "n_shared_experts": 0}),
     "qwen2_moe": (qwen_moe, QWEN2_MOE),
+    "qwen2_moe_tied": (qwen_moe, {
+        **QWEN2_MOE, "tie_word_embeddings": True, "qkv_bias": True,
+        "mlp_only_layers": [0], "num_key_value_heads": 1}),
+    "qwen2_moe_unshared": (qwen_moe, {
+        **QWEN2_MOE, "shared_expert_intermediate_size": 0,
+        "decoder_sparse_step": 2}),
+    "qwen3_moe_tied": (qwen_moe, {
+        **QWEN3_MOE, "num_hidden_layers": 4, "tie_word_embeddings": True, "decoder_sparse_step": 2,
+        "attention_bias": True, "num_key_value_heads": 1}),
     "mixtral": (mixtral, MIXTRAL),
     "mixtral_tied": (mixtral, {**MIXTRAL, "tie_word_embeddings": True,
                                "num_key_value_heads": 1, "head_dim": 64}),
     "deepseek_v2_low_rank": (deepseek, {**DEEPSEEK_V2, "n_shared_experts": 2}),
+    "deepseek_v2_unshared": (deepseek, {
+        **DEEPSEEK_V2, "n_shared_experts": 0, "q_lora_rank": None,
+        "first_k_dense_replace": 0, "moe_layer_freq": 2}),
     "deepseek_v3": (deepseek, DEEPSEEK_V3),
+    "deepseek_v3_sparse": (deepseek, {
+        **DEEPSEEK_V3, "q_lora_rank": None, "first_k_dense_replace": 0,
+        "num_nextn_predict_layers": 0}, {"stored": "F16"}),
     "gpt_oss": (gpt_oss, GPT_OSS),
 }
 
 
 def spec(family):
     """The spec of a checkpoint, and the layouts to make of it, or None."""
-    make, values = FAMILIES[family]
-    values = dict(sorted(values.items()))
-    layouts = values.pop("layouts", None)
-    return {"config": values,
-            "tensors": dict(sorted(make(values).items()))}, layouts
+    make, values, *options = FAMILIES[family]
+    options = options[0] if options else {}
+    tensors = dict(sorted(make(values).items()))
+    for tensor in tensors.values():
+        tensor["dtype"] = options.get("stored", tensor["dtype"])
+    return ({"config": dict(sorted(values.items())), "tensors": tensors},
+            options.get("layouts"))

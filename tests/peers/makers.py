@@ -63,11 +63,11 @@ def layers(c, more=0):
 
 
 def llama(c):
-    t, bias = Tensors(), c.get("attention_bias", False)
+    t, bias = Tensors(), c.get("attention_bias", c.get("bias", False))
     t.ends(c)
     for _, at in layers(c):
         t.norms(at, c)
-        t.attention(at + ".self_attn", c, bias, bias)
+        t.attention(at + ".self_attn", c, c.get("qkv_bias", bias), bias)
         t.mlp(at + ".mlp", c["hidden_size"], c["intermediate_size"],
               c.get("mlp_bias", False))
     return t
@@ -213,10 +213,11 @@ def qwen_moe(c):
             t.mlp(at + ".mlp", c["hidden_size"], c["intermediate_size"])
             continue
         t.experts(at + ".mlp", c, c["num_experts"])
+        if old:
+            t.linear(at + ".mlp.shared_expert_gate", 1, c["hidden_size"])
         if c.get("shared_expert_intermediate_size"):
             t.mlp(at + ".mlp.shared_expert", c["hidden_size"],
                   c["shared_expert_intermediate_size"])
-            t.linear(at + ".mlp.shared_expert_gate", 1, c["hidden_size"])
     return t
 
 
