@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layouts against what the engine itself wrote, byte for byte."""
+import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +22,16 @@ def checkpoint(tmp_path_factory):
                 tmp_path_factory.mktemp("truth") / family)
         return made[family]
     return make
+
+
+@pytest.fixture
+def folder():
+    """In memory if it can be: hundreds of exports wait for the disk."""
+    shm = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(
+            prefix="weightfs-truth-",
+            dir=shm if os.access(shm, os.W_OK) else None) as path:
+        yield Path(path)
 
 
 def export(*args):
