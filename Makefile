@@ -102,7 +102,7 @@ OPT := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
 COMPILE = $(CC) $(BASE) $(WARN) $(HARDEN) $(OPT) $(CFLAGS)
 LINK = $(CC) -pie -pthread -Wl,-z,relro,-z,now $(LD_SAN) $(LDFLAGS)
-LIBS = $(FUSE_LIBS) $(YYJSON_LIBS) -linih -lxxhash -lmicrohttpd -lcurl \
+LIBS = $(FUSE_LIBS) $(YYJSON_LIBS) -linih -lxxhash -lmicrohttpd -lgnutls -lcurl \
 	-lcrypto -lpthread
 
 FUZZ_SAN := -fsanitize=fuzzer,address,undefined

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A seed: serves the checkpoints of a registry to other nodes, and to
+ * anybody's curl, as transport/PROTOCOL.md says.
+ *
+ * HTTP is libmicrohttpd's, with a thread a connection; their number is capped,
+ * so one that waits (for digests, for its turn under the rate cap, for a slow
+ * client) costs nobody else anything.  Bytes go from the descriptors of the
+ * regions to the socket by sendfile(2), without passing through us.
+ */
+#ifndef WFS_TRANSPORT_SEED_SEED_H
+#define WFS_TRANSPORT_SEED_SEED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/digest/book.h"
+#include "core/model/registry.h"
+#include "transport/seed/stock.h"
+
+#define WFS_SEED_LISTEN "127.0.0.1:7420"
+
+struct wfs_seed_config {
+	const char *listen;	    /* see wfs_listener_open; NULL: the above */
+	const char *token_file;	    /* NULL: whoever gets here may ask */
+	const char *tls_cert;	    /* NULL: no TLS; else a PEM chain … */
+	const char *tls_key;	    /* … and its key */
+	const char *tls_client_ca;  /* clients bring a certificate of these */
+	bool insecure;		    /* beyond loopback also without a token */
+	uint64_t rate;		    /* bytes a second; 0: no cap */
+	unsigned connections;	    /* at most; 0: 256 */
+	unsigned per_client;	    /* from one address; 0: 64 */
+	uint64_t header_timeout_ns; /* for a whole request; 0: 20 s */
+	uint64_t stall_timeout_ns;  /* for some progress; 0: 30 s */
+	uint64_t linger_ns;    /* replaced versions stay so long; 0: 60 s */
+	struct wfs_book *book; /* outlives the seed; may be NULL */
+	const struct wfs_holder *holder; /* copied; NULL: none */
+};
+
+struct wfs_seed;
+
+/*
+ * Reads what the config names and listens; nobody is answered yet.  -EPERM
+ * for an address beyond loopback without a token; otherwise as
+ * wfs_listener_open and the files it read, with a sentence.
+ */
+int wfs_seed_open(const struct wfs_seed_config *config,
+		  struct wfs_registry *registry, struct wfs_seed **ret_seed,
+		  struct wfs_err *err);
+
+/* Starts the threads.  Once; not before a fork. */
+int wfs_seed_start(struct wfs_seed *seed, struct wfs_err *err);
+
+/* "http://127.0.0.1:7420" */
+const char *wfs_seed_url(const struct wfs_seed *seed);
+
+/* Cuts off everybody and ends the threads.  NULL is fine. */
+void wfs_seed_close(struct wfs_seed *seed);
+
+#endif

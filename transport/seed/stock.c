@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The stock: keeps step with the registry, and finds models and regions.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "core/base/hex.h"
+#include "transport/seed/manifest.h"
+#include "transport/seed/stock_inner.h"
+
+#define NS_PER_S 1000000000ull
+
+static int compare_places(const void *a, const void *b)
+{
+	return memcmp(((const struct wfs_stock_place *)a)->id,
+		      ((const struct wfs_stock_place *)b)->id,
+		      WFS_WIRE_ID_BYTES);
+}
+
+/* A root digest became known. */
+static void note_known(void *ctx, struct wfs_page *page)
+{
+	struct wfs_stock *stock = ctx;
+
+	(void)page;
+	pthread_mutex_lock(&stock->lock);
+	stock->generation++;
+	pthread_cond_broadcast(&stock->changed);
+	pthread_mutex_unlock(&stock->lock);
+}
+
+static void read_boot_id(char *text, size_t size)
+{
+	char *read wfs_autofree = NULL;
+	size_t len;
+
+	if (wfs_file_slurp("/proc/sys/kernel/random/boot_id", size - 1, &read,
+			   &len) == 0)
+		snprintf(text, size, "%.*s", (int)strcspn(read, "\n"), read);
+}
+
+int wfs_stock_new(const struct wfs_stock_config *config,
+		  struct wfs_stock **ret_stock)
+{
+	struct wfs_stock *stock;
+	pthread_condattr_t attr;
+	uint8_t node[16];
+
+	if (getrandom(node, sizeof(node), 0) != sizeof(node))
+		return -EIO;
+	stock = wfs_calloc(1, sizeof(*stock));
+	stock->config = *config;
+	if (config->holder)
+		stock->holder = *config->holder;
+	wfs_hex_format(node, sizeof(node), stock->node);
+	read_boot_id(stock->boot_id, sizeof(stock->boot_id));
+	stock->gone = wfs_calloc(WFS_STOCK_GONE, WFS_WIRE_ID_BYTES);
+	pthread_mutex_init(&stock->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&stock->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	stock->looked.tv_nsec = -1;
+	if (config->book)
+		wfs_book_on_known(config->book, note_known, stock);
+	wfs_stock_refresh(stock);
+	*ret_stock = stock;
+	return 0;
+}
+
+void wfs_stock_free(struct wfs_stock *stock)
+{
+	if (!stock)
+		return;
+	if (stock->config.book)
+		wfs_book_on_known(stock->config.book, NULL, NULL);
+	for (size_t i = 0; i < stock->count; i++)
+		wfs_stock_put(stock->models[i]);
+	free(stock->models);
+	free(stock->places);
+	free(stock->gone);
+	free(stock->list.data);
+	pthread_cond_destroy(&stock->changed);
+	pthread_mutex_destroy(&stock->lock);
+	free(stock);
+}
+
+static void note_gone(struct wfs_stock *stock,
+		      const struct wfs_stock_model *model)
+{
+	for (uint32_t i = 0; i < model->count; i++) {
+		memcpy(stock->gone[stock->gone_next], model->files[i].id,
+		       WFS_WIRE_ID_BYTES);
+		stock->gone_next = (stock->gone_next + 1) % WFS_STOCK_GONE;
+		if (stock->gone_count < WFS_STOCK_GONE)
+			stock->gone_count++;
+	}
+}
+
+/* The one that is there already for this model, taken out of the old list. */
+static struct wfs_stock_model *take_old(struct wfs_stock_model **old, size_t n,
+					const struct wfs_model *model)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (old[i] && old[i]->model == model)
+			return wfs_steal_ptr(&old[i]);
+	}
+	return NULL;
+}
+
+static bool is_offered(const struct wfs_registry_row *row)
+{
+	return row->named && row->listed && !row->stale && !row->model->virtual;
+}
+
+static void add_model(struct wfs_stock *stock, struct wfs_stock_model *model,
+		      bool listed)
+{
+	model->listed = listed;
+	stock->models = wfs_realloc(
+		stock->models, (stock->count + 1) * sizeof(*stock->models));
+	stock->models[stock->count++] = model;
+}
+
+/* Those that the registry has no more: they stay while they are used. */
+static void linger(struct wfs_stock *stock, struct wfs_stock_model **old,
+		   size_t n)
+{
+	uint64_t now = wfs_now_ns();
+
+	for (size_t i = 0; i < n; i++) {
+		if (!old[i])
+			continue;
+		if (atomic_load(&old[i]->last_used) + stock->config.linger_ns >
+		    now) {
+			add_model(stock, old[i], false);
+			continue;
+		}
+		note_gone(stock, old[i]);
+		wfs_stock_put(old[i]);
+	}
+}
+
+static void index_places(struct wfs_stock *stock)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < stock->count; i++)
+		n += stock->models[i]->count;
+	stock->places =
+		wfs_realloc(stock->places, (n + 1) * sizeof(*stock->places));
+	stock->place_count = n;
+	n = 0;
+	for (size_t i = 0; i < stock->count; i++) {
+		struct wfs_stock_model *model = stock->models[i];
+
+		for (uint32_t k = 0; k < model->count; k++) {
+			struct wfs_stock_place *place = &stock->places[n++];
+
+			memcpy(place->id, model->files[k].id,
+			       WFS_WIRE_ID_BYTES);
+			place->model = model;
+			place->file = k;
+		}
+	}
+	qsort(stock->places, n, sizeof(*stock->places), compare_places);
+}
+
+/* Is there one that is only here because it was used? */
+static bool has_lingering(const struct wfs_stock *stock)
+{
+	for (size_t i = 0; i < stock->count; i++) {
+		if (!stock->models[i]->listed)
+			return true;
+	}
+	return false;
+}
+
+static void write_list(struct wfs_stock *stock)
+{
+	struct wfs_manifest_host host = {
+		.node = stock->node,
+		.boot_id = stock->boot_id,
+		.socket = stock->config.socket,
+	};
+	struct wfs_text text = { 0 };
+
+	wfs_manifest_models(&host, stock->models, stock->count, &text);
+	if (!stock->list.data || strcmp(text.data, stock->list.data) != 0) {
+		stock->generation++;
+		pthread_cond_broadcast(&stock->changed);
+	}
+	free(stock->list.data);
+	stock->list = text;
+}
+
+static void rebuild(struct wfs_stock *stock)
+{
+	struct wfs_stock_model **old = wfs_steal_ptr(&stock->models);
+	size_t n = stock->count;
+	struct wfs_registry_row *rows;
+	size_t count = wfs_registry_rows(stock->config.registry, &rows);
+
+	stock->count = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct wfs_stock_model *model;
+
+		if (!is_offered(&rows[i]))
+			continue;
+		model = take_old(old, n, rows[i].model);
+		if (!model)
+			model = wfs_stock_model_new(stock, rows[i].model);
+		if (model)
+			add_model(stock, model, true);
+	}
+	wfs_registry_rows_free(rows, count);
+	linger(stock, old, n);
+	free(old);
+	index_places(stock);
+	write_list(stock);
+}
+
+void wfs_stock_refresh(struct wfs_stock *stock)
+{
+	struct timespec changed = wfs_registry_changed(stock->config.registry);
+
+	pthread_mutex_lock(&stock->lock);
+	if (changed.tv_sec != stock->looked.tv_sec ||
+	    changed.tv_nsec != stock->looked.tv_nsec || has_lingering(stock)) {
+		stock->looked = changed;
+		rebuild(stock);
+	}
+	pthread_mutex_unlock(&stock->lock);
+}
+
+/* With the lock held. */
+static void make_etag(const struct wfs_stock *stock, char *ret_etag)
+{
+	uint64_t hash =
+		wfs_hash(stock->list.data, stock->list.len, WFS_HASH_SEED);
+
+	hash = wfs_hash(&stock->generation, sizeof(stock->generation), hash);
+	snprintf(ret_etag, 17, "%016llx", (unsigned long long)hash);
+}
+
+void wfs_stock_list(struct wfs_stock *stock, struct wfs_text *ret_text,
+		    char *ret_etag)
+{
+	pthread_mutex_lock(&stock->lock);
+	wfs_text_add_bytes(ret_text, stock->list.data, stock->list.len);
+	make_etag(stock, ret_etag);
+	pthread_mutex_unlock(&stock->lock);
+}
+
+void wfs_stock_etag(struct wfs_stock *stock, char *ret_etag)
+{
+	pthread_mutex_lock(&stock->lock);
+	make_etag(stock, ret_etag);
+	pthread_mutex_unlock(&stock->lock);
+}
+
+/* With the lock held. */
+static struct wfs_stock_model *use(struct wfs_stock_model *model)
+{
+	atomic_store(&model->last_used, wfs_now_ns());
+	atomic_fetch_add(&model->refs, 1);
+	return model;
+}
+
+struct wfs_stock_model *wfs_stock_find(struct wfs_stock *stock,
+				       const char *name)
+{
+	struct wfs_stock_model *found = NULL;
+
+	pthread_mutex_lock(&stock->lock);
+	for (size_t i = 0; i < stock->count && !found; i++) {
+		struct wfs_stock_model *model = stock->models[i];
+
+		if (model->listed && strcmp(model->model->name, name) == 0)
+			found = use(model);
+	}
+	pthread_mutex_unlock(&stock->lock);
+	return found;
+}
+
+static bool was_there(const struct wfs_stock *stock, const uint8_t *id)
+{
+	for (size_t i = 0; i < stock->gone_count; i++) {
+		if (memcmp(stock->gone[i], id, WFS_WIRE_ID_BYTES) == 0)
+			return true;
+	}
+	return false;
+}
+
+int wfs_stock_region(struct wfs_stock *stock, const uint8_t *id,
+		     struct wfs_stock_model **ret_model,
+		     struct wfs_stock_file **ret_file)
+{
+	struct wfs_stock_place key, *place;
+	struct wfs_stock_model *model;
+	int rc = 0;
+
+	memcpy(key.id, id, WFS_WIRE_ID_BYTES);
+	pthread_mutex_lock(&stock->lock);
+	place = bsearch(&key, stock->places, stock->place_count, sizeof(key),
+			compare_places);
+	if (place)
+		model = use(place->model);
+	else
+		rc = was_there(stock, id) ? -ESTALE : -ENOENT;
+	pthread_mutex_unlock(&stock->lock);
+	if (rc)
+		return rc;
+	if (wfs_region_check(model->files[place->file].region)) {
+		wfs_stock_put(model);
+		return -ESTALE;
+	}
+	*ret_file = &model->files[place->file];
+	*ret_model = model;
+	return 0;
+}
+
+uint64_t wfs_stock_generation(struct wfs_stock *stock)
+{
+	uint64_t generation;
+
+	pthread_mutex_lock(&stock->lock);
+	generation = stock->generation;
+	pthread_mutex_unlock(&stock->lock);
+	return generation;
+}
+
+uint64_t wfs_stock_await(struct wfs_stock *stock, uint64_t seen,
+			 uint64_t timeout_ns)
+{
+	uint64_t until = wfs_now_ns() + timeout_ns;
+	struct timespec when = { .tv_sec = (time_t)(until / NS_PER_S),
+				 .tv_nsec = (long)(until % NS_PER_S) };
+	int rc = 0;
+
+	pthread_mutex_lock(&stock->lock);
+	while (!stock->woken && stock->generation == seen && rc == 0)
+		rc = pthread_cond_timedwait(&stock->changed, &stock->lock,
+					    &when);
+	seen = stock->generation;
+	pthread_mutex_unlock(&stock->lock);
+	return seen;
+}
+
+void wfs_stock_wake(struct wfs_stock *stock)
+{
+	pthread_mutex_lock(&stock->lock);
+	stock->woken = true;
+	pthread_cond_broadcast(&stock->changed);
+	pthread_mutex_unlock(&stock->lock);
+}

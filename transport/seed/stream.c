@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /v1/stream: chunks, as fast as a socket takes them.
+ *
+ * A thread for each stream.  It answers in order and takes the next request
+ * from the socket only when the last one was answered, so a client that asks
+ * for much has to wait in its own socket.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+
+#include "core/base/log.h"
+#include "transport/seed/inner.h"
+
+#define SEND_BYTES (4 << 20) /* of the socket's buffer, where permitted */
+#define LAST_READS 256
+#define LAST_MS	   1000
+
+struct stream {
+	struct wfs_seed *seed;
+	struct wfs_client *client;
+	struct MHD_UpgradeResponseHandle *handle;
+	int fd;
+	uint8_t early[WFS_REQUEST_BYTES * 64]; /* read with the headers */
+	size_t early_len, early_at;
+	uint8_t *chunk; /* room for one, when a digest is to be made */
+};
+
+/* Waits for the socket: 0, -EPIPE when it is over, -ETIMEDOUT. */
+static int await(const struct stream *stream, short events, int timeout_ms)
+{
+	struct pollfd poll_fd = { .fd = stream->fd, .events = events };
+	int n;
+
+	do {
+		n = poll(&poll_fd, 1, timeout_ms);
+	} while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return -ETIMEDOUT;
+	return n < 0 || atomic_load(&stream->seed->stopping) ||
+			       !(poll_fd.revents & (events | POLLHUP)) ?
+		       -EPIPE :
+		       0;
+}
+
+static int stall_ms(const struct stream *stream)
+{
+	return (int)(stream->seed->stall_ns / 1000000);
+}
+
+/* Reads a whole frame; between frames a client may take its time. */
+static int receive(struct stream *stream, uint8_t *frame)
+{
+	size_t len = stream->early_len - stream->early_at;
+
+	if (len > WFS_REQUEST_BYTES)
+		len = WFS_REQUEST_BYTES;
+	memcpy(frame, stream->early + stream->early_at, len);
+	stream->early_at += len;
+	while (len < WFS_REQUEST_BYTES) {
+		ssize_t n = recv(stream->fd, frame + len,
+				 WFS_REQUEST_BYTES - len, MSG_DONTWAIT);
+
+		if (n > 0) {
+			len += (size_t)n;
+			continue;
+		}
+		if (n == 0)
+			return -EPIPE;
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return -errno;
+		n = await(stream, POLLIN, len ? stall_ms(stream) : -1);
+		if (n)
+			return (int)n;
+	}
+	return 0;
+}
+
+/* What to do after a call on the socket moved `n` bytes: 0 to go on. */
+static int after(const struct stream *stream, ssize_t n)
+{
+	if (n > 0 || (n < 0 && errno == EINTR))
+		return 0;
+	if (n == 0)
+		return -EIO; /* the file ends before it should */
+	return errno == EAGAIN ? await(stream, POLLOUT, stall_ms(stream)) :
+				 -errno;
+}
+
+static int send_bytes(const struct stream *stream, const void *bytes,
+		      size_t len, int flags)
+{
+	const char *at = bytes;
+	int rc = 0;
+
+	while (len && rc == 0) {
+		ssize_t n = send(stream->fd, at, len,
+				 flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		rc = after(stream, n);
+		if (n > 0) {
+			at += n;
+			len -= (size_t)n;
+		}
+	}
+	return rc;
+}
+
+static int send_file(const struct stream *stream, int fd, uint64_t off,
+		     size_t len)
+{
+	off_t at = (off_t)off;
+	int rc = 0;
+
+	while (len && rc == 0) {
+		ssize_t n = sendfile(stream->fd, fd, &at, len);
+
+		rc = after(stream, n);
+		if (n > 0)
+			len -= (size_t)n;
+	}
+	return rc;
+}
+
+/* Any error ends the stream: what follows could not be told apart. */
+static int send_stretch(const struct stream *stream,
+			const struct wfs_stretch *stretch)
+{
+	struct wfs_seed *seed = stream->seed;
+	size_t done = 0;
+	int rc = 0;
+
+	while (done < stretch->len && rc == 0) {
+		size_t piece = wfs_rate_piece(seed->rate, stretch->len - done);
+
+		rc = wfs_rate_take(seed->rate, piece);
+		if (rc == 0 && stretch->fd >= 0)
+			rc = send_file(stream, stretch->fd, stretch->off + done,
+				       piece);
+		else if (rc == 0)
+			rc = send_bytes(stream,
+					(const char *)stretch->bytes + done,
+					piece, 0);
+		if (rc == 0)
+			atomic_fetch_add(&seed->sent, piece);
+		done += piece;
+	}
+	return rc;
+}
+
+static int refuse(const struct stream *stream, uint32_t tag, uint32_t status)
+{
+	const char *text = wfs_wire_status_text(status);
+	struct wfs_wire_answer answer = {
+		.tag = tag,
+		.status = status,
+		.len = (uint32_t)strlen(text),
+	};
+	uint8_t head[WFS_ANSWER_BYTES];
+	int rc;
+
+	wfs_wire_put_answer(&answer, head);
+	rc = send_bytes(stream, head, sizeof(head), MSG_MORE);
+	return rc ? rc : send_bytes(stream, text, answer.len, 0);
+}
+
+static int read_chunk(const struct wfs_stretch *stretch, uint8_t *buf)
+{
+	size_t done = 0;
+
+	while (done < stretch->len) {
+		ssize_t n = pread(stretch->fd, buf + done, stretch->len - done,
+				  (off_t)(stretch->off + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/* The digest of a chunk, from the book or from its bytes. */
+static int digest_of(struct stream *stream, struct wfs_region *region,
+		     struct wfs_page *page, const struct wfs_stretch *stretch,
+		     uint64_t index, uint8_t *ret_digest)
+{
+	const void *bytes = stretch->bytes;
+	int rc = 0;
+
+	if (page && wfs_page_chunk(page, index, ret_digest))
+		return 0;
+	if (stretch->fd >= 0) {
+		if (!stream->chunk)
+			stream->chunk = wfs_malloc(WFS_CHUNK);
+		bytes = stream->chunk;
+		rc = read_chunk(stretch, stream->chunk);
+	}
+	if (rc)
+		return rc;
+	wfs_digest_bytes(WFS_XXH3_128, bytes, stretch->len, ret_digest);
+	/* Of the bytes that were listed: nothing was written until now. */
+	rc = wfs_region_check(region);
+	if (rc)
+		return rc;
+	atomic_fetch_add(&stream->seed->hashed, stretch->len);
+	if (page)
+		wfs_page_note(page, index, ret_digest);
+	return 0;
+}
+
+static uint32_t status_of(int rc)
+{
+	switch (rc) {
+	case -ENOENT:
+		return WFS_WIRE_UNKNOWN;
+	case -ESTALE:
+		return WFS_WIRE_STALE;
+	case -ENODATA:
+		return WFS_WIRE_NOT_HELD;
+	default:
+		return WFS_WIRE_IO;
+	}
+}
+
+/* Sends a chunk that is here, or says why it cannot. */
+static int send_chunk(struct stream *stream,
+		      const struct wfs_wire_request *request,
+		      struct wfs_stock_model *model,
+		      struct wfs_stock_file *file)
+{
+	struct wfs_wire_answer answer = { .tag = request->tag,
+					  .len = request->len };
+	uint8_t head[WFS_ANSWER_BYTES];
+	struct wfs_stretch stretch;
+	int rc = wfs_stock_take(model, file, request->off, request->len,
+				&stretch);
+
+	if (rc)
+		return refuse(stream, request->tag, status_of(rc));
+	rc = stretch.len == request->len ? 0 : -ENODATA;
+	if (!rc)
+		rc = digest_of(stream, file->region,
+			       wfs_stock_page(model, file), &stretch,
+			       request->off / WFS_CHUNK, answer.digest);
+	if (rc) {
+		wfs_stretch_release(&stretch);
+		return refuse(stream, request->tag, status_of(rc));
+	}
+	wfs_wire_put_answer(&answer, head);
+	rc = send_bytes(stream, head, sizeof(head), MSG_MORE);
+	if (!rc)
+		rc = send_stretch(stream, &stretch);
+	wfs_stretch_release(&stretch);
+	if (!rc)
+		atomic_fetch_add(&stream->seed->chunks, 1);
+	return rc;
+}
+
+static int serve_request(struct stream *stream,
+			 const struct wfs_wire_request *request)
+{
+	struct wfs_seed *seed = stream->seed;
+	struct wfs_stock_model *model;
+	struct wfs_stock_file *file;
+	uint64_t size;
+	int rc = wfs_stock_region(seed->stock, request->region, &model, &file);
+
+	if (rc == -ESTALE)
+		atomic_fetch_add(&seed->stale, 1);
+	if (rc)
+		return refuse(stream, request->tag, status_of(rc));
+	size = file->region->size;
+	if (request->off >= size ||
+	    request->len != wfs_chunk_len(size, request->off / WFS_CHUNK)) {
+		rc = refuse(stream, request->tag, WFS_WIRE_MALFORMED);
+		rc = rc ? rc : -EBADMSG;
+	} else {
+		wfs_client_sends(&seed->clients, stream->client, file->region);
+		rc = send_chunk(stream, request, model, file);
+		wfs_client_sends(&seed->clients, stream->client, NULL);
+	}
+	wfs_stock_put(model);
+	return rc;
+}
+
+static void serve(struct stream *stream)
+{
+	struct wfs_wire_request request;
+	uint8_t frame[WFS_REQUEST_BYTES];
+	int rc = 0;
+
+	while (rc == 0) {
+		rc = receive(stream, frame);
+		if (rc)
+			break;
+		rc = wfs_wire_get_request(frame, &request);
+		if (rc)
+			refuse(stream, 0, WFS_WIRE_MALFORMED);
+		else
+			rc = serve_request(stream, &request);
+	}
+	if (rc == -EBADMSG) {
+		/* Its sentence must not be lost to what else it sent. */
+		shutdown(stream->fd, SHUT_WR);
+		for (int i = 0; i < LAST_READS; i++) {
+			if (await(stream, POLLIN, LAST_MS) ||
+			    recv(stream->fd, frame, sizeof(frame), 0) <= 0)
+				break;
+		}
+	}
+}
+
+static void end(struct stream *stream)
+{
+	struct wfs_seed *seed = stream->seed;
+
+	MHD_upgrade_action(stream->handle, MHD_UPGRADE_ACTION_CLOSE);
+	free(stream->chunk);
+	free(stream);
+	pthread_mutex_lock(&seed->lock);
+	if (--seed->streams == 0)
+		pthread_cond_broadcast(&seed->quiet);
+	pthread_mutex_unlock(&seed->lock);
+}
+
+static void *run(void *arg)
+{
+	struct stream *stream = arg;
+
+	serve(stream);
+	end(stream);
+	return NULL;
+}
+
+static bool count_in(struct wfs_seed *seed)
+{
+	bool may;
+
+	pthread_mutex_lock(&seed->lock);
+	may = !atomic_load(&seed->stopping);
+	seed->streams += may;
+	pthread_mutex_unlock(&seed->lock);
+	return may;
+}
+
+/* The answer went out: the socket is ours. */
+static void begin(void *cls, struct MHD_Connection *connection, void *own,
+		  const char *extra, size_t extra_len, MHD_socket fd,
+		  struct MHD_UpgradeResponseHandle *handle)
+{
+	struct wfs_seed *seed = cls;
+	struct stream *stream = wfs_calloc(1, sizeof(*stream));
+	pthread_attr_t attr;
+	pthread_t thread;
+	int size = SEND_BYTES;
+
+	(void)own;
+	stream->seed = seed;
+	stream->fd = fd;
+	stream->handle = handle;
+	stream->client = MHD_get_connection_info(
+				 connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+				 ->socket_context;
+	if (!count_in(seed) || extra_len > sizeof(stream->early)) {
+		MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
+		free(stream);
+		return;
+	}
+	memcpy(stream->early, extra, extra_len);
+	stream->early_len = extra_len;
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	/* Only ever more than the kernel would give by itself. */
+	setsockopt(stream->client->fd, SOL_SOCKET, SO_SNDBUFFORCE, &size,
+		   sizeof(size));
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &attr, run, stream)) {
+		wfs_warn("no thread for another stream");
+		end(stream);
+	}
+	pthread_attr_destroy(&attr);
+}
+
+enum MHD_Result wfs_seed_stream(struct wfs_ask *ask)
+{
+	const char *wanted = wfs_ask_header(ask, MHD_HTTP_HEADER_UPGRADE);
+	const char *how = wfs_ask_header(ask, MHD_HTTP_HEADER_CONNECTION);
+	struct MHD_Response *response;
+
+	if (!wanted || !how || !wfs_word_listed(how, "upgrade"))
+		return wfs_ask_refuse(ask, MHD_HTTP_BAD_REQUEST,
+				      "this wants Connection: Upgrade and "
+				      "Upgrade: " WFS_STREAM_NAME);
+	if (!wfs_word_listed(wanted, WFS_STREAM_NAME))
+		return wfs_ask_refuse(ask, MHD_HTTP_UPGRADE_REQUIRED,
+				      "this seed (weightfs " WFS_VERSION
+				      ") speaks " WFS_STREAM_NAME ", not '%s'",
+				      wanted);
+	response = MHD_create_response_for_upgrade(begin, ask->seed);
+	if (!response)
+		return MHD_NO;
+	MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE,
+				WFS_STREAM_NAME);
+	wfs_client_streams(&ask->seed->clients, ask->client);
+	return wfs_ask_send(ask, MHD_HTTP_SWITCHING_PROTOCOLS, response);
+}
