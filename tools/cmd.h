@@ -38,6 +38,7 @@ typedef int wfs_cmd_fn(int argc, char **argv, const struct wfs_hooks *hooks);
 
 wfs_cmd_fn wfs_cmd_mount;
 wfs_cmd_fn wfs_cmd_mount_helper; /* as mount(8) calls a helper */
+wfs_cmd_fn wfs_cmd_seed;
 wfs_cmd_fn wfs_cmd_umount;
 wfs_cmd_fn wfs_cmd_status;
 wfs_cmd_fn wfs_cmd_inspect;

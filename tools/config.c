@@ -61,6 +61,11 @@ static char *read_line(char *buf, int size, void *stream)
 	return buf;
 }
 
+static const char *own_section(const struct wfs_options *options)
+{
+	return options->command == WFS_FOR_SEED ? "seed" : "mount";
+}
+
 /* One key: 1, or 0 when it is wrong. */
 static int take(void *user, const char *section, const char *name,
 		const char *value)
@@ -71,11 +76,14 @@ static int take(void *user, const char *section, const char *name,
 	if (r->err->code)
 		return 0;
 	if (!section[0])
-		return refuse(r, "before the section [mount] stands", name);
-	if (strcmp(section, "mount") != 0)
+		return refuse(r, "before the section [mount] or [seed] stands",
+			      name);
+	if (strcmp(section, "mount") != 0 && strcmp(section, "seed") != 0)
 		return refuse(r, "there is no section", section);
 	if (!name) /* some builds of inih announce a section so */
 		return 1;
+	if (strcmp(section, own_section(r->options)) != 0)
+		return 1; /* one file may be for both */
 	if (strcmp(name, "config") == 0)
 		return refuse(r, "a config file cannot name another:", value);
 	if (wfs_options_set(r->options, name, value, &why)) {

@@ -19,6 +19,7 @@ static const struct command {
 	const char *summary;
 } commands[] = {
 	{ "mount", wfs_cmd_mount, "serve checkpoints as files" },
+	{ "seed", wfs_cmd_seed, "offer checkpoints to other nodes" },
 	{ "umount", wfs_cmd_umount, "take a mount away, or say who holds it" },
 	{ "status", wfs_cmd_status, "models, memory, how reads are served" },
 	{ "inspect", wfs_cmd_inspect,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Command lines of a mount, with argp.  The long options are made from the
+ * Command lines of what serves, with argp.  The long options are made from the
  * option table; what they and -o say is kept until all has been seen, since
  * the config file, wherever it is named, comes before both.
  */
@@ -17,7 +17,8 @@
 
 struct cli {
 	struct wfs_mount_args *args;
-	bool helper, sloppy;
+	enum wfs_args_kind kind;
+	bool sloppy;
 	const char *source, *mountpoint;
 	/* As they came: -o lists have key NULL. */
 	struct word {
@@ -33,12 +34,18 @@ static void keep(struct cli *cli, const char *key, const char *value)
 	cli->words[cli->count++] = (struct word){ .key = key, .value = value };
 }
 
+static unsigned command_of(const struct cli *cli)
+{
+	return cli->kind == WFS_ARGS_SEED ? WFS_FOR_SEED : WFS_FOR_MOUNT;
+}
+
 static int apply(const struct cli *cli, struct wfs_options *options,
 		 const char *config, struct wfs_err *err)
 {
 	int rc = 0;
 
 	wfs_options_init(options);
+	options->command = command_of(cli);
 	if (config)
 		rc = wfs_config_read(config, options, err);
 	if (!rc && cli->source && strcmp(cli->source, "none") != 0)
@@ -63,8 +70,8 @@ static void finish(struct cli *cli, struct argp_state *state)
 	char *config;
 	int rc;
 
-	if (!cli->mountpoint)
-		argp_error(state, cli->helper ?
+	if (!cli->mountpoint && cli->kind != WFS_ARGS_SEED)
+		argp_error(state, cli->kind == WFS_ARGS_HELPER ?
 					  "SOURCE and MOUNTPOINT are missing" :
 					  "MOUNTPOINT is missing");
 	rc = apply(cli, options, NULL, &err);
@@ -77,18 +84,21 @@ static void finish(struct cli *cli, struct argp_state *state)
 	if (rc)
 		argp_error(state, "%s", err.text);
 	if (!options->models_dir && !options->model_count)
-		argp_error(state, "nothing to mount: name a directory of "
-				  "checkpoints (models=DIR) or a checkpoint "
-				  "(model=NAME=DIR)");
-	cli->args->mountpoint = wfs_path_mountpoint(cli->mountpoint);
+		argp_error(state,
+			   "nothing to %s: name a directory of "
+			   "checkpoints (models=DIR) or a checkpoint "
+			   "(model=NAME=DIR)",
+			   cli->kind == WFS_ARGS_SEED ? "seed" : "mount");
+	if (cli->mountpoint)
+		cli->args->mountpoint = wfs_path_mountpoint(cli->mountpoint);
 }
 
 static void take_positional(struct cli *cli, const char *arg,
 			    struct argp_state *state)
 {
-	if (cli->helper && !cli->source)
+	if (cli->kind == WFS_ARGS_HELPER && !cli->source)
 		cli->source = arg;
-	else if (!cli->mountpoint)
+	else if (!cli->mountpoint && cli->kind != WFS_ARGS_SEED)
 		cli->mountpoint = arg;
 	else
 		argp_error(state, "there is an argument too many: '%s'", arg);
@@ -103,8 +113,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		keep(cli, NULL, arg);
 		return 0;
 	case 'f':
-		cli->args->fake = cli->helper;
-		cli->args->foreground = !cli->helper;
+		cli->args->fake = cli->kind == WFS_ARGS_HELPER;
+		cli->args->foreground = !cli->args->fake;
 		return 0;
 	case 's':
 		cli->sloppy = true;
@@ -144,6 +154,27 @@ static char *long_name(const char *key)
 	return name;
 }
 
+/* The rows of the table that the command has; the caller frees names. */
+static size_t make_options(const struct cli *cli, struct argp_option *options)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < wfs_option_count; i++) {
+		const struct wfs_option *row = &wfs_option_table[i];
+
+		if (!(row->commands & command_of(cli)))
+			continue;
+		options[n++] = (struct argp_option){
+			.name = long_name(row->key),
+			.key = KEY_TABLE + (int)i,
+			.arg = row->arg ? row->arg : "on|off",
+			.flags = row->arg ? 0 : OPTION_ARG_OPTIONAL,
+			.doc = row->help,
+		};
+	}
+	return n;
+}
+
 static void parse_ours(int argc, char **argv, struct cli *cli)
 {
 	static const struct argp_option fixed[] = {
@@ -153,34 +184,33 @@ static void parse_ours(int argc, char **argv, struct cli *cli)
 		  1 },
 		{ 0 },
 	};
+	static const char mount_doc[] =
+		"Serves checkpoints as files under MOUNTPOINT.\v"
+		"Returns once the mount answers. A config file comes before "
+		"-o, and -o before the other options. See weightfs(1).";
+	static const char seed_doc[] =
+		"Offers checkpoints to other nodes, and to any HTTP client."
+		"\v"
+		"Returns once the seed answers. A config file (section [seed]) "
+		"comes before -o, and -o before the other options. See "
+		"weightfs(1).";
+	bool seeds = cli->kind == WFS_ARGS_SEED;
 	struct argp_option *options wfs_autofree =
 		wfs_calloc(wfs_option_count + 3, sizeof(*options));
+	size_t n = make_options(cli, options);
 	struct argp argp = {
 		options,
 		parse,
-		"MOUNTPOINT",
-		"Serves checkpoints as files under MOUNTPOINT.\v"
-		"Returns once the mount answers. A config file comes before "
-		"-o, and -o before the other options. See weightfs(1).",
+		seeds ? "" : "MOUNTPOINT",
+		seeds ? seed_doc : mount_doc,
 		NULL,
 		NULL,
 		NULL,
 	};
 
-	for (size_t i = 0; i < wfs_option_count; i++) {
-		const struct wfs_option *row = &wfs_option_table[i];
-
-		options[i] = (struct argp_option){
-			.name = long_name(row->key),
-			.key = KEY_TABLE + (int)i,
-			.arg = row->arg ? row->arg : "on|off",
-			.flags = row->arg ? 0 : OPTION_ARG_OPTIONAL,
-			.doc = row->help,
-		};
-	}
-	memcpy(&options[wfs_option_count], fixed, sizeof(fixed));
+	memcpy(&options[n], fixed, sizeof(fixed));
 	wfs_cmd_parse(&argp, argc, argv, cli);
-	for (size_t i = 0; i < wfs_option_count; i++)
+	for (size_t i = 0; i < n; i++)
 		free((void *)(uintptr_t)options[i].name);
 }
 
@@ -211,13 +241,13 @@ static void parse_helper(int argc, char **argv, struct cli *cli)
 	wfs_cmd_parse(&argp, argc, argv, cli);
 }
 
-void wfs_mount_args_parse(int argc, char **argv, bool helper,
+void wfs_mount_args_parse(int argc, char **argv, enum wfs_args_kind kind,
 			  struct wfs_mount_args *args)
 {
-	struct cli cli = { .args = args, .helper = helper };
+	struct cli cli = { .args = args, .kind = kind };
 
 	*args = (struct wfs_mount_args){ 0 };
-	if (helper)
+	if (kind == WFS_ARGS_HELPER)
 		parse_helper(argc, argv, &cli);
 	else
 		parse_ours(argc, argv, &cli);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of options and their values.
+ * The values of options, see options_table.c for the options.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -12,89 +12,13 @@
 #include "core/plan/layout.h"
 #include "tools/options.h"
 #include "tools/path.h"
+#include "transport/seed/listen.h"
+#include "transport/wire/frame.h"
 
 #define NS_PER_S    1000000000ull
 #define SECONDS_MAX 1000000000ull
 #define COUNT_MAX   1024
 #define RESCAN_MIN  (NS_PER_S / 100)
-
-#define ROW(key, kind, field, arg, help)                                       \
-	{                                                                      \
-		key, WFS_OPTION_##kind, offsetof(struct wfs_options, field),   \
-			arg, help                                              \
-	}
-
-const struct wfs_option wfs_option_table[] = {
-	ROW("models", PATH, models_dir, "DIR",
-	    "Serve every checkpoint that lies in DIR"),
-	ROW("model", MODEL, models, "NAME=DIR",
-	    "Serve the checkpoint DIR as NAME (may be repeated)"),
-	ROW("layout", LAYOUT, layouts, "NAME@LAYOUT",
-	    "List the model NAME resharded, such as llama@tp4 (may be "
-	    "repeated; any other appears when it is looked up)"),
-	ROW("plans", PATH, plans_dir, "DIR",
-	    "Use the plans in DIR before the built-in ones"),
-	ROW("engine", ENGINE, engine, "NAME[-VERSION]",
-	    "The engine that layouts are made for (default: vllm, the newest "
-	    "known)"),
-	ROW("part_size", SIZE, part_size, "SIZE",
-	    "Cut the files of layouts at that size; 0: one a rank (default: "
-	    "512M)"),
-	ROW("config", PATH, config, "FILE",
-	    "Read options from FILE (section [mount])"),
-	ROW("arena_size", SIZE, arena_size, "SIZE",
-	    "Memory for tensors (default: a quarter of the machine's)"),
-	ROW("chunk_cache", SIZE, chunk_cache, "SIZE",
-	    "Memory for bytes that several ranks want (default: an eighth of "
-	    "the arena's, at most 1G)"),
-	ROW("ranks", RANKS, ranks, "N[-M]",
-	    "The ranks of layouts that this machine reads, such as 0-3 (may "
-	    "be repeated; default: all)"),
-	ROW("passthrough", WANT, passthrough, "auto|on|off",
-	    "Let the kernel read without us; on: refuse to start without "
-	    "(default: auto)"),
-	ROW("open_wait", SECONDS, open_wait_ns, "SECONDS",
-	    "An open waits for its bytes when that takes no longer "
-	    "(default: 2)"),
-	ROW("prefetch", SIZE, prefetch, "SIZE",
-	    "Bring that much into memory ahead of a reader (default: 256M)"),
-	ROW("switch_after", SECONDS, switch_after_ns, "SECONDS",
-	    "A changed checkpoint takes over after that long without opens "
-	    "(default: 60)"),
-	ROW("rescan", SECONDS, rescan_ns, "SECONDS",
-	    "Look for changed checkpoints that often (default: 2)"),
-	ROW("follow_links", SWITCH, follow_links, NULL,
-	    "Follow links that leave a checkpoint"),
-	ROW("allow_other", SWITCH, allow_other, NULL,
-	    "Other users may read too (default for a mount by root)"),
-	ROW("nonempty", SWITCH, nonempty, NULL,
-	    "Mount over a directory that is not empty"),
-	ROW("digests", SWITCH, digests, NULL,
-	    "Hash tensors as they are brought into memory (default: on)"),
-	ROW("hydrators", COUNT, hydrators, "N",
-	    "Threads that bring tensors into memory (default: one a CPU)"),
-	ROW("readers", COUNT, readers, "N",
-	    "Threads that answer reads, at most (default: 16)"),
-	ROW("readahead", SIZE, readahead, "SIZE",
-	    "Readahead of the mount where we answer reads (default: 4M)"),
-	ROW("trust", TRUST, trust, "none|seed|origin|signed",
-	    "The least trusted bytes that are served (default: seed; local "
-	    "files are origin)"),
-	ROW("log_level", LEVEL, log_level, "error|warn|info|debug",
-	    "The least important lines that are logged (default: info)"),
-};
-
-const size_t wfs_option_count =
-	sizeof(wfs_option_table) / sizeof(wfs_option_table[0]);
-
-const struct wfs_option *wfs_option_find(const char *key)
-{
-	for (size_t i = 0; i < wfs_option_count; i++) {
-		if (strcmp(wfs_option_table[i].key, key) == 0)
-			return &wfs_option_table[i];
-	}
-	return NULL;
-}
 
 void wfs_options_init(struct wfs_options *options)
 {
@@ -107,6 +31,7 @@ void wfs_options_init(struct wfs_options *options)
 		.rescan_ns = 2 * NS_PER_S,
 		.trust = WFS_TRUST_SEED,
 		.log_level = WFS_LOG_INFO,
+		.command = WFS_FOR_MOUNT,
 		.allow_other = geteuid() == 0,
 		.digests = true,
 	};
@@ -126,6 +51,12 @@ void wfs_options_clear(struct wfs_options *options)
 	free(options->models);
 	free(options->models_dir);
 	free(options->config);
+	free(options->listen);
+	free(options->token_file);
+	free(options->tls_cert);
+	free(options->tls_key);
+	free(options->tls_client_ca);
+	free(options->digest_cache);
 	*options = (struct wfs_options){ 0 };
 }
 
@@ -231,6 +162,21 @@ static int set_path(char **field, const char *key, const char *value,
 				   key);
 	free(*field);
 	*field = wfs_path_absolute(value);
+	return 0;
+}
+
+static int set_listen(char **field, const char *key, const char *value,
+		      struct wfs_err *err)
+{
+	char host[WFS_LISTEN_HOST], port[WFS_LISTEN_PORT];
+
+	if (wfs_listen_parse(value, host, port))
+		return wfs_err_set(err, -EINVAL,
+				   "option '%s': '%s' is not ADDR:PORT, such "
+				   "as 127.0.0.1:%d",
+				   key, value, WFS_DEFAULT_PORT);
+	free(*field);
+	*field = wfs_strdup(value);
 	return 0;
 }
 
@@ -355,6 +301,8 @@ static int set_row(struct wfs_options *options, const struct wfs_option *row,
 				   "option '%s': '%s' is none of none, seed, "
 				   "origin, signed",
 				   row->key, value);
+	case WFS_OPTION_LISTEN:
+		return set_listen(field, row->key, value, err);
 	case WFS_OPTION_LEVEL:
 		if (wfs_log_level_parse(value, field) == 0)
 			return 0;
@@ -380,6 +328,10 @@ int wfs_options_set(struct wfs_options *options, const char *key,
 	if (!row)
 		return wfs_err_set(err, -EINVAL, "there is no option '%s'",
 				   key);
+	if (!(row->commands & options->command))
+		return wfs_err_set(
+			err, -EINVAL, "option '%s' is not one of a %s", key,
+			options->command == WFS_FOR_SEED ? "seed" : "mount");
 	if (!value && row->kind != WFS_OPTION_SWITCH)
 		return wfs_err_set(err, -EINVAL,
 				   "option '%s' needs a value: %s=%s", key, key,

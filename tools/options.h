@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The options of a mount: one table for `-o key=value`, for long options and
- * for the config file.
+ * The options of a mount and of a seed: one table for `-o key=value`, for long
+ * options and for the config file.
  *
  * Every row is spelled with '_' after -o and in the file, and with '-' as a
  * long option.  A switch may be given as `key`, `nokey`, `key=on` or
@@ -51,9 +51,19 @@ struct wfs_options {
 	uint64_t rescan_ns;
 	unsigned hydrators; /* 0 = as many as suit the machine */
 	unsigned readers;
+	/* Of a seed, and of a mount that seeds; NULL and 0: the defaults. */
+	char *listen; /* "ADDR:PORT"; a mount without it seeds nothing */
+	char *token_file;
+	char *tls_cert, *tls_key, *tls_client_ca;
+	char *digest_cache;
+	uint64_t rate; /* bytes a second */
+	uint64_t client_timeout_ns;
+	unsigned connections, per_client;
+	unsigned command; /* WFS_FOR_MOUNT, which is the default, or _SEED */
 	enum wfs_want passthrough;
 	enum wfs_trust trust; /* the least that is served */
 	enum wfs_log_level log_level;
+	bool insecure;
 	bool follow_links;
 	bool allow_other;
 	bool nonempty;
@@ -73,13 +83,20 @@ enum wfs_option_kind {
 	WFS_OPTION_WANT,   /* auto, on, off */
 	WFS_OPTION_TRUST,  /* none, seed, origin, signed */
 	WFS_OPTION_LEVEL,  /* error, warn, info, debug */
+	WFS_OPTION_LISTEN, /* ADDR:PORT */
 };
+
+/* Whose option it is. */
+#define WFS_FOR_MOUNT 1u
+#define WFS_FOR_SEED  2u
+#define WFS_FOR_BOTH  3u
 
 struct wfs_option {
 	const char *key;
 	enum wfs_option_kind kind;
-	size_t at;	 /* offset in struct wfs_options */
-	const char *arg; /* what to call its value; NULL for a switch */
+	unsigned commands; /* WFS_FOR_… */
+	size_t at;	   /* offset in struct wfs_options */
+	const char *arg;   /* what to call its value; NULL for a switch */
 	const char *help;
 };
 

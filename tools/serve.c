@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A mount's life.  Signals are taken by a thread of their own, blocked
- * everywhere else, so nothing runs in a handler and none comes too late or
- * twice.  Before the mount is made they still end the program as they always
- * do.
+ * A mount's life.
  */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -20,21 +15,21 @@
 #include "core/store/chunks.h"
 #include "core/store/store.h"
 #include "fs/fs.h"
-#include "tools/daemon.h"
+#include "tools/life.h"
 #include "tools/process.h"
+#include "tools/seeding.h"
 #include "tools/serve.h"
 #include "fs/unmount.h"
 #include "tools/watch.h"
 
 #define OVERLAYFS_MAGIC 0x794c7630
 #define CHUNK_CACHE_MAX (1ull << 30)
-#define WAKE_SIGNAL	SIGUSR1 /* ends the thread that waits for signals */
-#define LAST_RESORT_S	20	/* umount waits 30 s for us to be gone */
+#define LAST_RESORT_S	20 /* umount waits 30 s for us to be gone */
 
 struct serve {
 	const struct wfs_options *options;
 	const char *mountpoint;
-	struct wfs_daemon daemon;
+	struct wfs_life life;
 	struct wfs_plans plans;
 	struct wfs_layout_options layouts;
 	struct wfs_registry *registry;
@@ -43,20 +38,10 @@ struct serve {
 	struct wfs_store *store;
 	struct wfs_fs *fs;
 	struct wfs_err why_no_store;
-	pthread_t signals;
-	atomic_bool leaving;
-	atomic_bool told; /* by a signal to end */
-	bool foreground, ready;
+	struct wfs_seeding seeding;
+	bool ready;
 	struct wfs_err err; /* why it failed */
 };
-
-static void complain(void *ctx, const char *text)
-{
-	struct serve *serve = ctx;
-
-	/* In front the log is on stderr already. */
-	wfs_daemon_tell(&serve->daemon, text);
-}
 
 /* A plan of the user's that cannot be read must not be passed over. */
 static int set_layouts(struct serve *serve)
@@ -99,60 +84,28 @@ static void open_chunks(struct serve *serve)
 static int look_first(struct serve *serve, const struct wfs_hooks *hooks)
 {
 	const struct wfs_options *options = serve->options;
-	struct wfs_watch_config config = {
-		.models_dir = options->models_dir,
-		.models = options->models,
-		.model_count = options->model_count,
-		.rescan_ns = options->rescan_ns,
-		.load = { .follow_links = options->follow_links,
-			  .trust = options->trust,
-			  .chunks = serve->chunks,
-			  .wrap_source = hooks->wrap_source },
-		.complain = complain,
-		.ctx = serve,
+	struct wfs_load_config load = {
+		.follow_links = options->follow_links,
+		.trust = options->trust,
+		.chunks = serve->chunks,
+		.wrap_source = hooks->wrap_source,
 	};
-
 	int rc;
 
 	serve->registry = wfs_registry_new(options->switch_after_ns);
 	rc = set_layouts(serve);
 	if (rc)
 		return rc;
-	config.registry = serve->registry;
-	serve->watch = wfs_watch_new(&config);
-	rc = wfs_watch_first(serve->watch, &serve->err);
-	if (rc == 0)
-		wfs_registry_tick(serve->registry);
-	return rc;
+	return wfs_offer_first(options, &load, &serve->life.daemon,
+			       serve->registry, &serve->watch, &serve->err);
 }
 
-static void signal_set(sigset_t *set)
+static void end(void *ctx, const char *signal)
 {
-	sigemptyset(set);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGINT);
-	sigaddset(set, SIGHUP);
-	sigaddset(set, WAKE_SIGNAL);
-}
+	struct serve *serve = ctx;
 
-static void *wait_for_signals(void *arg)
-{
-	struct serve *serve = arg;
-	sigset_t set;
-	int sig;
-
-	signal_set(&set);
-	for (;;) {
-		if (sigwait(&set, &sig))
-			continue;
-		if (sig == WAKE_SIGNAL && atomic_load(&serve->leaving))
-			return NULL;
-		if (sig == WAKE_SIGNAL || atomic_exchange(&serve->told, true))
-			continue;
-		wfs_info("%s: unmounting '%s'", strsignal(sig),
-			 serve->mountpoint);
-		wfs_fs_exit(serve->fs);
-	}
+	wfs_info("%s: unmounting '%s'", signal, serve->mountpoint);
+	wfs_fs_exit(serve->fs);
 }
 
 static void open_store(struct serve *serve)
@@ -252,7 +205,7 @@ static void on_ready(void *ctx)
 	wfs_info("mounted on '%s' source=%s", serve->mountpoint,
 		 serve->options->models_dir ? serve->options->models_dir :
 					      "none");
-	if (wfs_daemon_ready(&serve->daemon)) {
+	if (wfs_daemon_ready(&serve->life.daemon)) {
 		wfs_warn("whoever asked for the mount on '%s' is gone: "
 			 "unmounting",
 			 serve->mountpoint);
@@ -282,30 +235,41 @@ static void leave(struct serve *serve)
 	if (pthread_create(&thread, NULL, leave_at_last, serve) == 0)
 		pthread_detach(thread);
 	wfs_watch_stop(serve->watch);
-	atomic_store(&serve->leaving, true);
-	pthread_kill(serve->signals, WAKE_SIGNAL);
-	pthread_join(serve->signals, NULL);
+	wfs_seeding_close(&serve->seeding);
+	wfs_life_stop(&serve->life);
+}
+
+/* What runs beside the loop of the mount. */
+static int start_beside(struct serve *serve)
+{
+	int rc = wfs_watch_start(serve->watch);
+
+	if (rc)
+		return wfs_err_set(&serve->err, rc, "cannot start a thread: %s",
+				   strerror(-rc));
+	if (!serve->seeding.seed)
+		return 0;
+	rc = wfs_seed_start(serve->seeding.seed, &serve->err);
+	if (!rc)
+		wfs_info("seeding on '%s'", wfs_seed_url(serve->seeding.seed));
+	return rc;
 }
 
 static int run(struct serve *serve)
 {
-	int rc = pthread_create(&serve->signals, NULL, wait_for_signals, serve);
+	int rc = wfs_life_start(&serve->life, end, serve, &serve->err);
 
 	if (rc)
-		return wfs_err_set(&serve->err, -rc,
-				   "cannot start a thread: %s", strerror(rc));
-	rc = wfs_watch_start(serve->watch);
-	if (rc)
-		wfs_err_set(&serve->err, rc, "cannot start a thread: %s",
-			    strerror(-rc));
-	else
+		return rc;
+	rc = start_beside(serve);
+	if (!rc)
 		rc = wfs_fs_run(serve->fs, on_ready, serve);
 	if (rc && !serve->err.code)
 		wfs_err_set(&serve->err, rc, "cannot serve '%s': %s",
 			    serve->mountpoint, strerror(-rc));
 	/* Whoever waits for a daemon must hear of it; Ctrl-C is no failure. */
 	if (!rc && !serve->ready && !serve->err.code &&
-	    !(serve->foreground && atomic_load(&serve->told)))
+	    !(serve->life.foreground && atomic_load(&serve->life.told)))
 		wfs_err_set(&serve->err, -EINTR,
 			    "'%s' was unmounted before it could be served",
 			    serve->mountpoint);
@@ -315,7 +279,6 @@ static int run(struct serve *serve)
 
 static int live(struct serve *serve, const struct wfs_hooks *hooks)
 {
-	sigset_t set;
 	int rc;
 
 	wfs_process_setup();
@@ -323,8 +286,12 @@ static int live(struct serve *serve, const struct wfs_hooks *hooks)
 	rc = look_first(serve, hooks);
 	if (rc)
 		return rc;
-	signal_set(&set);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	wfs_life_block();
+	if (serve->options->listen)
+		rc = wfs_seeding_open(serve->options, serve->registry,
+				      &serve->seeding, &serve->err);
+	if (rc)
+		return rc;
 	open_store(serve);
 	rc = make_mount(serve);
 	return rc ? rc : run(serve);
@@ -333,27 +300,17 @@ static int live(struct serve *serve, const struct wfs_hooks *hooks)
 int wfs_serve(const struct wfs_options *options, const char *mountpoint,
 	      bool foreground, const struct wfs_hooks *hooks)
 {
-	struct serve serve = { .options = options,
-			       .mountpoint = mountpoint,
-			       .foreground = foreground };
+	struct serve serve = { .options = options, .mountpoint = mountpoint };
 	int status = WFS_EXIT_OK;
-	int rc;
 
-	rc = wfs_daemon_start(&serve.daemon, !foreground, &status);
-	if (rc < 0) {
-		wfs_complain("cannot start a daemon: %s", strerror(-rc));
-		return WFS_EXIT_FAILURE;
-	}
-	if (rc > 0)
+	if (wfs_life_begin(&serve.life, foreground, options->log_level,
+			   &status))
 		return status;
-	wfs_log_setup(foreground ? WFS_LOG_STDERR : WFS_LOG_SYSLOG,
-		      options->log_level);
 	if (live(&serve, hooks)) {
-		if (!foreground)
-			wfs_error("%s", serve.err.text);
-		wfs_daemon_fail(&serve.daemon, serve.err.text);
+		wfs_life_fail(&serve.life, serve.err.text);
 		status = WFS_EXIT_FAILURE;
 	}
+	wfs_seeding_close(&serve.seeding);
 	wfs_fs_free(serve.fs);
 	wfs_store_close(serve.store);
 	wfs_watch_free(serve.watch);

@@ -352,7 +352,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TO(every_row_can_be_set_from_a_list),
 		T(every_row_has_a_key_and_a_help_of_its_own),
-		T(layouts_and_engines_are_well_formed),
+		TO(layouts_and_engines_are_well_formed),
 		TO(defaults_are_those_that_are_documented),
 		TO(words_of_fstab_are_accepted_and_change_nothing),
 		TO(an_unknown_key_is_named),

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What `weightfs seed` and a mount that seeds have in common.
+ */
+#include "tools/seeding.h"
+
+#include <unistd.h>
+
+#include "core/base/log.h"
+#include "core/base/text.h"
+
+static void complain(void *ctx, const char *text)
+{
+	/* In front the log is on stderr already. */
+	wfs_daemon_tell(ctx, text);
+}
+
+int wfs_offer_first(const struct wfs_options *options,
+		    const struct wfs_load_config *load,
+		    struct wfs_daemon *daemon, struct wfs_registry *registry,
+		    struct wfs_watch **ret_watch, struct wfs_err *err)
+{
+	struct wfs_watch_config config = {
+		.registry = registry,
+		.models_dir = options->models_dir,
+		.models = options->models,
+		.model_count = options->model_count,
+		.rescan_ns = options->rescan_ns,
+		.load = *load,
+		.complain = complain,
+		.ctx = daemon,
+	};
+	int rc;
+
+	*ret_watch = wfs_watch_new(&config);
+	rc = wfs_watch_first(*ret_watch, err);
+	if (rc == 0)
+		wfs_registry_tick(registry);
+	return rc;
+}
+
+/* Where digests are kept when nobody said where; NULL: nowhere. */
+static char *usual_cache(void)
+{
+	const char *cache = getenv("XDG_CACHE_HOME");
+	const char *home = getenv("HOME");
+
+	if (geteuid() == 0)
+		return wfs_strdup("/var/cache/weightfs/digests");
+	if (cache && cache[0] == '/')
+		return wfs_asprintf("%s/weightfs/digests", cache);
+	if (home && home[0] == '/')
+		return wfs_asprintf("%s/.cache/weightfs/digests", home);
+	return NULL;
+}
+
+static int open_book(const struct wfs_options *options,
+		     struct wfs_book **ret_book, struct wfs_err *err)
+{
+	char *usual wfs_autofree = usual_cache();
+	struct wfs_book_config config = { .dir = options->digest_cache };
+	struct wfs_err why = { 0 };
+
+	if (options->digest_cache)
+		return wfs_book_open(&config, ret_book, err);
+	config.dir = usual;
+	if (wfs_book_open(&config, ret_book, &why) == 0)
+		return 0;
+	wfs_warn("digests are computed anew after each start: %s", why.text);
+	config.dir = NULL;
+	return wfs_book_open(&config, ret_book, err);
+}
+
+int wfs_seeding_open(const struct wfs_options *options,
+		     struct wfs_registry *registry,
+		     struct wfs_seeding *ret_seeding, struct wfs_err *err)
+{
+	struct wfs_seeding seeding = { 0 };
+	struct wfs_seed_config config = {
+		.listen = options->listen,
+		.token_file = options->token_file,
+		.tls_cert = options->tls_cert,
+		.tls_key = options->tls_key,
+		.tls_client_ca = options->tls_client_ca,
+		.insecure = options->insecure,
+		.rate = options->rate,
+		.connections = options->connections,
+		.per_client = options->per_client,
+		.stall_timeout_ns = options->client_timeout_ns,
+		.header_timeout_ns = options->client_timeout_ns,
+	};
+	int rc = open_book(options, &seeding.book, err);
+
+	if (rc)
+		return rc;
+	config.book = seeding.book;
+	rc = wfs_seed_open(&config, registry, &seeding.seed, err);
+	if (rc) {
+		wfs_seeding_close(&seeding);
+		return rc;
+	}
+	*ret_seeding = seeding;
+	return 0;
+}
+
+void wfs_seeding_close(struct wfs_seeding *seeding)
+{
+	wfs_seed_close(seeding->seed);
+	wfs_book_close(seeding->book);
+	*seeding = (struct wfs_seeding){ 0 };
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From options to a seed, alone or beside a mount; and to the watch that
+ * both of them keep over the checkpoints.
+ */
+#ifndef WFS_TOOLS_SEEDING_H
+#define WFS_TOOLS_SEEDING_H
+
+#include "core/digest/book.h"
+#include "core/model/registry.h"
+#include "tools/cmd.h"
+#include "tools/daemon.h"
+#include "tools/options.h"
+#include "tools/watch.h"
+#include "transport/seed/seed.h"
+
+/*
+ * Loads what the options name into the registry.  The watch is the caller's
+ * also when this fails.
+ */
+int wfs_offer_first(const struct wfs_options *options,
+		    const struct wfs_load_config *load,
+		    struct wfs_daemon *daemon, struct wfs_registry *registry,
+		    struct wfs_watch **ret_watch, struct wfs_err *err);
+
+struct wfs_seeding {
+	struct wfs_book *book;
+	struct wfs_seed *seed;
+};
+
+/*
+ * Listens; wfs_seed_start answers.  Where no directory for digests was named
+ * and the usual one cannot be had, none are kept.
+ */
+int wfs_seeding_open(const struct wfs_options *options,
+		     struct wfs_registry *registry,
+		     struct wfs_seeding *ret_seeding, struct wfs_err *err);
+/* Fine for {0}. */
+void wfs_seeding_close(struct wfs_seeding *seeding);
+
+#endif
