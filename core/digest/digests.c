@@ -16,8 +16,7 @@
 #include "core/base/log.h"
 #include "core/base/mem.h"
 
-#define MAGIC	  "WFSDIG01"
-#define MAGIC_LEN 8
+static const char magic[8] __attribute__((nonstring)) = "WFSDIG01";
 
 /* Where the fields of an encoded list are. */
 #define AT_ALGORITHM 8
@@ -127,7 +126,7 @@ static uint64_t get64(const uint8_t *at)
 void wfs_digests_head(const struct wfs_digests *digests,
 		      uint8_t ret_head[WFS_DIGESTS_HEAD])
 {
-	memcpy(ret_head, MAGIC, MAGIC_LEN);
+	memcpy(ret_head, magic, sizeof(magic));
 	put32(ret_head + AT_ALGORITHM, digests->algorithm);
 	put32(ret_head + AT_WIDTH,
 	      (uint32_t)wfs_digest_size(digests->algorithm));
@@ -139,7 +138,7 @@ static int check_head(const uint8_t *head, size_t len,
 		      enum wfs_digest_algorithm algorithm, uint64_t size,
 		      struct wfs_err *err)
 {
-	if (len < WFS_DIGESTS_HEAD || memcmp(head, MAGIC, MAGIC_LEN) != 0)
+	if (len < WFS_DIGESTS_HEAD || memcmp(head, magic, sizeof(magic)) != 0)
 		return wfs_err_set(err, -EBADMSG, "not a list of digests");
 	if (get32(head + AT_ALGORITHM) != (uint32_t)algorithm ||
 	    get32(head + AT_WIDTH) != wfs_digest_size(algorithm))
