@@ -44,6 +44,7 @@ wfs_cmd_fn wfs_cmd_status;
 wfs_cmd_fn wfs_cmd_inspect;
 wfs_cmd_fn wfs_cmd_plan;
 wfs_cmd_fn wfs_cmd_export;
+wfs_cmd_fn wfs_cmd_digest;
 wfs_cmd_fn wfs_cmd_doctor;
 wfs_cmd_fn wfs_cmd_du;
 wfs_cmd_fn wfs_cmd_evict;

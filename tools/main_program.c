@@ -27,6 +27,7 @@ static const struct command {
 	{ "plan", wfs_cmd_plan,
 	  "how checkpoints are cut for an engine's ranks" },
 	{ "export", wfs_cmd_export, "write the files of a layout for real" },
+	{ "digest", wfs_cmd_digest, "what a checkpoint's files hash to" },
 	{ "doctor", wfs_cmd_doctor, "what the fast path needs and lacks here" },
 	{ "du", wfs_cmd_du, "bytes in memory beside bytes in all" },
 	{ "evict", wfs_cmd_evict, "drop from memory what nobody uses" },
