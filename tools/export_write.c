@@ -61,26 +61,6 @@ static int read_recipe(struct wfs_export *x, const struct wfs_export_item *item,
 	return cannot_read(x, item, got < 0 ? (int)got : -EIO, err);
 }
 
-/* Bytes read until the end, or a negative errno. */
-static ssize_t read_file(int fd, char *buf, size_t len, uint64_t off)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n =
-			pread(fd, buf + done, len - done, (off_t)(off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
-}
-
 int wfs_export_compare(struct wfs_export *x, const struct wfs_export_item *item,
 		       const struct wfs_recipe *recipe, int fd, uint64_t size,
 		       uint64_t *ret_same, struct wfs_err *err)
@@ -98,7 +78,7 @@ int wfs_export_compare(struct wfs_export *x, const struct wfs_export_item *item,
 		rc = read_recipe(x, item, recipe, len, off, err);
 		if (rc)
 			return rc;
-		got = read_file(fd, buffer(x, 1), len, off);
+		got = wfs_pread_all(fd, buffer(x, 1), len, off);
 		if (got < 0)
 			return wfs_err_set(err, (int)got,
 					   "cannot read '%s/%s': %s", x->target,
@@ -114,22 +94,6 @@ int wfs_export_compare(struct wfs_export *x, const struct wfs_export_item *item,
 		wfs_progress_step(&x->progress, same);
 	}
 	*ret_same = off;
-	return 0;
-}
-
-static int write_file(int fd, const char *buf, size_t len, uint64_t off)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, buf, len, (off_t)off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		buf += n;
-		off += (uint64_t)n;
-		len -= (size_t)n;
-	}
 	return 0;
 }
 
@@ -168,7 +132,7 @@ static int fill(struct wfs_export *x, const struct wfs_export_item *item,
 		rc = read_recipe(x, item, recipe, len, off, err);
 		if (rc)
 			return rc;
-		rc = write_file(fd, x->buffers[0], len, off);
+		rc = wfs_pwrite_all(fd, x->buffers[0], len, off);
 		if (rc)
 			return cannot_write(x, item, rc, err);
 		/* Begins to write back, so that the end need not wait long. */

@@ -30,22 +30,11 @@ static int one_read(struct wfs_region *region, void *buf, size_t len,
 		    uint64_t off)
 {
 	const struct one_file *one = (struct one_file *)region->source;
-	char *to = buf;
+	ssize_t got = wfs_pread_all(one->fd, buf, len, off);
 
-	while (len) {
-		ssize_t n = pread(one->fd, to, len, (off_t)off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n)
-			return -ESTALE;
-		to += n;
-		off += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
+	if (got < 0)
+		return (int)got;
+	return (size_t)got == len ? 0 : -ESTALE;
 }
 
 static void one_close(struct wfs_source *src)

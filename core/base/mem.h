@@ -57,6 +57,14 @@ int wfs_file_slurp(const char *path, size_t limit, char **ret_text,
 /* The same from an open descriptor, which stays the caller's. */
 int wfs_fd_slurp(int fd, size_t limit, char **ret_text, size_t *ret_len);
 
+/*
+ * Reads `len` bytes at `off`: how many, fewer only at the end of the file, or
+ * a negative errno.
+ */
+ssize_t wfs_pread_all(int fd, void *buf, size_t len, uint64_t off);
+/* Writes all of them: 0 or a negative errno. */
+int wfs_pwrite_all(int fd, const void *buf, size_t len, uint64_t off);
+
 /* malloc/calloc/realloc/strdup that abort when memory is out. */
 void *wfs_malloc(size_t size);
 void *wfs_calloc(size_t n, size_t size);

@@ -66,22 +66,6 @@ static int open_file(struct wfs_store *store, struct wfs_job *job, bool evict)
 	return 0;
 }
 
-static int write_all(int fd, const uint8_t *buf, size_t len, uint64_t off)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, buf, len, (off_t)off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		buf += n;
-		len -= (size_t)n;
-		off += (uint64_t)n;
-	}
-	return 0;
-}
-
 /* Up to one chunk at `off`; bytes copied or a negative errno. */
 static ssize_t copy_chunk(const struct wfs_job *job, uint64_t off, uint64_t len,
 			  uint8_t *buffer)
@@ -97,7 +81,7 @@ static ssize_t copy_chunk(const struct wfs_job *job, uint64_t off, uint64_t len,
 			    off);
 	if (n <= 0)
 		return n ? n : -EIO;
-	rc = write_all(job->fd, buffer, (size_t)n, off);
+	rc = wfs_pwrite_all(job->fd, buffer, (size_t)n, off);
 	return rc ? rc : n;
 }
 

@@ -153,25 +153,6 @@ int wfs_store_prefetch(struct wfs_store *store, uint64_t key,
 	return rc;
 }
 
-static ssize_t read_file(int fd, void *buf, size_t len, uint64_t off)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pread(fd, (char *)buf + done, len - done,
-				  (off_t)(off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
-}
-
 /* How many bytes from `off` on, at most `len`, have been copied already. */
 static size_t copied(const struct wfs_job *job, uint64_t off, size_t len)
 {
@@ -213,7 +194,7 @@ static ssize_t read_arena(struct wfs_store *store, uint64_t key, void *buf,
 		store->reading++;
 		wfs_object_use_locked(store, object);
 		pthread_mutex_unlock(&store->lock);
-		n = read_file(object->fd, buf, len, off);
+		n = wfs_pread_all(object->fd, buf, len, off);
 		pthread_mutex_lock(&store->lock);
 		wfs_object_unuse_locked(store, object);
 		if (--store->reading == 0)
@@ -222,7 +203,7 @@ static ssize_t read_arena(struct wfs_store *store, uint64_t key, void *buf,
 		job = object->job;
 		job->readers++;
 		pthread_mutex_unlock(&store->lock);
-		n = read_file(job->fd, buf, len, off);
+		n = wfs_pread_all(job->fd, buf, len, off);
 		pthread_mutex_lock(&store->lock);
 		if (--job->readers == 0)
 			pthread_cond_broadcast(&store->changed);

@@ -83,22 +83,11 @@ static int file_read(struct wfs_region *region, void *buf, size_t len,
 		     uint64_t off)
 {
 	const struct file_region *f = to_file_region(region);
-	char *to = buf;
+	ssize_t got = wfs_pread_all(f->fd, buf, len, off);
 
-	while (len) {
-		ssize_t n = pread(f->fd, to, len, (off_t)off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == ESTALE ? -ESTALE : -EIO;
-		if (n == 0)
-			return short_read(f);
-		to += n;
-		off += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
+	if (got < 0)
+		return got == -ESTALE ? -ESTALE : -EIO;
+	return (size_t)got == len ? 0 : short_read(f);
 }
 
 static int file_descriptor(struct wfs_region *region)
