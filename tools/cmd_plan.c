@@ -18,6 +18,8 @@ static const struct command {
 	  "which layouts a checkpoint has, and why not others" },
 	{ "show", wfs_cmd_plan_show, "how each tensor is put together" },
 	{ "diff", wfs_cmd_plan_diff, "compare with what an engine has saved" },
+	{ "learn", wfs_cmd_plan_learn,
+	  "write a plan from what an engine has saved" },
 };
 
 static const struct command *find_command(const char *name)

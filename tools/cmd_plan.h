@@ -12,5 +12,6 @@ wfs_cmd_fn wfs_cmd_plan_list;
 wfs_cmd_fn wfs_cmd_plan_check;
 wfs_cmd_fn wfs_cmd_plan_show;
 wfs_cmd_fn wfs_cmd_plan_diff;
+wfs_cmd_fn wfs_cmd_plan_learn;
 
 #endif

@@ -89,8 +89,8 @@ static int find_quantisation(struct wfs_layout *layout, struct wfs_plan *plan,
 	return found != NULL;
 }
 
-static int read_architecture(const struct wfs_model *base, yyjson_val *config,
-			     const char **ret, struct wfs_err *err)
+int wfs_plan_architecture(const struct wfs_model *base, yyjson_val *config,
+			  const char **ret, struct wfs_err *err)
 {
 	yyjson_val *list = yyjson_obj_get(config, "architectures");
 	yyjson_val *one = yyjson_is_arr(list) ? yyjson_arr_get_first(list) :
@@ -179,7 +179,7 @@ int wfs_plan_choose(const struct wfs_layout_options *options,
 				  &engine, err);
 
 	if (!rc)
-		rc = read_architecture(base, config, &arch, err);
+		rc = wfs_plan_architecture(base, config, &arch, err);
 	if (rc)
 		return rc;
 	layout->architecture = arch;

@@ -149,6 +149,9 @@ struct wfs_config {
 int wfs_plan_config_read(const struct wfs_model *base, struct wfs_config *ret,
 			 struct wfs_err *err);
 void wfs_config_clear(struct wfs_config *config);
+/* choose.c: the one architecture that config.json names. */
+int wfs_plan_architecture(const struct wfs_model *base, yyjson_val *config,
+			  const char **ret, struct wfs_err *err);
 /* The value at a dotted path, or NULL. */
 yyjson_val *wfs_config_find(yyjson_val *root, const char *path);
 

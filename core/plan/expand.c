@@ -38,17 +38,15 @@ void wfs_layout_eval(const struct wfs_layout *layout, struct wfs_pool *pool,
 		ret->only[i] = -1;
 }
 
-/* Which stage has layer `at` of `layers`. */
-static unsigned stage_of(const struct wfs_layout *layout, uint64_t layers,
-			 uint64_t at)
+unsigned wfs_plan_stage(enum wfs_leftover leftover, uint64_t layers,
+			unsigned pp, uint64_t at)
 {
-	unsigned pp = layout->spec.pp;
 	uint64_t each = layers / pp, rest = layers % pp, end = 0;
 
 	for (unsigned s = 0; s < pp; s++) {
 		bool more = false;
 
-		switch (layout->plan->leftover) {
+		switch (leftover) {
 		case WFS_LEFT_BEFORE_LAST:
 			more = s + 1 < pp && pp - 1 - s <= rest;
 			break;
@@ -105,8 +103,9 @@ static void set_stages(struct wfs_expand *x, const struct wfs_rule *rule)
 	t->to = rule->stage == WFS_STAGE_FIRST ? 0 : last;
 	for (uint8_t i = 0; i < rule->index_count && !rule->stage; i++)
 		if (rule->indices[i] == layout->plan->pipeline)
-			t->from = t->to = (uint16_t)stage_of(layout, x->layers,
-							     t->index[i]);
+			t->from = t->to = (uint16_t)wfs_plan_stage(
+				layout->plan->leftover, x->layers,
+				layout->spec.pp, t->index[i]);
 }
 
 int wfs_expand_add(struct wfs_expand *x, const char *name,

@@ -234,6 +234,10 @@ void wfs_plan_put(struct wfs_plan *plan); /* NULL is fine */
 /* Dotted versions: < 0, 0, > 0; "0.32" and "0.32.0" are equal. */
 int wfs_version_compare(const char *a, const char *b);
 
+/* Which of `pp` stages has layer `at` of `layers`. */
+unsigned wfs_plan_stage(enum wfs_leftover leftover, uint64_t layers,
+			unsigned pp, uint64_t at);
+
 /* A built-in text, generated from core/plan/builtin. */
 struct wfs_builtin_plan {
 	const char *name; /* "llama.plan", or "qkv.fragment" for include */

@@ -152,6 +152,17 @@ int wfs_plans_load(const char *dir, struct wfs_plans *ret_plans,
 	return rc;
 }
 
+int wfs_plans_parse(const char *text, const char *file,
+		    struct wfs_plans *ret_plans, struct wfs_err *err)
+{
+	struct wfs_plans plans = { 0 };
+	int rc = add_plan(&plans, text, file, false, err);
+
+	if (!rc)
+		*ret_plans = plans;
+	return rc;
+}
+
 void wfs_plans_clear(struct wfs_plans *plans)
 {
 	for (size_t i = 0; i < plans->count; i++)

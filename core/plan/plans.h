@@ -26,6 +26,9 @@ struct wfs_plans {
  */
 int wfs_plans_load(const char *dir, struct wfs_plans *ret_plans,
 		   struct wfs_err *err);
+/* The one plan whose text this is, called `file` in messages. */
+int wfs_plans_parse(const char *text, const char *file,
+		    struct wfs_plans *ret_plans, struct wfs_err *err);
 void wfs_plans_clear(struct wfs_plans *plans);
 
 /* For `weightfs plan list`. */

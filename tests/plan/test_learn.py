@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""weightfs plan learn, from dumps of engines that are known."""
+import random
+import re
+import shutil
+
+import pytest
+
+import truth
+from small_llama import Llama, read_file, write_dump, write_file
+
+# Learnt from these; what else an engine made is to be predicted.
+EXAMPLES = "tp1", "tp2", "tp1pp2"
+
+
+def learnt(weightfs, folder, model, *dumps, options=()):
+    """The text of the plan, which is all that lies in folder/plans."""
+    plans = folder / "plans"
+    plans.mkdir(exist_ok=True)
+    done = weightfs("plan", "learn", model, *dumps, "-o",
+                    plans / "learnt.plan", *options)
+    assert done.returncode == 0, done.stderr
+    return (plans / "learnt.plan").read_text()
+
+
+@pytest.mark.parametrize("family", truth.families())
+def test_tp1_and_tp2_of_a_family_tell_what_the_engine_makes_of_others(
+        folder, weightfs, family):
+    model = truth.make(truth.read(family)["spec"], folder / family)
+    for layout in EXAMPLES:
+        assert weightfs("export", f"{model}@{layout}",
+                        folder / layout).returncode == 0
+    learnt(weightfs, folder, model, *(folder / x for x in EXAMPLES))
+    others = [(name, layout) for f, name, layout in truth.layouts()
+              if f == family and layout not in (*EXAMPLES, "pp2")]
+    assert others
+    for name, layout in others:
+        done = weightfs("export", "--part-size=0", "--plans",
+                        folder / "plans", f"{model}@{layout}",
+                        folder / name)
+        assert done.returncode == 0, done.stderr
+        for file in truth.read(family)["truth"][name]["files"]:
+            path = folder / name / file["name"]
+            assert truth.tensors_of(path) == file["tensors"]
+            assert truth.digest(path) == file["sha256"]
+
+
+@pytest.fixture
+def dumps(llama, folder):
+    return [write_dump(folder / f"tp{n}", llama, n) for n in (1, 2)]
+
+
+def rules_of(plan):
+    """The plan cut before each of its rules: [head, rule, …]"""
+    return re.split(r"(?m)^(?=tensor )", plan)
+
+
+def test_a_tensor_whose_rule_is_taken_out_is_refused_by_its_name(
+        llama, dumps, folder, weightfs, seed):
+    head, *rules = rules_of(learnt(weightfs, folder, llama.path, *dumps))
+    gone = random.Random(seed).choice(
+        [r for r in rules if "const(" not in r])
+    print("without", gone)
+    (folder / "plans/learnt.plan").write_text(
+        head + "".join(r for r in rules if r != gone))
+    done = weightfs("plan", "check", "--plans", folder / "plans",
+                    f"{llama.path}@tp4")
+    assert done.returncode == 1
+    sources = re.findall(r'"(model.*|lm_head.*)"', gone.split("=\n")[1])
+    assert any(s.replace("{l}", "0") in done.stdout + done.stderr
+               for s in sources)
+
+
+def spoil(folder, name, seed):
+    """Other bytes for a tensor of rank 0."""
+    path = folder / "model-rank-0-part-0.safetensors"
+    tensors = read_file(path)
+    dtype, shape, data = tensors[name]
+    tensors[name] = dtype, shape, random.Random(seed).randbytes(len(data))
+    write_file(path, tensors)
+
+
+@pytest.mark.parametrize("name", [
+    "model.layers.1.self_attn.qkv_proj.weight",
+    "model.layers.0.input_layernorm.weight",
+    "model.layers.2.self_attn.attn._k_scale", "model.norm.weight"])
+def test_a_tensor_of_random_bytes_is_said_by_name_and_nothing_is_written(
+        llama, dumps, folder, weightfs, seed, name):
+    for dump in dumps:
+        spoil(dump, name, seed)
+    out = folder / "x.plan"
+    done = weightfs("plan", "learn", llama.path, *dumps, "-o", out)
+    assert done.returncode == 1
+    assert re.findall(r"(?m)^not explained: '(.*?)'", done.stderr) == [name]
+    assert not out.exists()
+
+
+def test_a_partial_plan_says_what_it_does_not_make(
+        llama, dumps, folder, weightfs, seed):
+    name = "model.layers.1.self_attn.qkv_proj.weight"
+    for dump in dumps:
+        spoil(dump, name, seed)
+    plan = learnt(weightfs, folder, llama.path, *dumps,
+                  options=["--partial"])
+    assert f"#   {name}: " in plan
+    done = weightfs("plan", "diff", "--plans", folder / "plans",
+                    f"{llama.path}@tp2", dumps[1])
+    assert done.returncode == 1
+    assert f"missing 0/{name}" in done.stdout
+    assert "differing 0" in done.stdout
+    assert "missing 2, extra 0" in done.stdout
+
+
+def test_one_byte_that_differs_anywhere_is_found(
+        llama, dumps, folder, weightfs, seed):
+    """Also where a rule was not derived from."""
+    chance = random.Random(seed)
+    path = dumps[1] / f"model-rank-{chance.randrange(2)}-part-0.safetensors"
+    tensors = read_file(path)
+    name = chance.choice([n for n in sorted(tensors)
+                          if not n.endswith("_scale")])
+    dtype, shape, data = tensors[name]
+    at = chance.randrange(len(data))
+    print(path.name, name, "byte", at)
+    tensors[name] = dtype, shape, (
+        data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+    write_file(path, tensors)
+    done = weightfs("plan", "learn", llama.path, *dumps)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert f"'{name}'" in done.stderr
+
+
+def test_what_is_in_no_dump_is_dropped_and_said(llama, folder, weightfs):
+    dumps = []
+    for n in 1, 2:
+        dumps.append(write_dump(
+            folder / f"tp{n}", llama, n, lambda rank, tensors:
+            tensors.pop("lm_head.weight")))
+    plan = learnt(weightfs, folder, llama.path, *dumps)
+    assert 'drop "lm_head.weight"' in plan
+    assert "# " in plan and "dropped" in plan
+
+
+def test_tp1_alone_does_not_tell_how_ranks_share(llama, folder, weightfs):
+    plan = learnt(weightfs, folder, llama.path,
+                  write_dump(folder / "tp1", llama, 1))
+    assert "tp1 alone" in plan
+    done = weightfs("plan", "check", "--plans", folder / "plans",
+                    f"{llama.path}@tp2")
+    assert done.returncode == 1
+    assert "dump of tp2" in done.stdout + done.stderr
+
+
+def test_without_stages_in_the_examples_there_are_none(
+        llama, dumps, folder, weightfs):
+    learnt(weightfs, folder, llama.path, *dumps)
+    done = weightfs("plan", "check", "--plans", folder / "plans",
+                    f"{llama.path}@tp2pp2")
+    assert done.returncode == 1
+    assert "knows no pipeline" in done.stdout + done.stderr
+
+
+def test_a_plan_is_for_the_engine_that_it_was_learnt_from(
+        llama, dumps, folder, weightfs):
+    plan = learnt(weightfs, folder, llama.path, *dumps, options=[
+        "--engine=sglang-0.5.2", "--name=mine"])
+    assert "plan mine\nengine sglang >=0.5 <0.6\n" in plan
+    check = "plan", "check", "--plans", folder / "plans"
+    assert weightfs(*check, "--engine=sglang-0.5",
+                    f"{llama.path}@tp4").returncode == 0
+    assert weightfs(*check, "--engine=sglang-0.6",
+                    f"{llama.path}@tp4").returncode == 1
+
+
+def test_what_is_no_dump_is_refused(llama, dumps, folder, weightfs):
+    done = weightfs("plan", "learn", llama.path, llama.path)
+    assert done.returncode == 1
+    assert "no dump of an engine" in done.stderr
+    done = weightfs("plan", "learn", dumps[0], dumps[1])
+    assert done.returncode == 1
+    assert "no plain safetensors checkpoint" in done.stderr
+    assert weightfs("plan", "learn", llama.path).returncode == 2
+    shutil.copy(llama.path / "config.json", folder / "config.json")
+    (llama.path / "config.json").unlink()
+    done = weightfs("plan", "learn", llama.path, *dumps)
+    assert done.returncode == 1
+    assert "config.json" in done.stderr
