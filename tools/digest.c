@@ -60,18 +60,10 @@ static int cannot_write(const char *file, int code, struct wfs_err *err)
 
 static int write_temp(int fd, const void *bytes, size_t len)
 {
-	const char *at = bytes;
+	int rc = wfs_pwrite_all(fd, bytes, len, 0);
 
-	while (len) {
-		ssize_t n = write(fd, at, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		at += n;
-		len -= (size_t)n;
-	}
+	if (rc)
+		return rc;
 	return fsync(fd) < 0 || fchmod(fd, 0644) < 0 ? -errno : 0;
 }
 

@@ -212,23 +212,6 @@ static void drop_older(const struct wfs_shelf *shelf,
 	closedir(dir);
 }
 
-static int write_all(int fd, const void *bytes, size_t len)
-{
-	const char *at = bytes;
-
-	while (len) {
-		ssize_t n = write(fd, at, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		at += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 static int write_kept(int fd, const struct wfs_file_key *key,
 		      const struct wfs_digests *list)
 {
@@ -240,7 +223,7 @@ static int write_kept(int fd, const struct wfs_file_key *key,
 	wfs_digests_head(list, text + sizeof(*key));
 	memcpy(text + sizeof(*key) + WFS_DIGESTS_HEAD, list->bytes, body);
 	wfs_digest_bytes(WFS_XXH3_128, text, len, text + len);
-	return write_all(fd, text, len + CHECK_LEN);
+	return wfs_pwrite_all(fd, text, len + CHECK_LEN, 0);
 }
 
 /* A new file; its name is put into `temp`. */

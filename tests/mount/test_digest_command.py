@@ -6,10 +6,11 @@ import os
 import pty
 import re
 import subprocess
+import urllib.request
 
 import pytest
 
-from mounts import PROGRAM, run
+from mounts import PROGRAM, die_with_parent, environment, run, wait_until
 
 MANIFEST = "weightfs.digests.json"
 SIGNATURE = MANIFEST + ".sig"
@@ -182,3 +183,56 @@ def test_mistakes_in_the_command_line_are_usage_errors(folder):
     for args in ((), ("a", "b"), ("--what", "a")):
         assert run("digest", *args).returncode == 2
     assert "cannot" in bad(folder / "none")
+
+
+@pytest.fixture
+def offered(folder):
+    """offered(path) -> the manifest of that checkpoint as a seed sends it."""
+    started = []
+
+    def manifest_of(path):
+        log = folder / f"seed{len(started)}.log"
+        with open(log, "wb") as out:
+            started.append(subprocess.Popen(
+                [PROGRAM, "seed", "-f", "--listen", "127.0.0.1:0",
+                 "--digest-cache", folder / "cache", "--model", f"m={path}"],
+                stdin=-3, stdout=out, stderr=out, env=environment(folder),
+                preexec_fn=die_with_parent))
+
+        def url():
+            assert started[-1].poll() is None, log.read_text()
+            return re.search(r"seeding on '(.*?)'", log.read_text())
+        url = wait_until(url, "the seed listens")[1]
+        with urllib.request.urlopen(
+                f"{url}/v1/models/m/manifest", timeout=60) as answer:
+            return json.load(answer), log.read_text()
+    yield manifest_of
+    for process in started:
+        process.terminate()
+    assert [p.wait(60) for p in started] == [0] * len(started)
+
+
+def test_a_seed_has_its_roots_from_the_manifest(plain, offered):
+    files, root = expected(plain.path)
+    good(plain.path)
+    sent, _ = offered(plain.path)
+    assert sent["tree_sha256"] == root
+    roots = {f["path"]: f["sha256"] for f in sent["files"]
+             if "sha256" in f}
+    assert {f["path"]: f["sha256"] for f in files}.items() <= roots.items()
+    assert roots[MANIFEST] is None, "nobody asked for it"
+
+
+def test_a_seed_believes_no_manifest_of_another_size_or_spelling(plain, offered):
+    good(plain.path)
+    (plain.path / "config.json").write_text("{}")
+    sent, _ = offered(plain.path)
+    assert sent["tree_sha256"] is None
+    roots = {f["path"]: f.get("sha256") for f in sent["files"]}
+    assert roots["config.json"] is None
+    assert roots["tokenizer.json"] is not None
+    manifest = plain.path / MANIFEST
+    manifest.write_text(manifest.read_text() + "\n")
+    sent, log = offered(plain.path)
+    assert {f.get("sha256") for f in sent["files"]} == {None}
+    assert f"'{MANIFEST}' of '{plain.path}': not a digest manifest" in log

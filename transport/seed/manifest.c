@@ -79,9 +79,11 @@ void wfs_manifest_models(const struct wfs_manifest_host *host,
 	wfs_text_add(text, "\n]}\n");
 }
 
-/* The root of that kind into `ret_root` if it is known. */
-static bool root_of(struct wfs_stock_model *model, struct wfs_stock_file *file,
-		    enum wfs_digest_algorithm algorithm, uint8_t *ret_root)
+/* What was computed of the file as it is now. */
+static bool computed_root(struct wfs_stock_model *model,
+			  struct wfs_stock_file *file,
+			  enum wfs_digest_algorithm algorithm,
+			  uint8_t *ret_root)
 {
 	struct wfs_page *page = wfs_stock_page(model, file);
 	const struct wfs_digests *list =
@@ -90,6 +92,26 @@ static bool root_of(struct wfs_stock_model *model, struct wfs_stock_file *file,
 	if (!list)
 		return false;
 	wfs_digests_root(list, ret_root);
+	return true;
+}
+
+/*
+ * The root of that kind into `ret_root` if it is known: SHA-256 also from the
+ * digest manifest, which whoever relies on it compares with what he trusts.
+ */
+static bool root_of(struct wfs_stock_model *model, struct wfs_stock_file *file,
+		    enum wfs_digest_algorithm algorithm, uint8_t *ret_root)
+{
+	const struct wfs_digest_file *said;
+
+	if (computed_root(model, file, algorithm, ret_root))
+		return true;
+	if (algorithm != WFS_SHA256)
+		return false;
+	said = wfs_digest_tree_find(wfs_stock_tree(model), file->region->path);
+	if (!said || said->size != file->region->size)
+		return false;
+	memcpy(ret_root, said->root, WFS_ROOT_BYTES);
 	return true;
 }
 
@@ -230,31 +252,28 @@ static void add_tensors(struct wfs_text *text,
 }
 
 /*
- * The digest of the whole version, when all of its files' are known; false
- * when not, or when a path has a newline, which its lines cannot tell.
+ * The digest of the whole version; false when not all of its files' are known,
+ * or when one has a name that its lines cannot tell.
  */
 static bool tree_of(struct wfs_stock_model *model, uint8_t *ret_digest)
 {
-	struct wfs_text lines = { 0 };
+	struct wfs_digest_tree tree = { 0 };
 	bool known = true;
 
 	for (uint32_t i = 0; known && i < model->count; i++) {
 		struct wfs_stock_file *file = &model->files[i];
-		uint8_t root[WFS_DIGEST_MAX];
-		char hex[2 * WFS_DIGEST_MAX + 1];
+		const char *path = file->region->path;
+		uint8_t root[WFS_ROOT_BYTES];
 
-		known = !strchr(file->region->path, '\n') &&
-			root_of(model, file, WFS_SHA256, root);
-		if (!known)
-			break;
-		wfs_hex_format(root, wfs_digest_size(WFS_SHA256), hex);
-		wfs_text_add(&lines, "%s  %llu  %s\n", hex,
-			     (unsigned long long)file->region->size,
-			     file->region->path);
+		if (wfs_digest_tree_leaves_out(path))
+			continue;
+		known = root_of(model, file, WFS_SHA256, root) &&
+			!wfs_digest_tree_add(&tree, path, file->region->size,
+					     root, NULL);
 	}
 	if (known)
-		wfs_digest_bytes(WFS_SHA256, lines.data, lines.len, ret_digest);
-	free(lines.data);
+		wfs_digest_tree_root(&tree, ret_digest);
+	wfs_digest_tree_clear(&tree);
 	return known;
 }
 

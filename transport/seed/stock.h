@@ -20,6 +20,7 @@
 
 #include "core/base/text.h"
 #include "core/digest/book.h"
+#include "core/digest/digest_tree.h"
 #include "core/model/registry.h"
 #include "transport/wire/frame.h"
 
@@ -78,9 +79,12 @@ struct wfs_stock_model {
 	char version[17];
 	struct wfs_stock_file *files; /* in the order of the listing */
 	uint32_t count;
-	bool listed;		 /* guarded by the stock's lock */
-	atomic_ullong last_used; /* CLOCK_MONOTONIC, ns */
-	pthread_mutex_t lock;	 /* guards the pages */
+	bool listed;		     /* guarded by the stock's lock */
+	atomic_ullong last_used;     /* CLOCK_MONOTONIC, ns */
+	pthread_mutex_t lock;	     /* guards the pages */
+	struct wfs_digest_tree tree; /* wfs_stock_tree */
+	pthread_mutex_t tree_lock;   /* held while it is read */
+	bool tree_tried;
 	atomic_uint refs;
 };
 
@@ -113,6 +117,12 @@ int wfs_stock_region(struct wfs_stock *stock, const uint8_t *id,
 /* The digests of a file, or NULL: there is no book, or no descriptor. */
 struct wfs_page *wfs_stock_page(struct wfs_stock_model *model,
 				struct wfs_stock_file *file);
+
+/*
+ * What the digest manifest among the model's files says of them; empty when
+ * there is none that can be read.
+ */
+const struct wfs_digest_tree *wfs_stock_tree(struct wfs_stock_model *model);
 
 /* Bytes that can be sent now, of all; is this range among them? */
 uint64_t wfs_stock_held(const struct wfs_stock_model *model,

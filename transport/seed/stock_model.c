@@ -67,6 +67,7 @@ struct wfs_stock_model *wfs_stock_model_new(struct wfs_stock *stock,
 	snprintf(made->version, sizeof(made->version), "%016llx",
 		 (unsigned long long)model->fingerprint);
 	pthread_mutex_init(&made->lock, NULL);
+	pthread_mutex_init(&made->tree_lock, NULL);
 	atomic_init(&made->refs, 1);
 	atomic_init(&made->last_used, wfs_now_ns());
 	for (size_t i = 0; i < n; i++) {
@@ -90,6 +91,8 @@ void wfs_stock_put(struct wfs_stock_model *model)
 		wfs_page_close(model->files[i].page);
 	free(model->files);
 	wfs_model_put(model->model);
+	wfs_digest_tree_clear(&model->tree);
+	pthread_mutex_destroy(&model->tree_lock);
 	pthread_mutex_destroy(&model->lock);
 	free(model);
 }
@@ -117,6 +120,24 @@ struct wfs_page *wfs_stock_page(struct wfs_stock_model *model,
 	page = file->page;
 	pthread_mutex_unlock(&model->lock);
 	return page;
+}
+
+const struct wfs_digest_tree *wfs_stock_tree(struct wfs_stock_model *model)
+{
+	struct wfs_err err = { 0 };
+
+	pthread_mutex_lock(&model->tree_lock);
+	if (!model->tree_tried) {
+		model->tree_tried = true;
+		if (wfs_digest_tree_load(model->model->source, &model->tree,
+					 &err) < 0 &&
+		    err.code)
+			wfs_warn("the digest manifest of model '%s' is "
+				 "left aside: %s",
+				 model->model->name, err.text);
+	}
+	pthread_mutex_unlock(&model->tree_lock);
+	return &model->tree;
 }
 
 static bool has_descriptor(const struct wfs_stock_file *file)
