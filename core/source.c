@@ -176,6 +176,18 @@ int wfs_region_descriptor(struct wfs_region *region)
 	return ops->descriptor ? ops->descriptor(region) : -ENOTSUP;
 }
 
+static _Thread_local bool reading_ahead;
+
+void wfs_read_ahead(bool ahead)
+{
+	reading_ahead = ahead;
+}
+
+bool wfs_reading_ahead(void)
+{
+	return reading_ahead;
+}
+
 int wfs_region_check(struct wfs_region *region)
 {
 	const struct wfs_source_ops *ops = region->source->ops;

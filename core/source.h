@@ -49,6 +49,11 @@ struct wfs_source_entry {
 
 struct wfs_source_ops {
 	const char *name; /* "file", "http", … as in user.weightfs.source */
+	/*
+	 * Over a network: a read waits, so that many at once are faster.  Its
+	 * label is a URL, which says where it is by itself.
+	 */
+	bool far;
 
 	/*
 	 * The listing: every directory before what lies in it, otherwise in
@@ -138,6 +143,13 @@ void wfs_region_keep(struct wfs_region *region, const void *bytes,
 		     uint64_t len);
 
 int wfs_region_descriptor(struct wfs_region *region);
+
+/*
+ * Says that what this thread reads from now on is read ahead: nobody waits
+ * for it yet.  Sources that queue serve what is wanted first.
+ */
+void wfs_read_ahead(bool ahead);
+bool wfs_reading_ahead(void);
 
 /* 0 or -ESTALE.  The first -ESTALE of a region is logged; it is sticky. */
 int wfs_region_check(struct wfs_region *region);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
+#include "core/base/text.h"
 #include "core/model/registry.h"
 #include "core/store/chunks.h"
 #include "core/store/store.h"
@@ -35,6 +36,9 @@ struct wfs_fs_config {
 	uint32_t readahead_kib; /* of the mount's bdi; 0 = leave it */
 	uint32_t readers;	/* threads that answer READs; 0 = default */
 	struct wfs_chunks *chunks; /* for its numbers; NULL: none */
+	/* Adds a JSON array, what is told of seeds; NULL: there are none. */
+	void (*report_seeds)(void *ctx, struct wfs_text *text);
+	void *report_ctx;
 };
 
 /*

@@ -176,6 +176,11 @@ void wfs_report_status(struct wfs_fs *fs, struct wfs_text *t)
 		wfs_text_add(t, i + 1 < s.row_count ? ",\n" : "\n");
 	}
 	wfs_text_add(t, "  ],\n");
+	if (fs->config.report_seeds) {
+		wfs_text_add(t, "  \"seeds\": ");
+		fs->config.report_seeds(fs->config.report_ctx, t);
+		wfs_text_add(t, ",\n");
+	}
 	status_numbers(fs, t, &s);
 	wfs_text_add(t, "}\n");
 	snapshot_drop(&s);

@@ -75,8 +75,9 @@ static int value_source(const struct subject *s, struct wfs_text *t)
 			     of->label);
 		return 0;
 	}
-	wfs_text_add(t, "%s:%s/%s", region->source->ops->name,
-		     region->source->label, region->path);
+	if (!region->source->ops->far) /* a URL says it by itself */
+		wfs_text_add(t, "%s:", region->source->ops->name);
+	wfs_text_add(t, "%s/%s", region->source->label, region->path);
 	if (s->tensor)
 		wfs_text_add(t, "@%" PRIu64 "+%" PRIu64, s->tensor->off,
 			     s->tensor->size);

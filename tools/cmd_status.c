@@ -173,6 +173,33 @@ static void print_models(yyjson_val *models)
 	wfs_grid_finish(&grid, "  ", stdout);
 }
 
+static void print_seeds(yyjson_val *seeds)
+{
+	static const char *const heads[] = {
+		"SEED", "STATE", "RATE/S", "BYTES", "ERRORS", "WRONG", "WHY",
+	};
+	struct wfs_grid grid = { .columns = "llrrrrl" };
+	yyjson_arr_iter iter;
+	yyjson_val *s;
+
+	if (!yyjson_arr_size(seeds))
+		return;
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
+		wfs_grid_add(&grid, "%s", heads[i]);
+	yyjson_arr_iter_init(seeds, &iter);
+	while ((s = yyjson_arr_iter_next(&iter))) {
+		wfs_grid_add(&grid, "%s", wfs_json_text(s, "url"));
+		wfs_grid_add(&grid, "%s", wfs_json_text(s, "state"));
+		wfs_grid_add_size(&grid, wfs_json_number(s, "bytes_per_s"));
+		wfs_grid_add_size(&grid, wfs_json_number(s, "bytes"));
+		wfs_grid_add(&grid, "%llu", (ull)wfs_json_number(s, "errors"));
+		wfs_grid_add(&grid, "%llu", (ull)wfs_json_number(s, "wrong"));
+		wfs_grid_add(&grid, "%s", wfs_json_text(s, "why"));
+	}
+	printf("\n");
+	wfs_grid_finish(&grid, "  ", stdout);
+}
+
 static void print_status(yyjson_val *root)
 {
 	char up[48];
@@ -185,6 +212,7 @@ static void print_status(yyjson_val *root)
 	print_served(root);
 	print_hydration(root);
 	print_models(yyjson_obj_get(root, "models"));
+	print_seeds(yyjson_obj_get(root, "seeds"));
 }
 
 /* One mount in the list of `--json`; 0 or a negative errno. */

@@ -15,6 +15,8 @@
 /* Reading headers waits for disks, so there may be more than CPUs. */
 #define THREADS_MIN 4
 #define THREADS_MAX 16
+/* Over a network nearly all of it is waiting. */
+#define THREADS_FAR 32
 
 struct pool {
 	const struct wfs_load_config *config;
@@ -31,19 +33,25 @@ static void load(const struct pool *pool, struct wfs_load_job *job)
 		.follow_links = config->follow_links,
 		.beneath = job->beneath,
 	};
+	unsigned threads = pool->threads_each;
 	struct wfs_source *source;
 	int rc;
 
-	rc = wfs_file_source_open(job->path, &file, &source, &job->err);
+	if (job->remote) {
+		rc = wfs_remote_source(job->remote, job->path, &source,
+				       &job->err);
+		threads = THREADS_FAR;
+	} else {
+		rc = wfs_file_source_open(job->path, &file, &source, &job->err);
+	}
 	if (rc == 0) {
 		if (config->wrap_source)
 			source = config->wrap_source(source);
 		source->chunks = config->chunks;
 		rc = wfs_source_check_trust(source, config->trust, &job->err);
 		if (rc == 0)
-			rc = wfs_model_load(source, job->name,
-					    pool->threads_each, &job->model,
-					    &job->err);
+			rc = wfs_model_load(source, job->name, threads,
+					    &job->model, &job->err);
 		wfs_source_put(source);
 	}
 	if (rc && !job->err.code)

@@ -83,12 +83,16 @@ static void finish(struct cli *cli, struct argp_state *state)
 	free(config);
 	if (rc)
 		argp_error(state, "%s", err.text);
-	if (!options->models_dir && !options->model_count)
+	if (!options->models_dir && !options->model_count &&
+	    !options->seed_count)
 		argp_error(state,
 			   "nothing to %s: name a directory of "
 			   "checkpoints (models=DIR) or a checkpoint "
-			   "(model=NAME=DIR)",
-			   cli->kind == WFS_ARGS_SEED ? "seed" : "mount");
+			   "(model=NAME=DIR)%s",
+			   cli->kind == WFS_ARGS_SEED ? "seed" : "mount",
+			   cli->kind == WFS_ARGS_SEED ?
+				   "" :
+				   ", or a seed (seed=URL)");
 	if (cli->mountpoint)
 		cli->args->mountpoint = wfs_path_mountpoint(cli->mountpoint);
 }

@@ -11,6 +11,7 @@
 #include "core/model/model.h"
 #include "core/plan/layout.h"
 #include "tools/options.h"
+#include "tools/options_add.h"
 #include "tools/path.h"
 #include "transport/seed/listen.h"
 #include "transport/wire/frame.h"
@@ -30,6 +31,7 @@ void wfs_options_init(struct wfs_options *options)
 		.switch_after_ns = 60 * NS_PER_S,
 		.rescan_ns = 2 * NS_PER_S,
 		.trust = WFS_TRUST_SEED,
+		.seed_deadline_ns = 60 * NS_PER_S,
 		.log_level = WFS_LOG_INFO,
 		.command = WFS_FOR_MOUNT,
 		.allow_other = geteuid() == 0,
@@ -46,6 +48,13 @@ void wfs_options_clear(struct wfs_options *options)
 	for (size_t i = 0; i < options->layout_count; i++)
 		free(options->layouts[i]);
 	free(options->layouts);
+	for (size_t i = 0; i < options->seed_count; i++)
+		free(options->seeds[i]);
+	free(options->seeds);
+	free(options->seed_token);
+	free(options->seed_ca);
+	free(options->seed_cert);
+	free(options->seed_key);
 	free(options->plans_dir);
 	free(options->engine);
 	free(options->models);
@@ -196,23 +205,6 @@ static int set_want(enum wfs_want *field, const char *key, const char *value,
 			   value);
 }
 
-static int add_layout(struct wfs_options *options, const char *value,
-		      struct wfs_err *err)
-{
-	const char *at = strrchr(value, '@');
-	struct wfs_layout_spec spec;
-
-	if (!at || at == value || wfs_layout_parse(at + 1, &spec))
-		return wfs_err_set(err, -EINVAL,
-				   "option 'layout': '%s' is not NAME@tp<N>, "
-				   "NAME@tp<N>pp<M> or one with +hf",
-				   value);
-	options->layouts = wfs_realloc(
-		options->layouts, (options->layout_count + 1) * sizeof(char *));
-	options->layouts[options->layout_count++] = wfs_strdup(value);
-	return 0;
-}
-
 static int set_engine(struct wfs_options *options, const char *value,
 		      struct wfs_err *err)
 {
@@ -224,42 +216,6 @@ static int set_engine(struct wfs_options *options, const char *value,
 				   why.text);
 	free(options->engine);
 	options->engine = wfs_strdup(value);
-	return 0;
-}
-
-static int add_model(struct wfs_options *options, const char *value,
-		     struct wfs_err *err)
-{
-	const char *equals = strchr(value, '=');
-	char *name wfs_autofree = NULL;
-	size_t i;
-
-	if (!equals || !equals[1])
-		return wfs_err_set(err, -EINVAL,
-				   "option 'model': '%s' is not NAME=DIR",
-				   value);
-	name = wfs_asprintf("%.*s", (int)(equals - value), value);
-	if (strchr(name, '@'))
-		return wfs_err_set(err, -EINVAL,
-				   "'%s' cannot be the name of a model: '@' "
-				   "stands before a version",
-				   name);
-	if (wfs_model_name_check(name, err))
-		return -EINVAL;
-	for (i = 0; i < options->model_count; i++) {
-		if (strcmp(options->models[i].name, name) == 0)
-			break;
-	}
-	if (i == options->model_count) {
-		options->models = wfs_realloc(
-			options->models, (i + 1) * sizeof(*options->models));
-		options->models[i] = (struct wfs_option_model){
-			.name = wfs_steal_ptr(&name),
-		};
-		options->model_count++;
-	}
-	free(options->models[i].dir);
-	options->models[i].dir = wfs_path_absolute(equals + 1);
 	return 0;
 }
 
@@ -280,9 +236,11 @@ static int set_row(struct wfs_options *options, const struct wfs_option *row,
 	case WFS_OPTION_PATH:
 		return set_path(field, row->key, value, err);
 	case WFS_OPTION_MODEL:
-		return add_model(options, value, err);
+		return wfs_options_add_model(options, value, err);
+	case WFS_OPTION_SEED:
+		return wfs_options_add_seed(options, value, err);
 	case WFS_OPTION_LAYOUT:
-		return add_layout(options, value, err);
+		return wfs_options_add_layout(options, value, err);
 	case WFS_OPTION_RANKS:
 		if (wfs_rank_set_add(field, value) == 0)
 			return 0;

@@ -28,14 +28,20 @@ enum wfs_want {
 /* One model named by hand. */
 struct wfs_option_model {
 	char *name;
-	char *dir; /* absolute */
+	char *dir; /* absolute, or the URL of a seed */
 };
 
 struct wfs_options {
 	char *models_dir; /* absolute, or NULL */
 	struct wfs_option_model *models;
 	size_t model_count;
-	char **layouts; /* "NAME@tp4", listed */
+	char **seeds; /* URLs */
+	size_t seed_count;
+	char *seed_token, *seed_ca; /* files, absolute, or NULL */
+	char *seed_cert, *seed_key;
+	uint64_t seed_deadline_ns;
+	unsigned seed_connections; /* to each; 0: as many as suit */
+	char **layouts;		   /* "NAME@tp4", listed */
 	size_t layout_count;
 	char *plans_dir;	   /* absolute, or NULL */
 	char *engine;		   /* "vllm-0.32", or NULL */
@@ -76,7 +82,8 @@ enum wfs_option_kind {
 	WFS_OPTION_SECONDS, /* fractions are fine */
 	WFS_OPTION_COUNT,
 	WFS_OPTION_PATH,
-	WFS_OPTION_MODEL,  /* NAME=DIR, may be repeated */
+	WFS_OPTION_MODEL,  /* NAME=DIR or NAME=URL, may be repeated */
+	WFS_OPTION_SEED,   /* URL, may be repeated */
 	WFS_OPTION_LAYOUT, /* NAME@LAYOUT, may be repeated */
 	WFS_OPTION_RANKS,  /* N or N-M, may be repeated */
 	WFS_OPTION_ENGINE, /* NAME or NAME-VERSION */

@@ -15,8 +15,24 @@
 const struct wfs_option wfs_option_table[] = {
 	ROW(BOTH, "models", PATH, models_dir, "DIR",
 	    "Serve every checkpoint that lies in DIR"),
-	ROW(BOTH, "model", MODEL, models, "NAME=DIR",
-	    "Serve the checkpoint DIR as NAME (may be repeated)"),
+	ROW(BOTH, "model", MODEL, models, "NAME=DIR|URL",
+	    "Serve the checkpoint DIR, or a mount a seed's, as NAME (may be "
+	    "repeated)"),
+	ROW(MOUNT, "seed", SEED, seeds, "URL",
+	    "Serve what the seed at URL lists, fetched as it is read (may be "
+	    "repeated)"),
+	ROW(MOUNT, "seed_token", PATH, seed_token, "FILE",
+	    "Show seeds the token in FILE"),
+	ROW(MOUNT, "seed_ca", PATH, seed_ca, "FILE",
+	    "Know seeds by the certificates in FILE (default: the system's)"),
+	ROW(MOUNT, "seed_cert", PATH, seed_cert, "FILE",
+	    "Show seeds the certificate in FILE"),
+	ROW(MOUNT, "seed_key", PATH, seed_key, "FILE", "The key of seed_cert"),
+	ROW(MOUNT, "seed_deadline", SECONDS, seed_deadline_ns, "SECONDS",
+	    "A read that no seed can serve fails after that long (default: "
+	    "60)"),
+	ROW(MOUNT, "seed_connections", COUNT, seed_connections, "N",
+	    "Connections to each seed (default: 4)"),
 	ROW(MOUNT, "layout", LAYOUT, layouts, "NAME@LAYOUT",
 	    "List the model NAME resharded, such as llama@tp4 (may be "
 	    "repeated; any other appears when it is looked up)"),

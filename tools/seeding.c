@@ -3,6 +3,7 @@
  * What `weightfs seed` and a mount that seeds have in common.
  */
 #include "tools/seeding.h"
+#include "tools/seeds.h"
 
 #include <unistd.h>
 
@@ -26,6 +27,7 @@ int wfs_offer_first(const struct wfs_options *options,
 		.models = options->models,
 		.model_count = options->model_count,
 		.rescan_ns = options->rescan_ns,
+		.elsewhere = wfs_seeds_any(options),
 		.load = *load,
 		.complain = complain,
 		.ctx = daemon,

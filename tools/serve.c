@@ -18,6 +18,7 @@
 #include "tools/life.h"
 #include "tools/process.h"
 #include "tools/seeding.h"
+#include "tools/seeds.h"
 #include "tools/serve.h"
 #include "fs/unmount.h"
 #include "tools/watch.h"
@@ -34,6 +35,7 @@ struct serve {
 	struct wfs_layout_options layouts;
 	struct wfs_registry *registry;
 	struct wfs_watch *watch;
+	struct wfs_seeds *seeds;   /* NULL: none */
 	struct wfs_chunks *chunks; /* NULL: none */
 	struct wfs_store *store;
 	struct wfs_fs *fs;
@@ -96,8 +98,13 @@ static int look_first(struct serve *serve, const struct wfs_hooks *hooks)
 	rc = set_layouts(serve);
 	if (rc)
 		return rc;
-	return wfs_offer_first(options, &load, &serve->life.daemon,
-			       serve->registry, &serve->watch, &serve->err);
+	rc = wfs_offer_first(options, &load, &serve->life.daemon,
+			     serve->registry, &serve->watch, &serve->err);
+	if (!rc && wfs_seeds_any(options))
+		rc = wfs_seeds_open(options, serve->registry, &load,
+				    &serve->life.daemon, &serve->seeds,
+				    &serve->err);
+	return rc;
 }
 
 static void end(void *ctx, const char *signal)
@@ -105,6 +112,7 @@ static void end(void *ctx, const char *signal)
 	struct serve *serve = ctx;
 
 	wfs_info("%s: unmounting '%s'", signal, serve->mountpoint);
+	wfs_seeds_stop(serve->seeds);
 	wfs_fs_exit(serve->fs);
 }
 
@@ -164,6 +172,8 @@ static int make_mount(struct serve *serve)
 		.readahead_kib = (uint32_t)(options->readahead >> 10),
 		.readers = options->readers,
 		.chunks = serve->chunks,
+		.report_seeds = serve->seeds ? wfs_seeds_report : NULL,
+		.report_ctx = serve->seeds,
 	};
 	int rc;
 
@@ -234,6 +244,7 @@ static void leave(struct serve *serve)
 
 	if (pthread_create(&thread, NULL, leave_at_last, serve) == 0)
 		pthread_detach(thread);
+	wfs_seeds_leave(serve->seeds);
 	wfs_watch_stop(serve->watch);
 	wfs_seeding_close(&serve->seeding);
 	wfs_life_stop(&serve->life);
@@ -311,11 +322,13 @@ int wfs_serve(const struct wfs_options *options, const char *mountpoint,
 		status = WFS_EXIT_FAILURE;
 	}
 	wfs_seeding_close(&serve.seeding);
+	wfs_seeds_leave(serve.seeds);
 	wfs_fs_free(serve.fs);
 	wfs_store_close(serve.store);
 	wfs_watch_free(serve.watch);
 	wfs_registry_free(serve.registry);
 	wfs_chunks_close(serve.chunks);
+	wfs_seeds_close(serve.seeds);
 	wfs_plans_clear(&serve.plans);
 	return status;
 }

@@ -64,7 +64,7 @@ int wfs_watch_first(struct wfs_watch *watch, struct wfs_err *err)
 	watch->tracks.first = false;
 	n = wfs_registry_rows(watch->config.registry, &rows);
 	wfs_registry_rows_free(rows, n);
-	if (n || watch->tracks.dir_exists)
+	if (n || watch->tracks.dir_exists || watch->config.elsewhere)
 		return 0;
 	return wfs_err_set(err, -ENOENT,
 			   "nothing is left to mount: no checkpoint could be "

@@ -25,6 +25,7 @@ struct wfs_watch_config {
 	const char *models_dir;		       /* borrowed; NULL: none */
 	const struct wfs_option_model *models; /* borrowed */
 	size_t model_count;
+	bool elsewhere; /* seeds may bring models: none here is no error */
 	uint64_t rescan_ns;
 	struct wfs_load_config load;
 	/*

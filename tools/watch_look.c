@@ -79,6 +79,15 @@ static void note_found(struct wfs_tracks *all, const char *name,
 	}
 }
 
+/* Has the user given this name to a seed's model? */
+static bool is_remote(const struct wfs_watch_config *config, const char *name)
+{
+	for (size_t i = 0; i < config->model_count; i++)
+		if (!strcmp(config->models[i].name, name))
+			return wfs_remote_is_url(config->models[i].dir);
+	return false;
+}
+
 /* Marks what the models directory holds. */
 static void find_in_directory(struct wfs_tracks *all)
 {
@@ -99,8 +108,9 @@ static void find_in_directory(struct wfs_tracks *all)
 	}
 	free(wfs_steal_ptr(&all->dir_complaint));
 	for (size_t i = 0; i < catalog.count; i++)
-		note_found(all, catalog.entries[i].name,
-			   catalog.entries[i].path, false);
+		if (!is_remote(config, catalog.entries[i].name))
+			note_found(all, catalog.entries[i].name,
+				   catalog.entries[i].path, false);
 	wfs_catalog_clear(&catalog);
 }
 
@@ -111,8 +121,9 @@ static void find_all(struct wfs_tracks *all)
 	for (size_t i = 0; i < all->count; i++)
 		all->tracks[i]->found = false;
 	for (size_t i = 0; i < config->model_count; i++)
-		note_found(all, config->models[i].name, config->models[i].dir,
-			   true);
+		if (!wfs_remote_is_url(config->models[i].dir))
+			note_found(all, config->models[i].name,
+				   config->models[i].dir, true);
 	if (config->models_dir)
 		find_in_directory(all);
 }

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the tests on models that other nodes hold.
+
+Mounts, folders and checkpoints are those of tests/mount; seeds are the fake
+one of this folder, in a thread or as a process that can be stopped.
+"""
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MOUNT = Path(__file__).parents[1] / "mount"
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(MOUNT))
+import checkpoints as ck  # noqa: E402
+import mounts  # noqa: E402
+from fake_seed import FakeSeed  # noqa: E402
+
+_spec = importlib.util.spec_from_file_location("mount_conftest",
+                                               MOUNT / "conftest.py")
+_mount = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_mount)
+folder, seed, mount, machine, plain = (
+    _mount.folder, _mount.seed, _mount.mount, _mount.machine, _mount.plain)
+pytest_runtest_makereport = _mount.pytest_runtest_makereport
+
+
+@pytest.fixture
+def model(folder, seed):
+    """A checkpoint of three shard files, 24 chunks together."""
+    return ck.hf_sharded(folder / "model", ck.layers(12, 2_000_002), seed)
+
+
+@pytest.fixture
+def seeds():
+    """seeds(NAME=path, …) -> FakeSeed, closed at the end."""
+    made = []
+
+    def make(**models):
+        made.append(FakeSeed(**models))
+        return made[-1]
+    yield make
+    for one in made:
+        one.close()
+
+
+class Process:
+    """A seed that can be killed and stopped."""
+
+    def __init__(self, models, port=0):
+        args = [f"{name}={path}" for name, path in models.items()]
+        self.process = subprocess.Popen(
+            [sys.executable, Path(__file__).parent / "fake_seed.py",
+             f"--port={port}", *args], stdout=subprocess.PIPE, text=True,
+            preexec_fn=mounts.die_with_parent)
+        self.port = int(self.process.stdout.readline())
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def stop(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def processes():
+    """processes(NAME=path, …) -> Process"""
+    made = []
+
+    def make(port=0, **models):
+        made.append(Process(models, port))
+        return made[-1]
+    yield make
+    for one in made:
+        if one.process.poll() is None:
+            one.kill()

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Options that may be given again and again.
+ */
+#include "tools/options_add.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/text.h"
+#include "core/model/model.h"
+#include "core/plan/layout.h"
+#include "tools/path.h"
+#include "transport/remote/remote.h"
+
+int wfs_options_add_layout(struct wfs_options *options, const char *value,
+			   struct wfs_err *err)
+{
+	const char *at = strrchr(value, '@');
+	struct wfs_layout_spec spec;
+
+	if (!at || at == value || wfs_layout_parse(at + 1, &spec))
+		return wfs_err_set(err, -EINVAL,
+				   "option 'layout': '%s' is not NAME@tp<N>, "
+				   "NAME@tp<N>pp<M> or one with +hf",
+				   value);
+	options->layouts = wfs_realloc(
+		options->layouts, (options->layout_count + 1) * sizeof(char *));
+	options->layouts[options->layout_count++] = wfs_strdup(value);
+	return 0;
+}
+
+int wfs_options_add_model(struct wfs_options *options, const char *value,
+			  struct wfs_err *err)
+{
+	const char *equals = strchr(value, '=');
+	char *name wfs_autofree = NULL;
+	size_t i;
+
+	if (!equals || !equals[1])
+		return wfs_err_set(err, -EINVAL,
+				   "option 'model': '%s' is not NAME=DIR or "
+				   "NAME=URL",
+				   value);
+	name = wfs_asprintf("%.*s", (int)(equals - value), value);
+	if (strchr(name, '@'))
+		return wfs_err_set(err, -EINVAL,
+				   "'%s' cannot be the name of a model: '@' "
+				   "stands before a version",
+				   name);
+	if (wfs_model_name_check(name, err))
+		return -EINVAL;
+	if (options->command == WFS_FOR_SEED && wfs_remote_is_url(equals + 1))
+		return wfs_err_set(err, -EINVAL,
+				   "option 'model': '%s': a seed serves what "
+				   "lies on its disks; mount it, with serve=",
+				   value);
+	for (i = 0; i < options->model_count; i++) {
+		if (strcmp(options->models[i].name, name) == 0)
+			break;
+	}
+	if (i == options->model_count) {
+		options->models = wfs_realloc(
+			options->models, (i + 1) * sizeof(*options->models));
+		options->models[i] = (struct wfs_option_model){
+			.name = wfs_steal_ptr(&name),
+		};
+		options->model_count++;
+	}
+	free(options->models[i].dir);
+	options->models[i].dir = wfs_remote_is_url(equals + 1) ?
+					 wfs_strdup(equals + 1) :
+					 wfs_path_absolute(equals + 1);
+	return 0;
+}
+
+int wfs_options_add_seed(struct wfs_options *options, const char *value,
+			 struct wfs_err *err)
+{
+	if (!wfs_remote_is_url(value))
+		return wfs_err_set(err, -EINVAL,
+				   "option 'seed': '%s' is not the URL of a "
+				   "seed, such as http://host:7420",
+				   value);
+	options->seeds = wfs_realloc(options->seeds, (options->seed_count + 1) *
+							     sizeof(char *));
+	options->seeds[options->seed_count++] = wfs_strdup(value);
+	return 0;
+}

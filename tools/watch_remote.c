@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The models of seeds: which are new, which are gone.
+ */
+#include "tools/watch_remote.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#include "core/base/events.h"
+#include "core/base/log.h"
+#include "core/base/text.h"
+
+#define NS_PER_S  1000000000ull
+#define LOOK_NS	  (NS_PER_S / 2) /* asks nobody: seeds have their threads */
+#define PAUSE_MAX 64		 /* looks between two tries at a failing one */
+
+struct track {
+	char *name;
+	uint64_t done;
+	bool has_done, found;
+	unsigned pause, pause_left;
+	char *complaint;
+};
+
+struct wfs_remote_watch {
+	struct wfs_remote *remote;
+	struct wfs_registry *registry;
+	struct wfs_load_config load;
+	struct track *tracks;
+	size_t count;
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t lock; /* guards stop and looked */
+	pthread_cond_t wake;
+	bool stop, looked;
+};
+
+struct wfs_remote_watch *
+wfs_remote_watch_new(struct wfs_remote *remote, struct wfs_registry *registry,
+		     const struct wfs_load_config *load)
+{
+	struct wfs_remote_watch *watch = wfs_calloc(1, sizeof(*watch));
+	pthread_condattr_t attr;
+
+	watch->remote = remote;
+	watch->registry = registry;
+	watch->load = *load;
+	pthread_mutex_init(&watch->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&watch->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	return watch;
+}
+
+static struct track *track_of(struct wfs_remote_watch *watch, const char *name)
+{
+	struct track *track;
+
+	for (size_t i = 0; i < watch->count; i++)
+		if (!strcmp(watch->tracks[i].name, name))
+			return &watch->tracks[i];
+	watch->tracks =
+		wfs_realloc(watch->tracks, (watch->count + 1) * sizeof(*track));
+	track = &watch->tracks[watch->count++];
+	*track = (struct track){ .name = wfs_strdup(name) };
+	return track;
+}
+
+/* What has the name now: nothing, a seed's model, one of this node. */
+enum held {
+	HELD_BY_NONE,
+	HELD_BY_SEED,
+	HELD_HERE,
+};
+
+static enum held who_holds(struct wfs_remote_watch *watch, const char *name)
+{
+	uint32_t slot;
+	struct wfs_model *model =
+		wfs_registry_by_name(watch->registry, name, &slot);
+	enum held held = HELD_BY_NONE;
+
+	if (model)
+		held = model->source->ops->far ? HELD_BY_SEED : HELD_HERE;
+	wfs_model_put(model);
+	return held;
+}
+
+static void complain(struct track *track, const char *text)
+{
+	if (track->complaint && !strcmp(track->complaint, text))
+		return;
+	free(track->complaint);
+	track->complaint = wfs_strdup(text);
+	wfs_error("model '%s': %s", track->name, text);
+	wfs_event("error", track->name, "%s", text);
+}
+
+/* Is it to be loaded now? */
+static bool is_due(struct wfs_remote_watch *watch, struct track *track,
+		   const struct wfs_remote_model *model)
+{
+	track->found = true;
+	if (!model->by_hand && who_holds(watch, model->name) == HELD_HERE) {
+		track->has_done = false;
+		return false;
+	}
+	if (!track->has_done || track->done != model->peek)
+		return true;
+	return track->pause && --track->pause_left == 0;
+}
+
+static void take_result(struct wfs_remote_watch *watch,
+			struct wfs_load_job *job, uint64_t peek)
+{
+	struct track *track = track_of(watch, job->name);
+	const struct wfs_model *model = job->model;
+
+	track->done = peek;
+	track->has_done = true;
+	if (!model) {
+		track->pause = track->pause ? track->pause * 2 : 1;
+		if (track->pause > PAUSE_MAX)
+			track->pause = PAUSE_MAX;
+		track->pause_left = track->pause;
+		if (job->err.code != -ESHUTDOWN)
+			complain(track, job->err.text);
+		return;
+	}
+	track->pause = 0;
+	free(wfs_steal_ptr(&track->complaint));
+	wfs_info("model '%s' read from '%s' ranks=%u files=%u bytes=%llu",
+		 track->name, model->source->label, model->rank_count,
+		 model->entry_count, (unsigned long long)model->file_bytes);
+	wfs_registry_offer(watch->registry, job->model);
+}
+
+static void load_due(struct wfs_remote_watch *watch,
+		     const struct wfs_remote_model *models, size_t count)
+{
+	struct wfs_load_job *jobs wfs_autofree =
+		wfs_calloc(count + 1, sizeof(*jobs));
+	uint64_t *peeks wfs_autofree = wfs_calloc(count + 1, sizeof(*peeks));
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct track *track = track_of(watch, models[i].name);
+
+		if (!is_due(watch, track, &models[i]))
+			continue;
+		peeks[n] = models[i].peek;
+		jobs[n++] = (struct wfs_load_job){
+			.name = models[i].name,
+			.path = models[i].name,
+			.remote = watch->remote,
+		};
+	}
+	wfs_load_models(&watch->load, jobs, n);
+	for (size_t i = 0; i < n; i++)
+		take_result(watch, &jobs[i], peeks[i]);
+}
+
+/* A seed has told that it has it no more. */
+static void drop_missing(struct wfs_remote_watch *watch)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < watch->count; i++) {
+		struct track *track = &watch->tracks[i];
+
+		if (track->found) {
+			watch->tracks[kept++] = *track;
+			continue;
+		}
+		if (who_holds(watch, track->name) == HELD_BY_SEED)
+			wfs_registry_withdraw(watch->registry, track->name);
+		free(track->name);
+		free(track->complaint);
+	}
+	watch->count = kept;
+}
+
+static bool is_stale(const struct wfs_model *model)
+{
+	for (uint32_t i = 0; i < model->entry_count; i++) {
+		struct wfs_region *region = model->entries[i].region;
+
+		if (region && atomic_load(&region->stale))
+			return true;
+	}
+	return false;
+}
+
+/* A version that a seed has rewritten may be replaced at once. */
+static void note_stale(struct wfs_remote_watch *watch)
+{
+	struct wfs_registry_row *rows;
+	size_t n = wfs_registry_rows(watch->registry, &rows);
+
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].named && !rows[i].stale &&
+		    rows[i].model->source->ops->far && is_stale(rows[i].model))
+			wfs_registry_note_stale(watch->registry, rows[i].slot);
+	wfs_registry_rows_free(rows, n);
+}
+
+static void look(struct wfs_remote_watch *watch)
+{
+	struct wfs_remote_model *models;
+	size_t n = wfs_remote_models(watch->remote, &models);
+
+	for (size_t i = 0; i < watch->count; i++)
+		watch->tracks[i].found = false;
+	load_due(watch, models, n);
+	drop_missing(watch);
+	note_stale(watch);
+	wfs_remote_models_free(models, n);
+}
+
+/* Waits up to `ns` for *flag, which it returns. */
+static bool wait_for(struct wfs_remote_watch *watch, const bool *flag,
+		     uint64_t ns)
+{
+	uint64_t until = wfs_now_ns() + ns;
+	struct timespec ts = {
+		.tv_sec = (time_t)(until / NS_PER_S),
+		.tv_nsec = (long)(until % NS_PER_S),
+	};
+	bool set;
+
+	pthread_mutex_lock(&watch->lock);
+	while (!*flag && pthread_cond_timedwait(&watch->wake, &watch->lock,
+						&ts) != ETIMEDOUT)
+		;
+	set = *flag;
+	pthread_mutex_unlock(&watch->lock);
+	return set;
+}
+
+static void *run(void *arg)
+{
+	struct wfs_remote_watch *watch = arg;
+
+	do {
+		look(watch);
+		pthread_mutex_lock(&watch->lock);
+		watch->looked = true;
+		pthread_cond_broadcast(&watch->wake);
+		pthread_mutex_unlock(&watch->lock);
+	} while (!wait_for(watch, &watch->stop, LOOK_NS));
+	return NULL;
+}
+
+int wfs_remote_watch_start(struct wfs_remote_watch *watch, uint64_t wait_ns)
+{
+	sigset_t all, old;
+	int rc;
+
+	/* Signals are for the threads of the caller. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&watch->thread, NULL, run, watch);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	watch->started = rc == 0;
+	if (!rc)
+		wait_for(watch, &watch->looked, wait_ns);
+	return -rc;
+}
+
+void wfs_remote_watch_free(struct wfs_remote_watch *watch)
+{
+	if (!watch)
+		return;
+	pthread_mutex_lock(&watch->lock);
+	watch->stop = true;
+	pthread_cond_broadcast(&watch->wake);
+	pthread_mutex_unlock(&watch->lock);
+	if (watch->started)
+		pthread_join(watch->thread, NULL);
+	for (size_t i = 0; i < watch->count; i++) {
+		free(watch->tracks[i].name);
+		free(watch->tracks[i].complaint);
+	}
+	free(watch->tracks);
+	pthread_cond_destroy(&watch->wake);
+	pthread_mutex_destroy(&watch->lock);
+	free(watch);
+}

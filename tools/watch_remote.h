@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keeps the registry in step with what seeds offer, on a thread of its own:
+ * a seed that hangs keeps nobody from what lies on this node's disks.
+ *
+ * A name that a local model has is not taken from it, unless the user gave it
+ * to a seed's model.
+ */
+#ifndef WFS_TOOLS_WATCH_REMOTE_H
+#define WFS_TOOLS_WATCH_REMOTE_H
+
+#include "core/model/registry.h"
+#include "tools/load.h"
+#include "transport/remote/remote.h"
+
+struct wfs_remote_watch;
+
+/* All outlive it. */
+struct wfs_remote_watch *
+wfs_remote_watch_new(struct wfs_remote *remote, struct wfs_registry *registry,
+		     const struct wfs_load_config *load);
+
+/*
+ * Starts the thread that looks, and waits up to `wait_ns` until it has looked
+ * once.  -EAGAIN.
+ */
+int wfs_remote_watch_start(struct wfs_remote_watch *watch, uint64_t wait_ns);
+
+/* Ends the thread, after wfs_remote_stop.  NULL is fine. */
+void wfs_remote_watch_free(struct wfs_remote_watch *watch);
+
+#endif

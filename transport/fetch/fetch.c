@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Peers and far files: who has what, who is well, what they delivered.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/mem.h"
+#include "transport/fetch/inner.h"
+
+#define NS_PER_S 1000000000ull
+#define RATE_NS	 (NS_PER_S / 2)
+
+void wfs_cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+void wfs_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock,
+			 uint64_t until)
+{
+	struct timespec ts = {
+		.tv_sec = (time_t)(until / NS_PER_S),
+		.tv_nsec = (long)(until % NS_PER_S),
+	};
+
+	if (until == UINT64_MAX)
+		pthread_cond_wait(cond, lock);
+	else
+		pthread_cond_timedwait(cond, lock, &ts);
+}
+
+static void set_default(uint64_t *value, uint64_t otherwise)
+{
+	if (!*value)
+		*value = otherwise;
+}
+
+void wfs_fetch_new(const struct wfs_fetch_config *config,
+		   struct wfs_fetch **ret_fetch)
+{
+	struct wfs_fetch *fetch = wfs_calloc(1, sizeof(*fetch));
+	struct wfs_fetch_config *c = &fetch->config;
+
+	*c = *config;
+	set_default(&c->deadline_ns, 60 * NS_PER_S);
+	set_default(&c->late_ns, NS_PER_S / 4);
+	set_default(&c->quarantine_ns, 5 * NS_PER_S);
+	set_default(&c->quarantine_max_ns, 600 * NS_PER_S);
+	set_default(&c->retry_ns, NS_PER_S / 10);
+	set_default(&c->retry_max_ns, 5 * NS_PER_S);
+	pthread_mutex_init(&fetch->lock, NULL);
+	wfs_cond_init(&fetch->work);
+	wfs_cond_init(&fetch->landed);
+	atomic_init(&fetch->closing, false);
+	*ret_fetch = fetch;
+}
+
+static void wake_readers(const struct wfs_task_list *list)
+{
+	for (struct wfs_task *task = list->head; task; task = task->next)
+		pthread_cond_signal(&task->batch->changed);
+}
+
+void wfs_fetch_stop(struct wfs_fetch *fetch)
+{
+	pthread_mutex_lock(&fetch->lock);
+	atomic_store(&fetch->closing, true);
+	for (unsigned i = 0; i < fetch->peer_count; i++) {
+		struct wfs_peer *peer = fetch->peers[i];
+
+		for (unsigned k = 0; k < peer->lane_count; k++)
+			if (peer->lanes[k].conn)
+				peer->ops->stop(peer->lanes[k].conn);
+	}
+	wake_readers(&fetch->wanted);
+	wake_readers(&fetch->ahead);
+	wake_readers(&fetch->asked);
+	pthread_cond_broadcast(&fetch->work);
+	pthread_mutex_unlock(&fetch->lock);
+}
+
+void wfs_fetch_free(struct wfs_fetch *fetch)
+{
+	if (!fetch)
+		return;
+	wfs_fetch_stop(fetch);
+	for (unsigned i = 0; i < fetch->peer_count; i++) {
+		struct wfs_peer *peer = fetch->peers[i];
+
+		for (unsigned k = 0; k < peer->lane_count; k++)
+			pthread_join(peer->lanes[k].thread, NULL);
+		free(peer->label);
+		free(peer);
+	}
+	pthread_cond_destroy(&fetch->work);
+	pthread_cond_destroy(&fetch->landed);
+	pthread_mutex_destroy(&fetch->lock);
+	free(fetch);
+}
+
+/* Signals are for the threads of the caller. */
+static int start_lanes(struct wfs_peer *peer, unsigned lanes)
+{
+	sigset_t all, old;
+	int rc = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (unsigned i = 0; i < lanes && !rc; i++) {
+		peer->lanes[i].peer = peer;
+		rc = pthread_create(&peer->lanes[i].thread, NULL,
+				    wfs_lane_thread, &peer->lanes[i]);
+		peer->lane_count += !rc;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	/* Fewer are slower only. */
+	return peer->lane_count ? 0 : -rc;
+}
+
+int wfs_peer_add(struct wfs_fetch *fetch, const char *label,
+		 const struct wfs_lane_ops *ops, void *ctx, unsigned lanes,
+		 struct wfs_peer **ret_peer)
+{
+	struct wfs_peer *peer = wfs_calloc(1, sizeof(*peer));
+	int rc = 0;
+
+	peer->fetch = fetch;
+	peer->label = wfs_strdup(label);
+	peer->ops = ops;
+	peer->ctx = ctx;
+	if (lanes > WFS_LANES_MAX)
+		lanes = WFS_LANES_MAX;
+	pthread_mutex_lock(&fetch->lock);
+	peer->index = fetch->peer_count;
+	if (peer->index == WFS_PEERS_MAX || atomic_load(&fetch->closing))
+		rc = -E2BIG;
+	if (!rc)
+		rc = start_lanes(peer, lanes);
+	if (!rc)
+		fetch->peers[fetch->peer_count++] = peer;
+	pthread_mutex_unlock(&fetch->lock);
+	if (rc) {
+		free(peer->label);
+		free(peer);
+		return rc;
+	}
+	*ret_peer = peer;
+	return 0;
+}
+
+const char *wfs_peer_label(const struct wfs_peer *peer)
+{
+	return peer->label;
+}
+
+void wfs_peer_is_up(struct wfs_peer *peer)
+{
+	struct wfs_fetch *fetch = peer->fetch;
+
+	pthread_mutex_lock(&fetch->lock);
+	if (peer->retry_at) {
+		peer->retry_at = 0;
+		pthread_cond_broadcast(&fetch->work);
+	}
+	pthread_mutex_unlock(&fetch->lock);
+}
+
+/* `first` doubled as often as it happened before, up to `max`. */
+static uint64_t back_off(uint64_t first, unsigned before, uint64_t max)
+{
+	while (before-- && first < max)
+		first *= 2;
+	return first < max ? first : max;
+}
+
+void wfs_peer_failed_locked(struct wfs_peer *peer, const char *why)
+{
+	const struct wfs_fetch_config *c = &peer->fetch->config;
+
+	peer->errors++;
+	peer->retry_at = wfs_now_ns() +
+			 back_off(c->retry_ns, peer->failures, c->retry_max_ns);
+	peer->failures++;
+	snprintf(peer->why, sizeof(peer->why), "%s", why);
+	/* Others may take what was its, and its own lanes look again. */
+	pthread_cond_broadcast(&peer->fetch->work);
+}
+
+void wfs_peer_lied_locked(struct wfs_peer *peer, const struct wfs_slot *slot,
+			  char **ret_text)
+{
+	const struct wfs_fetch_config *c = &peer->fetch->config;
+	uint64_t now = wfs_now_ns();
+	const struct wfs_task *task = slot->task;
+
+	peer->wrong++;
+	if (peer->quarantine_until > now)
+		return; /* it was said already */
+	peer->quarantine_ns =
+		peer->quarantine_ns ?
+			back_off(peer->quarantine_ns, 1, c->quarantine_max_ns) :
+			c->quarantine_ns;
+	peer->quarantine_until = now + peer->quarantine_ns;
+	for (unsigned i = 0; i < peer->lane_count; i++) {
+		struct wfs_lane *lane = &peer->lanes[i];
+
+		if (!lane->conn)
+			continue;
+		lane->stopped = true;
+		peer->ops->stop(lane->conn);
+	}
+	*ret_text = wfs_asprintf(
+		"seed '%s' sent wrong bytes: model '%s', file '%s', offset "
+		"%" PRIu64 "; it is not asked for %.0f s",
+		peer->label, task ? task->batch->far->model : "?",
+		task ? task->batch->far->path : "?",
+		task ? task->index * WFS_CHUNK : 0,
+		(double)peer->quarantine_ns / (double)NS_PER_S);
+	pthread_cond_broadcast(&peer->fetch->work);
+}
+
+static void measure(struct wfs_peer *peer, uint32_t len, uint64_t now)
+{
+	uint64_t age = now - peer->rate_since;
+
+	peer->rate_bytes += len;
+	if (age < RATE_NS)
+		return;
+	peer->rate = (uint64_t)((double)peer->rate_bytes * 1e9 / (double)age);
+	peer->rate_bytes = 0;
+	peer->rate_since = now;
+}
+
+void wfs_peer_delivered_locked(struct wfs_peer *peer,
+			       const struct wfs_slot *slot, uint64_t now)
+{
+	uint64_t took = now - slot->asked_at;
+
+	peer->chunks++;
+	peer->bytes += slot->len;
+	peer->usual_ns = peer->usual_ns ? (7 * peer->usual_ns + took) / 8 :
+					  took;
+	if (peer->failures) {
+		peer->failures = 0;
+		peer->why[0] = '\0';
+		peer->retry_at = 0;
+		pthread_cond_broadcast(&peer->fetch->work);
+	}
+	measure(peer, slot->len, now);
+}
+
+bool wfs_peer_is_usable_locked(const struct wfs_peer *peer, uint64_t now)
+{
+	return !peer->failures && peer->quarantine_until <= now;
+}
+
+void wfs_peer_stats(struct wfs_peer *peer, struct wfs_peer_stats *ret)
+{
+	struct wfs_fetch *fetch = peer->fetch;
+	uint64_t now = wfs_now_ns();
+
+	pthread_mutex_lock(&fetch->lock);
+	*ret = (struct wfs_peer_stats){
+		.bytes = peer->bytes,
+		.chunks = peer->chunks,
+		.errors = peer->errors,
+		.wrong = peer->wrong,
+		.hedges = peer->hedges,
+		.won = peer->won,
+		.rate = now - peer->rate_since < 2 * RATE_NS ? peer->rate : 0,
+		.down = peer->failures > 0,
+	};
+	if (peer->quarantine_until > now)
+		ret->quarantine_s = (double)(peer->quarantine_until - now) /
+				    (double)NS_PER_S;
+	for (unsigned i = 0; i < peer->lane_count; i++) {
+		ret->lanes += peer->lanes[i].conn != NULL;
+		ret->busy += peer->lanes[i].used;
+	}
+	memcpy(ret->why, peer->why, sizeof(ret->why));
+	pthread_mutex_unlock(&fetch->lock);
+}
+
+struct wfs_far *wfs_far_new(struct wfs_fetch *fetch, const char *model,
+			    const char *path, uint64_t size)
+{
+	struct wfs_far *far = wfs_calloc(1, sizeof(*far));
+
+	far->fetch = fetch;
+	far->model = wfs_strdup(model);
+	far->path = wfs_strdup(path);
+	far->size = size;
+	return far;
+}
+
+void wfs_far_free(struct wfs_far *far)
+{
+	if (!far)
+		return;
+	free(far->digests);
+	free(far->model);
+	free(far->path);
+	free(far);
+}
+
+void wfs_far_hold(struct wfs_far *far, struct wfs_peer *peer,
+		  const uint8_t id[WFS_WIRE_ID_BYTES])
+{
+	struct wfs_fetch *fetch = far->fetch;
+	struct wfs_holder *holder;
+
+	pthread_mutex_lock(&fetch->lock);
+	holder = wfs_far_holder_locked(far, peer);
+	if (!holder)
+		holder = &far->holders[far->holder_count++];
+	*holder = (struct wfs_holder){ .peer = peer };
+	memcpy(holder->id, id, sizeof(holder->id));
+	pthread_cond_broadcast(&fetch->work);
+	pthread_mutex_unlock(&fetch->lock);
+}
+
+void wfs_far_drop(struct wfs_far *far, struct wfs_peer *peer)
+{
+	struct wfs_fetch *fetch = far->fetch;
+	struct wfs_holder *holder;
+
+	pthread_mutex_lock(&fetch->lock);
+	holder = wfs_far_holder_locked(far, peer);
+	if (holder)
+		*holder = far->holders[--far->holder_count];
+	pthread_mutex_unlock(&fetch->lock);
+}
+
+bool wfs_far_trust(struct wfs_far *far, struct wfs_digests *digests)
+{
+	struct wfs_fetch *fetch = far->fetch;
+	bool first;
+
+	pthread_mutex_lock(&fetch->lock);
+	first = !far->digests;
+	if (first)
+		far->digests = digests;
+	pthread_mutex_unlock(&fetch->lock);
+	if (!first)
+		free(digests);
+	return first;
+}
+
+bool wfs_far_is_trusted(const struct wfs_far *far)
+{
+	struct wfs_fetch *fetch = far->fetch;
+	bool trusted;
+
+	pthread_mutex_lock(&fetch->lock);
+	trusted = far->digests;
+	pthread_mutex_unlock(&fetch->lock);
+	return trusted;
+}

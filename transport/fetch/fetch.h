@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who is asked for which chunk.
+ *
+ * A fetch has peers (seeds); a peer has lanes, each a connection with a thread
+ * of its own; a far file is known to some of the peers.  A reader hands in the
+ * chunks of what it wants and sleeps until all of them are there; lanes take
+ * chunks from one queue as they become free, so that whoever is faster takes
+ * more.  A lane receives straight into the reader's memory, and a chunk counts
+ * as done only when its digest was right.
+ *
+ * - What somebody waits for goes before what is read ahead.
+ * - A chunk that is late is asked of another peer as well, into memory of that
+ *   lane; the first right answer wins, and nobody else writes to the reader's
+ *   memory by the time it goes on.
+ * - What one peer could not give, or gave wrongly, another is asked for.  A
+ *   wrong chunk puts its peer in quarantine.
+ * - With nobody left to ask a reader waits up to the deadline.
+ *
+ * How bytes come over a wire is the lane's (struct wfs_lane_ops): nothing here
+ * knows about sockets.  One lock, never held across I/O.
+ */
+#ifndef WFS_TRANSPORT_FETCH_FETCH_H
+#define WFS_TRANSPORT_FETCH_FETCH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/base/err.h"
+#include "core/digest/digests.h"
+#include "transport/wire/frame.h"
+
+#define WFS_PEERS_MAX 64 /* of one fetch */
+
+struct wfs_fetch;
+struct wfs_peer;
+struct wfs_far;
+
+struct wfs_fetch_config {
+	uint64_t deadline_ns; /* of a read that nobody can serve; 0: 60 s */
+	uint64_t late_ns;     /* never ask another peer before; 0: 250 ms */
+	uint64_t quarantine_ns, quarantine_max_ns; /* 0: 5 s, 10 min */
+	uint64_t retry_ns, retry_max_ns; /* of a dead peer; 0: 100 ms, 5 s */
+	/*
+	 * Called with no lock held: a peer says that it knows a region no
+	 * more, or was unreachable.  May be NULL.
+	 */
+	void (*lost)(void *ctx, struct wfs_peer *peer);
+	void *ctx;
+};
+
+struct wfs_lane_ask {
+	uint8_t id[WFS_WIRE_ID_BYTES]; /* of the region, as the peer has it */
+	uint64_t off;
+	uint32_t len;
+	uint32_t tag;
+};
+
+/* One lane's connection.  Calls come from the lane's thread, but `stop`. */
+struct wfs_lane_ops {
+	/*
+	 * Connects, which ends soon after *stop was set.  A negative errno
+	 * with a sentence.
+	 */
+	int (*open)(void *peer_ctx, const atomic_bool *stop, void **ret_conn,
+		    struct wfs_err *err);
+	/* Sends one request; up to two are under way. */
+	int (*ask)(void *conn, const struct wfs_lane_ask *ask);
+	/* The head of the oldest answer, then what it announces. */
+	int (*head)(void *conn, struct wfs_wire_answer *ret_answer);
+	int (*body)(void *conn, void *to, uint32_t len);
+	/* From any thread: the calls above fail from now on, soon. */
+	void (*stop)(void *conn);
+	void (*close)(void *conn);
+};
+
+void wfs_fetch_new(const struct wfs_fetch_config *config,
+		   struct wfs_fetch **ret_fetch);
+/* All reads, now and later, fail with -ESHUTDOWN.  Returns at once. */
+void wfs_fetch_stop(struct wfs_fetch *fetch);
+/* Ends the lanes.  No read may be under way.  NULL is fine. */
+void wfs_fetch_free(struct wfs_fetch *fetch);
+
+/*
+ * Adds a peer with `lanes` connections, made when they are needed.  `ctx` is
+ * for the lane's open and must outlive the fetch.  -E2BIG, -EAGAIN.
+ */
+int wfs_peer_add(struct wfs_fetch *fetch, const char *label,
+		 const struct wfs_lane_ops *ops, void *ctx, unsigned lanes,
+		 struct wfs_peer **ret_peer);
+const char *wfs_peer_label(const struct wfs_peer *peer);
+/* It answered elsewhere: no reason to wait before the next try. */
+void wfs_peer_is_up(struct wfs_peer *peer);
+
+struct wfs_peer_stats {
+	uint64_t bytes, chunks;
+	uint64_t errors;	/* connections and answers that failed */
+	uint64_t wrong;		/* chunks with another digest */
+	uint64_t hedges, won;	/* asked of it as well; in time */
+	uint64_t rate;		/* bytes/s, lately */
+	unsigned lanes;		/* connected now */
+	unsigned busy;		/* requests under way */
+	double quarantine_s;	/* left; 0: none */
+	bool down;		/* the last try failed, none succeeded since */
+	char why[WFS_ERR_TEXT]; /* it is down */
+};
+void wfs_peer_stats(struct wfs_peer *peer, struct wfs_peer_stats *ret);
+
+/* A file of `size` bytes.  `model` and `path` (copied) are for messages. */
+struct wfs_far *wfs_far_new(struct wfs_fetch *fetch, const char *model,
+			    const char *path, uint64_t size);
+/* No read may be under way.  NULL is fine. */
+void wfs_far_free(struct wfs_far *far);
+
+/* The peer has it, under `id`; asked anew if it had lost it. */
+void wfs_far_hold(struct wfs_far *far, struct wfs_peer *peer,
+		  const uint8_t id[WFS_WIRE_ID_BYTES]);
+/* The peer is not asked for it any more. */
+void wfs_far_drop(struct wfs_far *far, struct wfs_peer *peer);
+
+/*
+ * From now on every chunk is compared with this list (taken over; freed with
+ * the far) instead of the digest that comes with it.  Once; false and freed
+ * when there is one already.
+ */
+bool wfs_far_trust(struct wfs_far *far, struct wfs_digests *digests);
+bool wfs_far_is_trusted(const struct wfs_far *far);
+
+/*
+ * Reads exactly `len` bytes at `off`, which lie within the file: whole chunks
+ * straight into `buf`.  0; -EIO after the deadline; -ESTALE when all who had
+ * it say that it was rewritten; -ESHUTDOWN.
+ */
+int wfs_far_read(struct wfs_far *far, void *buf, size_t len, uint64_t off);
+
+#endif

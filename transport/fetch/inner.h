@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the fetch share; nobody else includes it.
+ *
+ *	fetch.c  peers and files, and what is said of them
+ *	read.c   readers: chunks handed in, waited for, called back
+ *	queue.c  which chunk a lane takes, and what becomes of it
+ *	lane.c   the threads
+ *
+ * A chunk's life, all of it under the lock:
+ *
+ *	QUEUED -> ASKED -> DONE | FAILED
+ *	   ^________|
+ *
+ * An ASKED chunk is in a slot of its owner, and while it is late in one of a
+ * hedge, too.  `writer` is the lane that writes to its memory now: only that
+ * one may, and a chunk with a writer does not leave the hands of its reader's
+ * batch.
+ */
+#ifndef WFS_TRANSPORT_FETCH_INNER_H
+#define WFS_TRANSPORT_FETCH_INNER_H
+
+#include <pthread.h>
+
+#include "transport/fetch/fetch.h"
+
+#define WFS_LANE_DEPTH 2 /* requests under way */
+#define WFS_LANES_MAX  32
+
+struct wfs_lane;
+struct wfs_batch;
+
+enum wfs_task_state {
+	WFS_TASK_QUEUED,
+	WFS_TASK_ASKED,
+	WFS_TASK_DONE,
+	WFS_TASK_FAILED,
+};
+
+struct wfs_task {
+	struct wfs_task *prev, *next; /* in the queue, or among the asked */
+	struct wfs_batch *batch;
+	uint64_t index; /* of the chunk */
+	void *to;
+	uint32_t len;
+	uint8_t state;	   /* enum wfs_task_state */
+	bool ahead;	   /* nobody waits for it yet */
+	bool taken;	   /* the writer is to let go */
+	bool copying;	   /* the writer only copies what it has */
+	uint64_t tried;	   /* peers that failed, a bit each */
+	uint64_t retry_at; /* ns: then those may be asked again */
+	uint64_t asked_at; /* ns */
+	struct wfs_lane *owner, *hedge, *writer;
+};
+
+struct wfs_task_list {
+	struct wfs_task *head, *tail;
+	unsigned n;
+};
+
+/* The chunks of one read. */
+struct wfs_batch {
+	struct wfs_far *far;
+	pthread_cond_t changed;
+	unsigned left; /* not DONE */
+	int error;
+	uint64_t progress; /* ns: begun, or the last chunk done */
+};
+
+/*
+ * A request under way.  Without a task its answer is for nobody; the far file
+ * may be gone by then.
+ */
+struct wfs_slot {
+	struct wfs_task *task;
+	uint64_t asked_at;
+	uint32_t len, tag;
+	bool hedge;
+};
+
+struct wfs_lane {
+	struct wfs_peer *peer;
+	pthread_t thread;
+	void *conn; /* set and cleared under the lock */
+	struct wfs_slot slots[WFS_LANE_DEPTH];
+	unsigned used;
+	uint32_t tag;
+	bool stopped;	  /* by us: what fails now is no fault of the peer */
+	bool rested;	  /* it was idle, the peer may have closed it */
+	uint64_t idle_at; /* ns: since when it has nothing to do */
+	uint8_t *bounce;  /* for chunks that are nobody's, or a hedge's */
+};
+
+struct wfs_peer {
+	struct wfs_fetch *fetch;
+	char *label;
+	const struct wfs_lane_ops *ops;
+	void *ctx;
+	unsigned index; /* of its bit */
+	struct wfs_lane lanes[WFS_LANES_MAX];
+	unsigned lane_count;
+	unsigned failures; /* in a row */
+	uint64_t retry_at;
+	bool probing; /* one lane tries whether it is back */
+	uint64_t quarantine_until, quarantine_ns;
+	uint64_t usual_ns; /* from asking to having it; 0: not known */
+	uint64_t rate, rate_bytes, rate_since;
+	uint64_t bytes, chunks, errors, wrong, hedges, won;
+	char why[WFS_ERR_TEXT];
+};
+
+enum wfs_holder_state {
+	WFS_HOLDER_HAS,
+	WFS_HOLDER_LOST,  /* knows the region no more */
+	WFS_HOLDER_STALE, /* its file was rewritten */
+};
+
+struct wfs_holder {
+	struct wfs_peer *peer;
+	uint8_t id[WFS_WIRE_ID_BYTES];
+	enum wfs_holder_state state;
+};
+
+struct wfs_far {
+	struct wfs_fetch *fetch;
+	char *model, *path;
+	uint64_t size;
+	struct wfs_holder holders[WFS_PEERS_MAX];
+	unsigned holder_count;
+	struct wfs_digests *digests; /* NULL until they are known */
+};
+
+struct wfs_fetch {
+	struct wfs_fetch_config config;
+	pthread_mutex_t lock;
+	pthread_cond_t work;   /* for lanes */
+	pthread_cond_t landed; /* a writer let go, a slot was freed */
+	struct wfs_task_list wanted, ahead, asked;
+	unsigned idle; /* lanes that wait for work */
+	struct wfs_peer *peers[WFS_PEERS_MAX];
+	unsigned peer_count;
+	uint64_t progress; /* ns: the last chunk done, anybody's */
+	atomic_bool closing;
+};
+
+/* "_locked": the caller holds the lock. */
+
+/* queue.c */
+void wfs_task_queue_locked(struct wfs_fetch *fetch, struct wfs_task *task,
+			   bool front);
+/* The chunk is not to be had for its reader any more. */
+void wfs_task_fail_locked(struct wfs_task *task, int error);
+/* Its bytes are there. */
+void wfs_task_done_locked(struct wfs_task *task);
+/* Lets go of the lanes that have it; waits until nobody writes to it. */
+void wfs_task_recall_locked(struct wfs_fetch *fetch, struct wfs_task *task);
+/* `lane` did not get it: back to the queue, unless somebody else has it. */
+void wfs_task_return_locked(struct wfs_lane *lane, struct wfs_slot *slot,
+			    bool blame);
+/*
+ * Fills the lane's next slot with what it should ask for now (look_only: would
+ * there be anything?).  Otherwise false, and *ret_until is when to look again (UINT64_MAX: when told).
+ */
+bool wfs_lane_pick_locked(struct wfs_lane *lane, bool look_only,
+			  uint64_t *ret_until);
+/* Makes a lane that writes to the task's memory end. */
+void wfs_lane_interrupt_locked(struct wfs_lane *lane, struct wfs_task *task);
+struct wfs_holder *wfs_far_holder_locked(struct wfs_far *far,
+					 const struct wfs_peer *peer);
+/* Of all who had it nobody does, and all say it was rewritten. */
+bool wfs_far_is_stale_locked(const struct wfs_far *far);
+
+/* lane.c */
+void *wfs_lane_thread(void *lane);
+
+/* fetch.c */
+/* Its connection failed, or could not be made. */
+void wfs_peer_failed_locked(struct wfs_peer *peer, const char *why);
+/*
+ * It sent wrong bytes: to the quarantine.  *ret_text (freed by the caller) is
+ * what to log of it.
+ */
+void wfs_peer_lied_locked(struct wfs_peer *peer, const struct wfs_slot *slot,
+			  char **ret_text);
+void wfs_peer_delivered_locked(struct wfs_peer *peer,
+			       const struct wfs_slot *slot, uint64_t now);
+bool wfs_peer_is_usable_locked(const struct wfs_peer *peer, uint64_t now);
+
+void wfs_cond_init(pthread_cond_t *cond);
+/* Until `until` (ns, CLOCK_MONOTONIC; UINT64_MAX: for ever). */
+void wfs_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock,
+			 uint64_t until);
+
+#endif

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which chunk a lane takes next, and what becomes of it.
+ *
+ * Late chunks of other peers go first (a bounded lot: each is asked for twice
+ * at most), then what somebody waits for, in the order in which it was wanted,
+ * then what is read ahead.
+ */
+#include <errno.h>
+
+#include "core/base/mem.h"
+#include "transport/fetch/inner.h"
+
+#define LATE_TIMES 4 /* its peer's usual time */
+
+static void list_add(struct wfs_task_list *list, struct wfs_task *task,
+		     bool front)
+{
+	task->prev = front ? NULL : list->tail;
+	task->next = front ? list->head : NULL;
+	if (task->prev)
+		task->prev->next = task;
+	else
+		list->head = task;
+	if (task->next)
+		task->next->prev = task;
+	else
+		list->tail = task;
+	list->n++;
+}
+
+static void list_remove(struct wfs_task_list *list, struct wfs_task *task)
+{
+	if (task->prev)
+		task->prev->next = task->next;
+	else
+		list->head = task->next;
+	if (task->next)
+		task->next->prev = task->prev;
+	else
+		list->tail = task->prev;
+	task->prev = task->next = NULL;
+	list->n--;
+}
+
+static struct wfs_task_list *list_of(struct wfs_fetch *fetch,
+				     const struct wfs_task *task)
+{
+	if (task->state == WFS_TASK_ASKED)
+		return &fetch->asked;
+	return task->ahead ? &fetch->ahead : &fetch->wanted;
+}
+
+void wfs_task_queue_locked(struct wfs_fetch *fetch, struct wfs_task *task,
+			   bool front)
+{
+	task->state = WFS_TASK_QUEUED;
+	list_add(list_of(fetch, task), task, front);
+}
+
+struct wfs_holder *wfs_far_holder_locked(struct wfs_far *far,
+					 const struct wfs_peer *peer)
+{
+	for (unsigned i = 0; i < far->holder_count; i++)
+		if (far->holders[i].peer == peer)
+			return &far->holders[i];
+	return NULL;
+}
+
+bool wfs_far_is_stale_locked(const struct wfs_far *far)
+{
+	for (unsigned i = 0; i < far->holder_count; i++)
+		if (far->holders[i].state != WFS_HOLDER_STALE)
+			return false;
+	return far->holder_count > 0;
+}
+
+static void disown(struct wfs_lane *lane, const struct wfs_task *task)
+{
+	for (unsigned i = 0; lane && i < lane->used; i++)
+		if (lane->slots[i].task == task)
+			lane->slots[i].task = NULL;
+}
+
+static void leave(struct wfs_task *task, enum wfs_task_state state)
+{
+	struct wfs_batch *batch = task->batch;
+
+	list_remove(list_of(batch->far->fetch, task), task);
+	disown(task->owner, task);
+	disown(task->hedge, task);
+	task->owner = task->hedge = NULL;
+	task->state = state;
+	pthread_cond_signal(&batch->changed);
+}
+
+void wfs_task_done_locked(struct wfs_task *task)
+{
+	struct wfs_batch *batch = task->batch;
+
+	leave(task, WFS_TASK_DONE);
+	batch->left--;
+	batch->progress = wfs_now_ns();
+	batch->far->fetch->progress = batch->progress;
+}
+
+void wfs_task_fail_locked(struct wfs_task *task, int error)
+{
+	leave(task, WFS_TASK_FAILED);
+	if (!task->batch->error)
+		task->batch->error = error;
+}
+
+void wfs_lane_interrupt_locked(struct wfs_lane *lane, struct wfs_task *task)
+{
+	task->taken = true;
+	if (task->copying || !lane->conn)
+		return; /* it will be done at once */
+	lane->stopped = true;
+	lane->peer->ops->stop(lane->conn);
+}
+
+void wfs_task_recall_locked(struct wfs_fetch *fetch, struct wfs_task *task)
+{
+	while (task->writer) {
+		struct wfs_lane *writer = task->writer;
+
+		wfs_lane_interrupt_locked(writer, task);
+		pthread_cond_wait(&fetch->landed, &fetch->lock);
+	}
+	if (task->state <= WFS_TASK_ASKED)
+		wfs_task_fail_locked(task, -ECANCELED);
+}
+
+void wfs_task_return_locked(struct wfs_lane *lane, struct wfs_slot *slot,
+			    bool blame)
+{
+	struct wfs_task *task = slot->task;
+	struct wfs_fetch *fetch = lane->peer->fetch;
+
+	if (!task)
+		return;
+	slot->task = NULL;
+	if (task->writer == lane) {
+		task->writer = NULL;
+		pthread_cond_broadcast(&fetch->landed);
+	}
+	if (blame)
+		task->tried |= 1ull << lane->peer->index;
+	if (task->hedge == lane) {
+		task->hedge = NULL;
+	} else {
+		/* Whoever was asked as well has it to itself now. */
+		task->owner = task->hedge;
+		task->hedge = NULL;
+		task->asked_at = wfs_now_ns();
+	}
+	if (task->owner || task->taken)
+		return; /* somebody else brings it, or takes it away */
+	list_remove(&fetch->asked, task);
+	if (wfs_far_is_stale_locked(task->batch->far)) {
+		list_add(&fetch->asked, task, true);
+		wfs_task_fail_locked(task, -ESTALE);
+		return;
+	}
+	wfs_task_queue_locked(fetch, task, true);
+	pthread_cond_broadcast(&fetch->work);
+}
+
+/* Is there another one who could be asked for it, and was not? */
+static bool another_may(const struct wfs_task *task,
+			const struct wfs_peer *peer, uint64_t now)
+{
+	const struct wfs_far *far = task->batch->far;
+
+	for (unsigned i = 0; i < far->holder_count; i++) {
+		const struct wfs_holder *holder = &far->holders[i];
+
+		if (holder->peer != peer && holder->state == WFS_HOLDER_HAS &&
+		    !(task->tried >> holder->peer->index & 1) &&
+		    wfs_peer_is_usable_locked(holder->peer, now))
+			return true;
+	}
+	return false;
+}
+
+static bool may_take(struct wfs_lane *lane, const struct wfs_task *task,
+		     uint64_t now, uint64_t *until)
+{
+	struct wfs_peer *peer = lane->peer;
+	const struct wfs_holder *holder =
+		wfs_far_holder_locked(task->batch->far, peer);
+
+	if (!holder || holder->state != WFS_HOLDER_HAS)
+		return false;
+	if (!(task->tried >> peer->index & 1))
+		return true;
+	if (another_may(task, peer, now))
+		return false;
+	if (task->retry_at > now) {
+		if (task->retry_at < *until)
+			*until = task->retry_at;
+		return false;
+	}
+	return true;
+}
+
+static uint64_t late_at(const struct wfs_task *task)
+{
+	const struct wfs_peer *peer = task->owner->peer;
+	uint64_t after = LATE_TIMES * peer->usual_ns;
+
+	if (after < peer->fetch->config.late_ns)
+		after = peer->fetch->config.late_ns;
+	return task->asked_at + after;
+}
+
+/* The oldest chunk that is late at another peer. */
+static struct wfs_task *find_late(struct wfs_lane *lane, uint64_t now,
+				  uint64_t *until)
+{
+	struct wfs_task *task = lane->peer->fetch->asked.head;
+
+	for (; task; task = task->next) {
+		uint64_t late;
+
+		if (!task->owner || task->hedge || task->taken ||
+		    task->owner->peer == lane->peer ||
+		    task->tried >> lane->peer->index & 1 ||
+		    !may_take(lane, task, now, until))
+			continue;
+		late = late_at(task);
+		if (late <= now)
+			return task;
+		if (late < *until)
+			*until = late;
+	}
+	return NULL;
+}
+
+static struct wfs_task *find_queued(struct wfs_lane *lane, uint64_t now,
+				    uint64_t *until)
+{
+	struct wfs_fetch *fetch = lane->peer->fetch;
+	struct wfs_task *task;
+
+	for (task = fetch->wanted.head; task; task = task->next)
+		if (may_take(lane, task, now, until))
+			return task;
+	for (task = fetch->ahead.head; task; task = task->next)
+		if (may_take(lane, task, now, until))
+			return task;
+	return NULL;
+}
+
+static void take(struct wfs_lane *lane, struct wfs_task *task, bool hedge,
+		 uint64_t now)
+{
+	struct wfs_fetch *fetch = lane->peer->fetch;
+	struct wfs_slot *slot = &lane->slots[lane->used++];
+
+	*slot = (struct wfs_slot){
+		.task = task,
+		.asked_at = now,
+		.len = task->len,
+		.tag = ++lane->tag,
+		.hedge = hedge,
+	};
+	if (hedge) {
+		task->hedge = lane;
+		lane->peer->hedges++;
+		return;
+	}
+	list_remove(list_of(fetch, task), task);
+	task->state = WFS_TASK_ASKED;
+	task->owner = lane;
+	task->asked_at = now;
+	/* After a round of all who may be asked there is a pause. */
+	task->retry_at = now + fetch->config.retry_ns;
+	list_add(&fetch->asked, task, false);
+}
+
+bool wfs_lane_pick_locked(struct wfs_lane *lane, bool look_only,
+			  uint64_t *ret_until)
+{
+	struct wfs_fetch *fetch = lane->peer->fetch;
+	uint64_t now = wfs_now_ns();
+	struct wfs_task *task;
+
+	*ret_until = UINT64_MAX;
+	/* A second one only where no other lane would do it at once. */
+	if (lane->used == WFS_LANE_DEPTH ||
+	    (lane->used && fetch->wanted.n + fetch->ahead.n <= fetch->idle))
+		return false;
+	task = find_late(lane, now, ret_until);
+	if (task) {
+		if (!look_only)
+			take(lane, task, true, now);
+		return true;
+	}
+	task = find_queued(lane, now, ret_until);
+	if (task && !look_only)
+		take(lane, task, false, now);
+	return task;
+}

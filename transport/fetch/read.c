@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Readers.  What is read is cut into chunks; those that a read wants whole go
+ * straight to its memory, the others through a chunk of the reader's own.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/mem.h"
+#include "core/source.h"
+#include "transport/fetch/inner.h"
+
+#define WINDOW 64 /* chunks handed in at once, at most */
+
+/* When the batch is given up unless something happens before. */
+static uint64_t deadline_locked(const struct wfs_batch *batch,
+				const struct wfs_task *tasks, unsigned n)
+{
+	const struct wfs_fetch *fetch = batch->far->fetch;
+	uint64_t since = batch->progress;
+	bool tried = false;
+
+	for (unsigned i = 0; i < n; i++)
+		tried |= tasks[i].state <= WFS_TASK_ASKED && tasks[i].tried;
+	/* It may only stand in line behind others, who get theirs. */
+	if (!tried && fetch->progress > since)
+		since = fetch->progress;
+	return since + fetch->config.deadline_ns;
+}
+
+static bool has_holder(const struct wfs_far *far)
+{
+	for (unsigned i = 0; i < far->holder_count; i++)
+		if (far->holders[i].state == WFS_HOLDER_HAS)
+			return true;
+	return false;
+}
+
+/* Waits until all are done, or will not be. */
+static int wait_locked(struct wfs_batch *batch, struct wfs_task *tasks,
+		       unsigned n)
+{
+	struct wfs_far *far = batch->far;
+	struct wfs_fetch *fetch = far->fetch;
+
+	while (batch->left && !batch->error) {
+		uint64_t until = deadline_locked(batch, tasks, n);
+
+		if (atomic_load(&fetch->closing))
+			batch->error = -ESHUTDOWN;
+		else if (!has_holder(far) && wfs_far_is_stale_locked(far))
+			batch->error = -ESTALE;
+		else if (wfs_now_ns() >= until)
+			batch->error = -EIO;
+		else
+			wfs_cond_wait_until(&batch->changed, &fetch->lock,
+					    until);
+	}
+	if (batch->error)
+		for (unsigned i = 0; i < n; i++)
+			if (tasks[i].state <= WFS_TASK_ASKED)
+				wfs_task_recall_locked(fetch, &tasks[i]);
+	return batch->error;
+}
+
+static int run_batch(struct wfs_far *far, struct wfs_task *tasks, unsigned n)
+{
+	struct wfs_fetch *fetch = far->fetch;
+	struct wfs_batch batch = { .far = far, .left = n };
+	bool ahead = wfs_reading_ahead();
+	int rc;
+
+	wfs_cond_init(&batch.changed);
+	batch.progress = wfs_now_ns();
+	pthread_mutex_lock(&fetch->lock);
+	for (unsigned i = 0; i < n; i++) {
+		tasks[i].batch = &batch;
+		tasks[i].ahead = ahead;
+		wfs_task_queue_locked(fetch, &tasks[i], false);
+	}
+	pthread_cond_broadcast(&fetch->work);
+	rc = wait_locked(&batch, tasks, n);
+	pthread_mutex_unlock(&fetch->lock);
+	pthread_cond_destroy(&batch.changed);
+	return rc;
+}
+
+/* Where a chunk that is not wanted whole goes first. */
+struct edge {
+	uint8_t *bytes;
+	void *to;
+	size_t from, len;
+};
+
+int wfs_far_read(struct wfs_far *far, void *buf, size_t len, uint64_t off)
+{
+	uint8_t *to = buf;
+	int rc = 0;
+
+	while (len && !rc) {
+		struct wfs_task tasks[WINDOW] = { 0 };
+		struct edge edges[2] = { 0 };
+		unsigned n = 0, edge_count = 0;
+
+		for (; len && n < WINDOW; n++) {
+			uint64_t index = off / WFS_CHUNK;
+			size_t from = off % WFS_CHUNK;
+			uint32_t whole = wfs_chunk_len(far->size, index);
+			size_t part = whole - from < len ? whole - from : len;
+			void *dest = to;
+
+			if (part < whole) {
+				struct edge *e = &edges[edge_count++];
+
+				*e = (struct edge){ wfs_malloc(whole), to, from,
+						    part };
+				dest = e->bytes;
+			}
+			tasks[n] = (struct wfs_task){ .index = index,
+						      .to = dest,
+						      .len = whole };
+			to += part;
+			off += part;
+			len -= part;
+		}
+		rc = run_batch(far, tasks, n);
+		for (unsigned i = 0; i < edge_count; i++) {
+			if (!rc)
+				memcpy(edges[i].to,
+				       edges[i].bytes + edges[i].from,
+				       edges[i].len);
+			free(edges[i].bytes);
+		}
+	}
+	return rc;
+}

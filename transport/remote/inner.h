@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the remote share; nobody else includes it.
+ *
+ *	remote.c  opening, closing, what is offered
+ *	hosts.c   from URLs to seeds
+ *	seed.c    a seed's thread: its models and their manifests
+ *	lists.c   and their digests
+ *	match.c   which version a name has, and who has the same bytes
+ *	source.c  a version of a model as a source
+ *	report.c  what is told of seeds
+ *
+ * One lock for all of it, never held across I/O; the fetch's lock may be taken
+ * inside it.
+ */
+#ifndef WFS_TRANSPORT_REMOTE_INNER_H
+#define WFS_TRANSPORT_REMOTE_INNER_H
+
+#include <pthread.h>
+
+#include "transport/fetch/fetch.h"
+#include "transport/remote/link.h"
+#include "transport/remote/manifest.h"
+#include "transport/remote/remote.h"
+
+/* A model as a seed has it. */
+struct remote_model {
+	char *name;
+	char version[WFS_VERSION_MAX];
+	struct wfs_manifest *manifest; /* NULL while there is none */
+	char *complaint;	       /* why there is none */
+	bool again; /* the manifest is to be asked for anew */
+};
+
+/* A URL of the configuration; its host may have several addresses. */
+struct remote_url {
+	struct wfs_remote *remote;
+	struct wfs_url url;
+	bool all; /* all its models are offered */
+	bool tried;
+	char why[256]; /* its host cannot be looked up */
+	pthread_t thread;
+	bool started;
+};
+
+struct remote_seed {
+	struct wfs_remote *remote;
+	struct remote_url *url;
+	struct wfs_link *link;
+	struct wfs_peer *peer;
+	CURL *curl; /* its thread's */
+	pthread_t thread;
+	bool own_thread; /* else the URL's */
+	/* Under the lock. */
+	bool tried, up, kicked;
+	bool lost; /* what it said of its regions is not so any more */
+	uint64_t down_since; /* ns */
+	char why[WFS_ERR_TEXT];
+	char node[33];
+	struct remote_model *models; /* byte order of the names */
+	size_t model_count;
+	/* Its thread's alone. */
+	char etag[128];
+	unsigned failures;
+	char *complaint; /* the last one logged */
+};
+
+struct remote_region {
+	struct wfs_region base;
+	struct wfs_far *far;
+	bool has_root;
+	bool no_list;		       /* the authority gives no sound one */
+	uint8_t id[WFS_WIRE_ID_BYTES]; /* the authority's */
+	uint8_t root[WFS_WIRE_HASH_SIZE];
+};
+
+struct wfs_remote_source {
+	struct wfs_source base;
+	struct wfs_remote *remote;
+	struct wfs_remote_source *next; /* of the remote's, under its lock */
+	uint64_t serial;
+	struct remote_seed *authority;
+	char *remote_name; /* as seeds call it */
+	struct wfs_manifest *manifest;
+	struct wfs_source_entry *entries;
+	struct remote_region *regions; /* as many as the manifest has files */
+};
+
+/* Which seed's version a name has. */
+struct wfs_choice {
+	char *name, *remote_name;
+	bool by_hand;
+	struct remote_url *url;	  /* only its seeds; NULL: all of --seed */
+	struct remote_seed *seed; /* NULL: none */
+};
+
+struct wfs_remote {
+	struct wfs_security security;
+	struct wfs_fetch *fetch;
+	unsigned lanes;
+	uint64_t deadline_ns, poll_ns;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	atomic_bool stop;
+	struct remote_url *urls;
+	size_t url_count;
+	struct remote_seed *seeds[WFS_PEERS_MAX];
+	size_t seed_count;
+	struct wfs_remote_source *sources;
+	uint64_t serial;	    /* the last source's */
+	struct wfs_choice *choices; /* byte order of the names */
+	size_t choice_count;
+};
+
+/* seed.c */
+void wfs_remote_seed_run(struct remote_seed *seed);
+struct remote_model *wfs_remote_model_locked(const struct remote_seed *seed,
+					     const char *name);
+void wfs_remote_models_clear(struct remote_model *models, size_t count);
+/* Waits up to `ns`, or until told to look or to end; false: to end. */
+bool wfs_remote_pause(struct wfs_remote *remote, struct remote_seed *seed,
+		      uint64_t ns);
+
+/* lists.c */
+void wfs_remote_get_lists(struct remote_seed *seed);
+
+/* hosts.c */
+int wfs_url_add(struct wfs_remote *remote, const char *text,
+		struct remote_url **ret_url, struct wfs_err *err);
+void *wfs_url_run(void *url);
+/* Why a URL has no seed that answers, or NULL; the caller frees it. */
+char *wfs_url_trouble_locked(const struct wfs_remote *remote,
+			     const struct remote_url *url);
+
+/* match.c */
+/* Some seed's models changed: who may serve what. */
+void wfs_remote_match_locked(struct wfs_remote *remote);
+void wfs_remote_match_source_locked(struct wfs_remote_source *source);
+/* Do several seeds have a model of this name? */
+bool wfs_remote_is_shared_locked(const struct wfs_remote *remote,
+				 const char *remote_name);
+struct wfs_choice *wfs_remote_choice_locked(struct wfs_remote *remote,
+					    const char *name);
+void wfs_remote_choose_locked(struct wfs_remote *remote);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a seed says it has: its list of models, and the manifest of one.
+ *
+ * Both come from somewhere else: nothing in them is believed before it was
+ * checked.  What is here after parsing is sound by itself: names and paths are
+ * what they may be, each path once and after its directory, sizes that fit.
+ */
+#ifndef WFS_TRANSPORT_REMOTE_MANIFEST_H
+#define WFS_TRANSPORT_REMOTE_MANIFEST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "core/base/err.h"
+#include "transport/wire/frame.h"
+
+#define WFS_LIST_MAX	 (8u << 20)   /* bytes of a list of models */
+#define WFS_MANIFEST_MAX (256u << 20) /* of a manifest */
+#define WFS_LISTED_MAX	 65536u	      /* models of one seed */
+#define WFS_VERSION_MAX	 64	      /* bytes, with the NUL */
+
+struct wfs_listed {
+	char *name;
+	char version[WFS_VERSION_MAX];
+};
+
+struct wfs_listing {
+	char node[33];
+	struct wfs_listed *models; /* byte order of the names */
+	size_t count;
+};
+
+/*
+ * Reads text[0 … len), which WFS_JSON_PADDING writable bytes follow, and which
+ * is changed.  `what` is for messages.  -EBADMSG with a sentence;
+ * -EPROTONOSUPPORT where it is of another protocol.
+ */
+int wfs_listing_parse(char *text, size_t len, const char *what,
+		      struct wfs_listing *ret, struct wfs_err *err);
+void wfs_listing_clear(struct wfs_listing *listing);
+
+struct wfs_manifest_file {
+	char *path;
+	bool is_dir;
+	bool has_root; /* its XXH3-128 root is known */
+	uint64_t size;
+	struct timespec mtime;
+	uint8_t id[WFS_WIRE_ID_BYTES]; /* of its region */
+	uint8_t root[WFS_WIRE_HASH_SIZE];
+};
+
+struct wfs_manifest {
+	atomic_uint refs;
+	char version[WFS_VERSION_MAX];
+	struct wfs_manifest_file *files; /* byte order of the paths */
+	size_t count;
+	bool rooted; /* every file's root is known */
+};
+
+/* As wfs_listing_parse; one reference. */
+int wfs_manifest_parse(char *text, size_t len, const char *what,
+		       struct wfs_manifest **ret, struct wfs_err *err);
+struct wfs_manifest *wfs_manifest_get(struct wfs_manifest *manifest);
+void wfs_manifest_put(struct wfs_manifest *manifest); /* NULL is fine */
+
+/* The file of that path, or NULL. */
+const struct wfs_manifest_file *
+wfs_manifest_find(const struct wfs_manifest *manifest, const char *path);
+
+#endif

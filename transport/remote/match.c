@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which seed's version a name has, and who else has the same bytes.
+ *
+ * A file's bytes are known to be the same where the root digest is that of
+ * the authority; until the authority's is known, it alone is asked.  The
+ * authority itself is asked as long as the region is the one it listed.
+ */
+#include <string.h>
+
+#include "core/base/text.h"
+#include "transport/remote/inner.h"
+
+bool wfs_remote_is_shared_locked(const struct wfs_remote *remote,
+				 const char *remote_name)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < remote->seed_count && n < 2; i++)
+		n += wfs_remote_model_locked(remote->seeds[i], remote_name) !=
+		     NULL;
+	return n > 1;
+}
+
+static bool is_same(const struct remote_region *region,
+		    const struct wfs_manifest_file *file)
+{
+	return region->has_root && file->has_root &&
+	       !memcmp(region->root, file->root, sizeof(file->root));
+}
+
+/* What the authority has found out about its own region since. */
+static void learn_root(struct remote_region *region,
+		       const struct wfs_manifest_file *file)
+{
+	if (region->has_root || !file->has_root ||
+	    memcmp(region->id, file->id, sizeof(file->id)) != 0)
+		return;
+	region->has_root = true;
+	memcpy(region->root, file->root, sizeof(file->root));
+}
+
+static void match_file(struct wfs_remote_source *source, size_t index,
+		       struct remote_seed *seed,
+		       const struct remote_model *model)
+{
+	struct remote_region *region = &source->regions[index];
+	const struct wfs_manifest_file *file = NULL;
+	bool own = seed == source->authority, has = false;
+
+	if (model && model->manifest)
+		file = wfs_manifest_find(model->manifest,
+					 source->manifest->files[index].path);
+	if (file && !file->is_dir && file->size == region->base.size) {
+		has = is_same(region, file) ||
+		      (own && !memcmp(region->id, file->id, sizeof(file->id)));
+		/* The same version, with other names for its regions. */
+		has |= own && !strcmp(model->manifest->version,
+				      source->manifest->version);
+	}
+	if (has)
+		wfs_far_hold(region->far, seed->peer, file->id);
+	else
+		wfs_far_drop(region->far, seed->peer);
+}
+
+void wfs_remote_match_source_locked(struct wfs_remote_source *source)
+{
+	struct wfs_remote *remote = source->remote;
+	const struct remote_model *own =
+		wfs_remote_model_locked(source->authority, source->remote_name);
+
+	for (size_t i = 0; i < source->manifest->count; i++) {
+		struct remote_region *region = &source->regions[i];
+		const struct wfs_manifest_file *file = NULL;
+
+		if (!region->far)
+			continue;
+		if (own && own->manifest)
+			file = wfs_manifest_find(
+				own->manifest, source->manifest->files[i].path);
+		if (file && !file->is_dir)
+			learn_root(region, file);
+		for (size_t k = 0; k < remote->seed_count; k++)
+			match_file(
+				source, i, remote->seeds[k],
+				wfs_remote_model_locked(remote->seeds[k],
+							source->remote_name));
+	}
+}
+
+static bool may_choose(const struct wfs_choice *choice,
+		       const struct remote_seed *seed)
+{
+	const struct remote_model *model =
+		wfs_remote_model_locked(seed, choice->remote_name);
+
+	if (choice->url ? seed->url != choice->url : !seed->url->all)
+		return false;
+	return seed->up && model && model->manifest;
+}
+
+static void choose(struct wfs_remote *remote, struct wfs_choice *choice)
+{
+	if (choice->seed &&
+	    (!choice->seed->up || may_choose(choice, choice->seed)))
+		return; /* it stays while its seed cannot be asked */
+	choice->seed = NULL;
+	for (size_t i = 0; i < remote->seed_count && !choice->seed; i++)
+		if (may_choose(choice, remote->seeds[i]))
+			choice->seed = remote->seeds[i];
+}
+
+static size_t find_choice(const struct wfs_remote *remote, const char *name)
+{
+	size_t i = 0;
+
+	while (i < remote->choice_count &&
+	       strcmp(remote->choices[i].name, name) < 0)
+		i++;
+	return i;
+}
+
+struct wfs_choice *wfs_remote_choice_locked(struct wfs_remote *remote,
+					    const char *name)
+{
+	size_t at = find_choice(remote, name);
+
+	if (at == remote->choice_count ||
+	    strcmp(remote->choices[at].name, name) != 0)
+		return NULL;
+	return &remote->choices[at];
+}
+
+static void add_choice(struct wfs_remote *remote, const char *name)
+{
+	size_t at = find_choice(remote, name);
+	struct wfs_choice *c;
+
+	remote->choices = wfs_realloc(remote->choices,
+				      (remote->choice_count + 1) * sizeof(*c));
+	c = &remote->choices[at];
+	memmove(c + 1, c, (remote->choice_count - at) * sizeof(*c));
+	remote->choice_count++;
+	*c = (struct wfs_choice){ .name = wfs_strdup(name),
+				  .remote_name = wfs_strdup(name) };
+}
+
+void wfs_remote_choose_locked(struct wfs_remote *remote)
+{
+	for (size_t i = 0; i < remote->seed_count; i++) {
+		const struct remote_seed *seed = remote->seeds[i];
+
+		for (size_t k = 0; seed->url->all && k < seed->model_count; k++)
+			if (!wfs_remote_choice_locked(remote,
+						      seed->models[k].name))
+				add_choice(remote, seed->models[k].name);
+	}
+	for (size_t i = 0; i < remote->choice_count; i++)
+		choose(remote, &remote->choices[i]);
+}
+
+void wfs_remote_match_locked(struct wfs_remote *remote)
+{
+	for (struct wfs_remote_source *source = remote->sources; source;
+	     source = source->next)
+		wfs_remote_match_source_locked(source);
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The set of seeds: its life, and what it offers.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "core/base/text.h"
+#include "transport/remote/inner.h"
+
+#define NS_PER_S  1000000000ull
+#define LANES	  4
+#define TOKEN_MAX 4096
+
+bool wfs_remote_is_url(const char *text)
+{
+	return !strncmp(text, "http://", 7) || !strncmp(text, "https://", 8);
+}
+
+static int read_token(const char *path, char **ret_token, struct wfs_err *err)
+{
+	char *text wfs_autofree = NULL;
+	size_t len;
+	int rc = wfs_file_slurp(path, TOKEN_MAX, &text, &len);
+
+	if (rc)
+		return wfs_err_set(err, rc, "cannot read the token in '%s': %s",
+				   path, strerror(-rc));
+	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r' ||
+		       text[len - 1] == ' '))
+		text[--len] = '\0';
+	for (size_t i = 0; i < len; i++)
+		if (text[i] <= ' ' || text[i] > '~')
+			len = 0;
+	if (!len)
+		return wfs_err_set(err, -EINVAL,
+				   "the token in '%s' is not one line of "
+				   "printable characters",
+				   path);
+	*ret_token = wfs_steal_ptr(&text);
+	return 0;
+}
+
+static char *dup_or_null(const char *text)
+{
+	return text ? wfs_strdup(text) : NULL;
+}
+
+static int set_security(const struct wfs_remote_config *config,
+			struct wfs_security *s, struct wfs_err *err)
+{
+	s->ca_file = dup_or_null(config->ca_file);
+	s->cert_file = dup_or_null(config->cert_file);
+	s->key_file = dup_or_null(config->key_file);
+	return config->token_file ?
+		       read_token(config->token_file, &s->token, err) :
+		       0;
+}
+
+/* A peer does not have a region any more, or is gone: look at it now. */
+static void on_lost(void *ctx, struct wfs_peer *peer)
+{
+	struct wfs_remote *remote = ctx;
+
+	pthread_mutex_lock(&remote->lock);
+	for (size_t i = 0; i < remote->seed_count; i++) {
+		if (remote->seeds[i]->peer != peer)
+			continue;
+		remote->seeds[i]->kicked = true;
+		remote->seeds[i]->lost = true;
+	}
+	pthread_cond_broadcast(&remote->changed);
+	pthread_mutex_unlock(&remote->lock);
+}
+
+static int by_choice_name(const void *x, const void *y)
+{
+	const struct wfs_choice *a = x, *b = y;
+
+	return strcmp(a->name, b->name);
+}
+
+static int add_urls(struct wfs_remote *remote,
+		    const struct wfs_remote_config *config, struct wfs_err *err)
+{
+	struct remote_url *url;
+	int rc = 0;
+
+	remote->urls = wfs_calloc(config->seed_count + config->name_count + 1,
+				  sizeof(*remote->urls));
+	remote->choices =
+		wfs_calloc(config->name_count + 1, sizeof(*remote->choices));
+	for (size_t i = 0; i < config->seed_count && !rc; i++) {
+		rc = wfs_url_add(remote, config->seeds[i], &url, err);
+		if (!rc)
+			url->all = true;
+	}
+	for (size_t i = 0; i < config->name_count && !rc; i++) {
+		const struct wfs_remote_name *n = &config->names[i];
+		struct wfs_choice *c = &remote->choices[remote->choice_count];
+
+		rc = wfs_url_add(remote, n->url, &url, err);
+		if (rc)
+			break;
+		*c = (struct wfs_choice){
+			.name = wfs_strdup(n->name),
+			.remote_name = wfs_strdup(
+				url->url.model ? url->url.model : n->name),
+			.by_hand = true,
+			.url = url,
+		};
+		remote->choice_count++;
+	}
+	qsort(remote->choices, remote->choice_count, sizeof(*remote->choices),
+	      by_choice_name);
+	return rc;
+}
+
+static int start(struct wfs_remote *remote, struct wfs_err *err)
+{
+	sigset_t all, old;
+	int rc = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (size_t i = 0; i < remote->url_count && !rc; i++) {
+		struct remote_url *url = &remote->urls[i];
+
+		rc = pthread_create(&url->thread, NULL, wfs_url_run, url);
+		url->started = !rc;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return rc ? wfs_err_set(err, -rc, "cannot start a thread: %s",
+				strerror(rc)) :
+		    0;
+}
+
+int wfs_remote_open(const struct wfs_remote_config *config,
+		    struct wfs_remote **ret_remote, struct wfs_err *err)
+{
+	struct wfs_remote *remote = wfs_calloc(1, sizeof(*remote));
+	struct wfs_fetch_config fetch = {
+		.deadline_ns = config->deadline_ns,
+		.lost = on_lost,
+		.ctx = remote,
+	};
+	pthread_condattr_t attr;
+	int rc;
+
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	remote->lanes = config->lanes ? config->lanes : LANES;
+	remote->poll_ns = config->poll_ns ? config->poll_ns : 2 * NS_PER_S;
+	pthread_mutex_init(&remote->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&remote->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	atomic_init(&remote->stop, false);
+	wfs_fetch_new(&fetch, &remote->fetch);
+	rc = set_security(config, &remote->security, err);
+	if (!rc)
+		rc = add_urls(remote, config, err);
+	if (!rc)
+		rc = start(remote, err);
+	if (rc)
+		wfs_remote_close(remote);
+	else
+		*ret_remote = remote;
+	return rc;
+}
+
+/* Has every seed been tried?  (Each URL has one, or says why not.) */
+static bool all_tried_locked(const struct wfs_remote *remote)
+{
+	size_t with_seed = 0;
+
+	for (size_t i = 0; i < remote->seed_count; i++)
+		if (!remote->seeds[i]->tried)
+			return false;
+	for (size_t i = 0; i < remote->url_count; i++) {
+		bool has = remote->urls[i].why[0];
+
+		for (size_t k = 0; k < remote->seed_count && !has; k++)
+			has = remote->seeds[k]->url == &remote->urls[i];
+		with_seed += has;
+	}
+	return with_seed == remote->url_count;
+}
+
+void wfs_remote_first(struct wfs_remote *remote, uint64_t timeout_ns,
+		      void (*tell)(void *ctx, const char *text), void *ctx)
+{
+	uint64_t until = wfs_now_ns() + timeout_ns;
+	struct timespec ts = {
+		.tv_sec = (time_t)(until / NS_PER_S),
+		.tv_nsec = (long)(until % NS_PER_S),
+	};
+	int rc = 0;
+
+	pthread_mutex_lock(&remote->lock);
+	while (!all_tried_locked(remote) && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&remote->changed, &remote->lock,
+					    &ts);
+	pthread_mutex_unlock(&remote->lock);
+	for (size_t i = 0; i < remote->url_count && tell; i++) {
+		char *text wfs_autofree = NULL;
+
+		pthread_mutex_lock(&remote->lock);
+		text = wfs_url_trouble_locked(remote, &remote->urls[i]);
+		pthread_mutex_unlock(&remote->lock);
+		if (text)
+			tell(ctx, text);
+	}
+}
+
+void wfs_remote_stop(struct wfs_remote *remote)
+{
+	if (!remote)
+		return;
+	pthread_mutex_lock(&remote->lock);
+	atomic_store(&remote->stop, true);
+	pthread_cond_broadcast(&remote->changed);
+	pthread_mutex_unlock(&remote->lock);
+	wfs_fetch_stop(remote->fetch);
+}
+
+static void free_seed(struct remote_seed *seed)
+{
+	wfs_remote_models_clear(seed->models, seed->model_count);
+	curl_easy_cleanup(seed->curl);
+	wfs_link_free(seed->link);
+	free(seed->complaint);
+	free(seed);
+}
+
+void wfs_remote_close(struct wfs_remote *remote)
+{
+	if (!remote)
+		return;
+	wfs_remote_stop(remote);
+	for (size_t i = 0; i < remote->url_count; i++)
+		if (remote->urls[i].started)
+			pthread_join(remote->urls[i].thread, NULL);
+	for (size_t i = 0; i < remote->seed_count; i++)
+		if (remote->seeds[i]->own_thread)
+			pthread_join(remote->seeds[i]->thread, NULL);
+	wfs_fetch_free(remote->fetch);
+	for (size_t i = 0; i < remote->seed_count; i++)
+		free_seed(remote->seeds[i]);
+	for (size_t i = 0; i < remote->url_count; i++)
+		wfs_url_clear(&remote->urls[i].url);
+	for (size_t i = 0; i < remote->choice_count; i++) {
+		free(remote->choices[i].name);
+		free(remote->choices[i].remote_name);
+	}
+	free(remote->urls);
+	free(remote->choices);
+	free(remote->security.token);
+	free(remote->security.ca_file);
+	free(remote->security.cert_file);
+	free(remote->security.key_file);
+	pthread_cond_destroy(&remote->changed);
+	pthread_mutex_destroy(&remote->lock);
+	free(remote);
+}
+
+size_t wfs_remote_models(struct wfs_remote *remote,
+			 struct wfs_remote_model **ret_models)
+{
+	struct wfs_remote_model *models;
+	size_t n = 0;
+
+	pthread_mutex_lock(&remote->lock);
+	wfs_remote_choose_locked(remote);
+	models = wfs_calloc(remote->choice_count + 1, sizeof(*models));
+	for (size_t i = 0; i < remote->choice_count; i++) {
+		const struct wfs_choice *c = &remote->choices[i];
+		const struct remote_model *m;
+		uint64_t hash = WFS_HASH_SEED;
+
+		if (!c->seed)
+			continue;
+		m = wfs_remote_model_locked(c->seed, c->remote_name);
+		if (!m || !m->manifest)
+			continue;
+		hash = wfs_hash(&c->seed, sizeof(c->seed), hash);
+		hash = wfs_hash(m->manifest->version,
+				strlen(m->manifest->version), hash);
+		models[n++] = (struct wfs_remote_model){
+			.name = wfs_strdup(c->name),
+			.by_hand = c->by_hand,
+			.peek = hash,
+		};
+	}
+	pthread_mutex_unlock(&remote->lock);
+	*ret_models = models;
+	return n;
+}
+
+void wfs_remote_models_free(struct wfs_remote_model *models, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(models[i].name);
+	free(models);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Models that other nodes hold: seeds, asked over transport/PROTOCOL.md.
+ *
+ * Each seed has a thread that asks it for its models every few seconds and
+ * for their manifests when they changed; nobody else waits for a seed but who
+ * reads.  A name is offered in the version of one seed, its authority, and
+ * stays while that seed cannot be reached.  Bytes of that version come from
+ * other seeds, too, file by file, as soon as their root digest is known to be
+ * the authority's.
+ */
+#ifndef WFS_TRANSPORT_REMOTE_REMOTE_H
+#define WFS_TRANSPORT_REMOTE_REMOTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/base/text.h"
+#include "core/source.h"
+
+struct wfs_remote;
+
+/* A seed's model under a name of the user's. */
+struct wfs_remote_name {
+	const char *name, *url; /* http://host:port[/v1/models/X] */
+};
+
+struct wfs_remote_config {
+	const char *const *seeds; /* URLs: all that they list is offered */
+	size_t seed_count;
+	const struct wfs_remote_name *names;
+	size_t name_count;
+	const char *token_file; /* NULL: no token */
+	const char *ca_file;	/* NULL: the system's */
+	const char *cert_file, *key_file;
+	unsigned lanes;	      /* connections to each seed; 0: 4 */
+	uint64_t deadline_ns; /* of reads; 0: 60 s */
+	uint64_t poll_ns;     /* how often seeds are asked for news; 0: 2 s */
+};
+
+/* Is this the URL of a seed, not a directory? */
+bool wfs_remote_is_url(const char *text);
+
+/*
+ * Starts asking.  -EINVAL for a URL that is none, -EACCES … for a token that
+ * cannot be read, with a sentence.  A seed that does not answer is no error.
+ */
+int wfs_remote_open(const struct wfs_remote_config *config,
+		    struct wfs_remote **ret_remote, struct wfs_err *err);
+
+/*
+ * Waits until every seed has answered or failed once, up to `timeout_ns`.
+ * `tell` is called for each that has not answered.
+ */
+void wfs_remote_first(struct wfs_remote *remote, uint64_t timeout_ns,
+		      void (*tell)(void *ctx, const char *text), void *ctx);
+
+/* From now on reads fail at once, with -ESHUTDOWN; returns at once. */
+void wfs_remote_stop(struct wfs_remote *remote); /* NULL is fine */
+/* All its sources must be closed.  NULL is fine. */
+void wfs_remote_close(struct wfs_remote *remote);
+
+/* A model that is offered now. */
+struct wfs_remote_model {
+	char *name;
+	bool by_hand;  /* named by the user */
+	uint64_t peek; /* another one: its version is another one */
+};
+
+/* In byte order of the names; blocks for nothing. */
+size_t wfs_remote_models(struct wfs_remote *remote,
+			 struct wfs_remote_model **ret_models);
+void wfs_remote_models_free(struct wfs_remote_model *models, size_t count);
+
+/*
+ * The source of a model that is offered; asks nobody.  -ENOENT with a
+ * sentence when it is not offered any more.
+ */
+int wfs_remote_source(struct wfs_remote *remote, const char *name,
+		      struct wfs_source **ret_source, struct wfs_err *err);
+
+/* A JSON array, an object for each seed. */
+void wfs_remote_report(struct wfs_remote *remote, struct wfs_text *text);
+
+#endif

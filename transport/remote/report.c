@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is told of seeds.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/text.h"
+#include "transport/remote/inner.h"
+
+typedef unsigned long long ull;
+
+static const char *state_of(const struct remote_seed *seed,
+			    const struct wfs_peer_stats *stats)
+{
+	if (!seed->tried)
+		return "waiting";
+	if (!seed->up)
+		return "down";
+	if (stats->quarantine_s > 0)
+		return "quarantined";
+	return stats->down ? "failing" : "ready";
+}
+
+static void report_seed(const struct remote_seed *seed, struct wfs_text *t)
+{
+	struct wfs_peer_stats stats;
+
+	wfs_peer_stats(seed->peer, &stats);
+	wfs_text_add(t, "{\"url\": ");
+	wfs_text_add_json(t, seed->link->label);
+	wfs_text_add(t,
+		     ", \"state\": \"%s\", \"why\": ", state_of(seed, &stats));
+	wfs_text_add_json(t, seed->why[0] ? seed->why : stats.why);
+	wfs_text_add(t,
+		     ", \"models\": %zu, \"connections\": %u, "
+		     "\"requests\": %u, \"bytes\": %llu, \"chunks\": %llu, "
+		     "\"bytes_per_s\": %llu, \"errors\": %llu, "
+		     "\"wrong\": %llu, \"hedges\": %llu, "
+		     "\"hedges_won\": %llu, \"quarantine_s\": %.1f}",
+		     seed->model_count, stats.lanes, stats.busy,
+		     (ull)stats.bytes, (ull)stats.chunks, (ull)stats.rate,
+		     (ull)stats.errors, (ull)stats.wrong, (ull)stats.hedges,
+		     (ull)stats.won, stats.quarantine_s);
+}
+
+void wfs_remote_report(struct wfs_remote *remote, struct wfs_text *t)
+{
+	const char *between = "";
+
+	wfs_text_add(t, "[");
+	pthread_mutex_lock(&remote->lock);
+	for (size_t i = 0; i < remote->seed_count; i++) {
+		wfs_text_add(t, "%s\n    ", between);
+		report_seed(remote->seeds[i], t);
+		between = ",";
+	}
+	/* Hosts whose addresses are not known yet. */
+	for (size_t i = 0; i < remote->url_count; i++) {
+		if (!remote->urls[i].why[0])
+			continue;
+		wfs_text_add(t, "%s\n    {\"url\": ", between);
+		wfs_text_add_json(t, remote->urls[i].url.base);
+		wfs_text_add(t, ", \"state\": \"down\", \"why\": ");
+		wfs_text_add_json(t, remote->urls[i].why);
+		wfs_text_add(t, "}");
+		between = ",";
+	}
+	pthread_mutex_unlock(&remote->lock);
+	wfs_text_add(t, "\n  ]");
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A seed's thread: asks it for its models and for what is new of them.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/events.h"
+#include "core/base/json.h"
+#include "core/base/log.h"
+#include "core/base/text.h"
+#include "transport/remote/inner.h"
+
+#define NS_PER_S     1000000000ull
+#define NEWS_MS	     10000 /* for a list, or a manifest */
+#define RETRY_NS     (NS_PER_S / 2)
+#define RETRY_MAX_NS (5 * NS_PER_S)
+#define KICK_NS	     (NS_PER_S / 4) /* looks are never closer */
+
+bool wfs_remote_pause(struct wfs_remote *remote, struct remote_seed *seed,
+		      uint64_t ns)
+{
+	uint64_t until = wfs_now_ns() + ns;
+	struct timespec ts = {
+		.tv_sec = (time_t)(until / NS_PER_S),
+		.tv_nsec = (long)(until % NS_PER_S),
+	};
+	int rc = 0;
+
+	pthread_mutex_lock(&remote->lock);
+	while (!atomic_load(&remote->stop) && !(seed && seed->kicked) &&
+	       rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&remote->changed, &remote->lock,
+					    &ts);
+	if (seed)
+		seed->kicked = false;
+	pthread_mutex_unlock(&remote->lock);
+	return !atomic_load(&remote->stop);
+}
+
+void wfs_remote_models_clear(struct remote_model *models, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		wfs_manifest_put(models[i].manifest);
+		free(models[i].name);
+		free(models[i].complaint);
+	}
+	free(models);
+}
+
+struct remote_model *wfs_remote_model_locked(const struct remote_seed *seed,
+					     const char *name)
+{
+	for (size_t i = 0; i < seed->model_count; i++)
+		if (!strcmp(seed->models[i].name, name))
+			return &seed->models[i];
+	return NULL;
+}
+
+static int get(struct remote_seed *seed, const char *path, const char *etag,
+	       size_t limit, struct wfs_http *ret, struct wfs_err *err)
+{
+	struct wfs_get request = {
+		.path = path,
+		.etag = etag,
+		.limit = limit,
+		.timeout_ms = NEWS_MS,
+		.stop = &seed->remote->stop,
+	};
+
+	return wfs_http_get(seed->link, seed->curl, &request, ret, err);
+}
+
+/* Says it once, until it is something else. */
+static void complain(char **last, const char *text)
+{
+	if (*last && !strcmp(*last, text))
+		return;
+	free(*last);
+	*last = wfs_strdup(text);
+	wfs_warn("%s", text);
+	wfs_event("seed", NULL, "%s", text);
+}
+
+static bool is_wanted(const struct remote_seed *seed, const char *name)
+{
+	const struct wfs_remote *remote = seed->remote;
+
+	if (seed->url->all)
+		return true;
+	for (size_t i = 0; i < remote->choice_count; i++)
+		if (remote->choices[i].url == seed->url &&
+		    !strcmp(remote->choices[i].remote_name, name))
+			return true;
+	return false;
+}
+
+static void get_manifest(struct remote_seed *seed, struct remote_model *model,
+			 bool want_roots)
+{
+	char *name = curl_easy_escape(seed->curl, model->name, 0);
+	char *path wfs_autofree = wfs_asprintf("/v1/models/%s/manifest%s", name,
+					       want_roots ? "?wait=1" : "");
+	char *what wfs_autofree = wfs_asprintf("seed '%s', model '%s'",
+					       seed->link->label, model->name);
+	struct wfs_manifest *manifest = NULL;
+	struct wfs_http http = { 0 };
+	struct wfs_err err = { 0 };
+	int rc = get(seed, path, NULL, WFS_MANIFEST_MAX, &http, &err);
+
+	curl_free(name);
+	if (!rc && !http.body)
+		rc = wfs_err_set(&err, -EBADMSG, "%s: no manifest", what);
+	if (!rc)
+		rc = wfs_manifest_parse(http.body, http.len, what, &manifest,
+					&err);
+	wfs_http_clear(&http);
+	if (rc) {
+		complain(&model->complaint, err.text);
+		return;
+	}
+	free(wfs_steal_ptr(&model->complaint));
+	pthread_mutex_lock(&seed->remote->lock);
+	wfs_manifest_put(model->manifest);
+	model->manifest = manifest;
+	/* It may have changed since it was listed. */
+	memcpy(model->version, manifest->version, sizeof(model->version));
+	pthread_mutex_unlock(&seed->remote->lock);
+}
+
+/* The models listed now, with what is known of them already. */
+static void take_listing(struct remote_seed *seed, struct wfs_listing *listing)
+{
+	struct wfs_remote *remote = seed->remote;
+	struct remote_model *models, *old = seed->models;
+	size_t n = 0, old_count = seed->model_count;
+
+	models = wfs_calloc(listing->count + 1, sizeof(*models));
+	pthread_mutex_lock(&remote->lock);
+	memcpy(seed->node, listing->node, sizeof(seed->node));
+	for (size_t i = 0; i < listing->count; i++) {
+		struct remote_model *had, *model = &models[n];
+
+		if (!is_wanted(seed, listing->models[i].name))
+			continue;
+		n++;
+		had = wfs_remote_model_locked(seed, listing->models[i].name);
+		model->name = wfs_steal_ptr(&listing->models[i].name);
+		memcpy(model->version, listing->models[i].version,
+		       sizeof(model->version));
+		if (!had)
+			continue;
+		model->complaint = wfs_steal_ptr(&had->complaint);
+		model->again = had->again;
+		if (!strcmp(had->version, model->version))
+			model->manifest = wfs_steal_ptr(&had->manifest);
+	}
+	seed->models = models;
+	seed->model_count = n;
+	pthread_mutex_unlock(&remote->lock);
+	wfs_remote_models_clear(old, old_count);
+}
+
+/* Asks for the list: 1 when it is another, 0 when not. */
+static int look_at_list(struct remote_seed *seed, struct wfs_err *err)
+{
+	char *what wfs_autofree = wfs_asprintf("seed '%s'", seed->link->label);
+	struct wfs_listing listing = { 0 };
+	struct wfs_http http = { 0 };
+	int rc = get(seed, "/v1/models", seed->etag, WFS_LIST_MAX, &http, err);
+
+	if (rc || http.status == 304) {
+		wfs_http_clear(&http);
+		return rc;
+	}
+	if (!http.body)
+		rc = wfs_err_set(err, -EBADMSG, "%s: an empty list", what);
+	if (!rc)
+		rc = wfs_listing_parse(http.body, http.len, what, &listing,
+				       err);
+	if (!rc) {
+		take_listing(seed, &listing);
+		memcpy(seed->etag, http.etag, sizeof(seed->etag));
+		rc = 1;
+	}
+	wfs_listing_clear(&listing);
+	wfs_http_clear(&http);
+	return rc;
+}
+
+/* Manifests that are missing, or whose roots others wait for. */
+static bool look_at_manifests(struct remote_seed *seed)
+{
+	struct wfs_remote *remote = seed->remote;
+	bool any = false;
+
+	/* Only this thread changes the array. */
+	for (size_t i = 0; i < seed->model_count; i++) {
+		struct remote_model *model = &seed->models[i];
+		bool shared;
+
+		if (atomic_load(&remote->stop))
+			break;
+		if (model->manifest && model->manifest->rooted && !model->again)
+			continue;
+		pthread_mutex_lock(&remote->lock);
+		shared = wfs_remote_is_shared_locked(remote, model->name);
+		pthread_mutex_unlock(&remote->lock);
+		if (model->manifest && !shared && !model->again)
+			continue;
+		model->again = false;
+		/* The first is for the mount to have it at once. */
+		get_manifest(seed, model, shared && model->manifest);
+		any = true;
+	}
+	return any;
+}
+
+static void note_up(struct remote_seed *seed)
+{
+	struct wfs_remote *remote = seed->remote;
+	bool was;
+
+	pthread_mutex_lock(&remote->lock);
+	was = seed->up;
+	seed->tried = seed->up = true;
+	seed->why[0] = '\0';
+	pthread_cond_broadcast(&remote->changed);
+	pthread_mutex_unlock(&remote->lock);
+	if (!was) {
+		wfs_info("seed '%s' answers models=%zu", seed->link->label,
+			 seed->model_count);
+		wfs_event("seed", NULL, "seed '%s' answers", seed->link->label);
+	}
+	free(wfs_steal_ptr(&seed->complaint));
+	wfs_peer_is_up(seed->peer);
+	seed->failures = 0;
+}
+
+static void note_down(struct remote_seed *seed, const char *why)
+{
+	struct wfs_remote *remote = seed->remote;
+
+	pthread_mutex_lock(&remote->lock);
+	if (seed->up || !seed->tried)
+		seed->down_since = wfs_now_ns();
+	seed->tried = true;
+	seed->up = false;
+	snprintf(seed->why, sizeof(seed->why), "%s", why);
+	pthread_cond_broadcast(&remote->changed);
+	pthread_mutex_unlock(&remote->lock);
+	seed->failures++;
+	/* After a restart it may say the same of other regions. */
+	seed->etag[0] = '\0';
+	complain(&seed->complaint, why);
+}
+
+/* Asks for everything anew. */
+static void forget(struct remote_seed *seed)
+{
+	seed->etag[0] = '\0';
+	for (size_t i = 0; i < seed->model_count; i++)
+		seed->models[i].again = true;
+}
+
+static void look(struct remote_seed *seed)
+{
+	struct wfs_remote *remote = seed->remote;
+	struct wfs_err err = { 0 };
+	bool news, lost;
+	int rc;
+
+	pthread_mutex_lock(&remote->lock);
+	lost = seed->lost;
+	seed->lost = false;
+	pthread_mutex_unlock(&remote->lock);
+	if (lost)
+		forget(seed);
+	rc = look_at_list(seed, &err);
+	if (rc < 0) {
+		if (!atomic_load(&remote->stop))
+			note_down(seed, err.text);
+		return;
+	}
+	news = look_at_manifests(seed) || rc > 0;
+	if (news) {
+		pthread_mutex_lock(&remote->lock);
+		wfs_remote_match_locked(remote);
+		pthread_mutex_unlock(&remote->lock);
+	}
+	note_up(seed);
+	wfs_remote_get_lists(seed);
+}
+
+static uint64_t pause_after(const struct remote_seed *seed)
+{
+	uint64_t ns = RETRY_NS;
+
+	if (!seed->failures)
+		return seed->remote->poll_ns;
+	for (unsigned i = 1; i < seed->failures && ns < RETRY_MAX_NS; i++)
+		ns *= 2;
+	return ns < RETRY_MAX_NS ? ns : RETRY_MAX_NS;
+}
+
+void wfs_remote_seed_run(struct remote_seed *seed)
+{
+	do {
+		look(seed);
+		if (!wfs_remote_pause(seed->remote, NULL, KICK_NS))
+			return;
+	} while (wfs_remote_pause(seed->remote, seed, pause_after(seed)));
+}

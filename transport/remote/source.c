@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One version of a remote model as a source: the listing is the manifest's,
+ * reads go through the fetch.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/text.h"
+#include "transport/remote/inner.h"
+
+static struct wfs_remote_source *to_remote(struct wfs_source *src)
+{
+	return (struct wfs_remote_source *)src;
+}
+
+static const struct wfs_source_entry *remote_list(struct wfs_source *src,
+						  size_t *ret_count)
+{
+	*ret_count = to_remote(src)->manifest->count;
+	return to_remote(src)->entries;
+}
+
+static int remote_read(struct wfs_region *region, void *buf, size_t len,
+		       uint64_t off)
+{
+	struct remote_region *r = (struct remote_region *)region;
+
+	return wfs_far_read(r->far, buf, len, off);
+}
+
+/* XXH3-128 of whoever sent it. */
+static enum wfs_trust remote_trust(struct wfs_region *region)
+{
+	(void)region;
+	return WFS_TRUST_SEED;
+}
+
+static void remote_close(struct wfs_source *src)
+{
+	struct wfs_remote_source *source = to_remote(src), **at;
+	struct wfs_remote *remote = source->remote;
+
+	pthread_mutex_lock(&remote->lock);
+	for (at = &remote->sources; *at && *at != source; at = &(*at)->next)
+		;
+	if (*at)
+		*at = source->next;
+	pthread_mutex_unlock(&remote->lock);
+	for (size_t i = 0; i < source->manifest->count; i++)
+		wfs_far_free(source->regions[i].far);
+	wfs_manifest_put(source->manifest);
+	free(source->remote_name);
+	free(source->entries);
+	free(source->regions);
+	free(source);
+}
+
+static const struct wfs_source_ops remote_ops = {
+	.name = "remote",
+	.far = true,
+	.trust = remote_trust,
+	.list = remote_list,
+	.read = remote_read,
+	.close = remote_close,
+};
+
+/* Read-only for all, whatever it is at the seed: ours is a read-only mount. */
+static void fill_entry(struct wfs_source_entry *entry,
+		       const struct wfs_manifest_file *file)
+{
+	struct stat *st = &entry->st;
+
+	entry->path = file->path;
+	st->st_mode = file->is_dir ? S_IFDIR | 0555 : S_IFREG | 0444;
+	st->st_nlink = 1;
+	st->st_size = (off_t)file->size;
+	st->st_blksize = 4096;
+	st->st_blocks = (blkcnt_t)((file->size + 511) / 512);
+	st->st_mtim = st->st_ctim = st->st_atim = file->mtime;
+	if (file->is_dir)
+		return;
+	/* The model's fingerprint is made of this: another region, another. */
+	memcpy(&st->st_ino, file->id, sizeof(st->st_ino));
+}
+
+static void fill_region(struct wfs_remote_source *source, size_t i)
+{
+	const struct wfs_manifest_file *file = &source->manifest->files[i];
+	struct remote_region *r = &source->regions[i];
+
+	r->base.source = &source->base;
+	r->base.path = file->path;
+	r->base.size = file->size;
+	atomic_init(&r->base.failed_once, false);
+	atomic_init(&r->base.stale, false);
+	r->has_root = file->has_root;
+	memcpy(r->id, file->id, sizeof(r->id));
+	memcpy(r->root, file->root, sizeof(r->root));
+	r->far = wfs_far_new(source->remote->fetch, source->remote_name,
+			     file->path, file->size);
+	source->entries[i].region = &r->base;
+}
+
+static struct wfs_remote_source *make_source(struct wfs_remote *remote,
+					     const struct wfs_choice *choice,
+					     struct wfs_manifest *manifest)
+{
+	struct wfs_remote_source *source = wfs_calloc(1, sizeof(*source));
+	char *label wfs_autofree = wfs_asprintf("%s/v1/models/%s",
+						choice->seed->link->base,
+						choice->remote_name);
+
+	wfs_source_init(&source->base, &remote_ops, label);
+	source->remote = remote;
+	source->authority = choice->seed;
+	source->remote_name = wfs_strdup(choice->remote_name);
+	source->manifest = wfs_manifest_get(manifest);
+	source->entries =
+		wfs_calloc(manifest->count + 1, sizeof(*source->entries));
+	source->regions =
+		wfs_calloc(manifest->count + 1, sizeof(*source->regions));
+	for (size_t i = 0; i < manifest->count; i++) {
+		fill_entry(&source->entries[i], &manifest->files[i]);
+		if (!manifest->files[i].is_dir)
+			fill_region(source, i);
+	}
+	return source;
+}
+
+int wfs_remote_source(struct wfs_remote *remote, const char *name,
+		      struct wfs_source **ret_source, struct wfs_err *err)
+{
+	struct wfs_remote_source *source = NULL;
+	const struct remote_model *model = NULL;
+	const struct wfs_choice *choice;
+
+	pthread_mutex_lock(&remote->lock);
+	choice = wfs_remote_choice_locked(remote, name);
+	if (choice && choice->seed)
+		model = wfs_remote_model_locked(choice->seed,
+						choice->remote_name);
+	if (model && model->manifest) {
+		source = make_source(remote, choice, model->manifest);
+		source->serial = ++remote->serial;
+		source->next = remote->sources;
+		remote->sources = source;
+		wfs_remote_match_source_locked(source);
+		choice->seed->kicked = true; /* for its lists of digests */
+		pthread_cond_broadcast(&remote->changed);
+	}
+	pthread_mutex_unlock(&remote->lock);
+	if (!source)
+		return wfs_err_set(err, -ENOENT, "no seed has model '%s' now",
+				   name);
+	*ret_source = &source->base;
+	return 0;
+}
