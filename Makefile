@@ -244,8 +244,9 @@ demo: all ## makes a checkpoint, mounts and compares it (MODEL=DIR: yours)
 peers: all ## loads with real inference engines (takes minutes)
 	@$(ENV) tests/peers/run
 
-truth: ## checks that tests/truth is what vLLM makes (FAMILY=: only that one)
-	@PYTHONDONTWRITEBYTECODE=1 tests/peers/run truth $(FAMILY)
+truth: all ## checks that tests/truth is what vLLM makes (FAMILY=: only that)
+	@$(ENV) tests/peers/run truth $(FAMILY)
+	@$(ENV) tests/peers/run shuffled 100 $(FAMILY)
 
 layers: ## checks that each part includes only what it may
 	@tools/scripts/layers
