@@ -97,7 +97,7 @@ struct wfs_model {
 /*
  * What a model whose bytes are put together answers (core/plan/layout.h).
  * An entry without a region that is no directory, and every tensor, has a
- * recipe; both are owned by the caller, and made anew at each call.
+ * recipe, which the caller frees and does not change: others may have it.
  */
 struct wfs_model_virtual {
 	int (*entry)(const struct wfs_model *model, uint32_t entry,

@@ -61,6 +61,7 @@ struct wfs_layout {
 	uint32_t part_count;
 	uint32_t *part_of_entry; /* part + 1, 0: none */
 	struct wfs_source *headers;
+	struct wfs_recipe_cache *recipes;
 };
 
 /* layout.c: what makes a model a layout. */
@@ -105,6 +106,16 @@ int wfs_target_recipe(const struct wfs_layout *layout,
 struct wfs_recipe *wfs_layout_share(const struct wfs_layout *layout,
 				    struct wfs_target *target, uint32_t rank,
 				    struct wfs_recipe *recipe);
+
+/* layout_cache.c: recipes, by a key of the caller's; any thread. */
+struct wfs_recipe_cache *wfs_recipe_cache_new(void);
+void wfs_recipe_cache_free(struct wfs_recipe_cache *cache);
+/* A reference for the caller, or NULL. */
+struct wfs_recipe *wfs_recipe_cache_find(struct wfs_recipe_cache *cache,
+					 uint64_t key);
+/* `recipe` stays the caller's. */
+void wfs_recipe_cache_add(struct wfs_recipe_cache *cache, uint64_t key,
+			  struct wfs_recipe *recipe);
 
 /* layout_ranks.c: the model's ranks, and the parts. */
 int wfs_layout_ranks(struct wfs_layout *layout, struct wfs_model *model,

@@ -132,11 +132,18 @@ static int tensor_recipe(const struct wfs_model *model, uint32_t rank,
 {
 	const struct wfs_layout *layout = model->virtual_ctx;
 	struct wfs_target *target = target_of(layout, rank, index);
-	struct wfs_recipe *recipe;
-	int rc = wfs_target_recipe(layout, target, rank, &recipe, err);
+	uint64_t key = 1ull << 63 | (uint64_t)rank << 32 | index;
+	struct wfs_recipe *recipe = wfs_recipe_cache_find(layout->recipes, key);
+	int rc = 0;
 
-	if (!rc)
-		*ret_recipe = wfs_layout_share(layout, target, rank, recipe);
+	if (!recipe) {
+		rc = wfs_target_recipe(layout, target, rank, &recipe, err);
+		if (rc)
+			return rc;
+		recipe = wfs_layout_share(layout, target, rank, recipe);
+		wfs_recipe_cache_add(layout->recipes, key, recipe);
+	}
+	*ret_recipe = recipe;
 	return rc;
 }
 
@@ -194,30 +201,28 @@ static int join_part(const struct wfs_model *model, const struct wfs_part *part,
 	join(j, &first);
 	for (uint32_t i = 0; i < part->count; i++) {
 		uint32_t index = rank->file_order[part->first + i];
-		int rc = tensor_recipe(model, part->rank, index, &recipes[i],
-				       err);
+		struct wfs_target *target =
+			target_of(layout, part->rank, index);
+		int rc = wfs_target_recipe(layout, target, part->rank,
+					   &recipes[i], err);
 
 		if (rc)
 			return rc;
+		recipes[i] = wfs_layout_share(layout, target, part->rank,
+					      recipes[i]);
 		join(j, recipes[i]);
 	}
 	return 0;
 }
 
-static int entry_recipe(const struct wfs_model *model, uint32_t entry,
-			struct wfs_recipe **ret_recipe, struct wfs_err *err)
+static int part_recipe(const struct wfs_model *model,
+		       const struct wfs_part *part,
+		       struct wfs_recipe **ret_recipe, struct wfs_err *err)
 {
-	const struct wfs_layout *layout = model->virtual_ctx;
-	uint32_t at = layout->part_of_entry[entry];
-	const struct wfs_part *part;
 	struct wfs_recipe **recipes;
 	struct joined j = { 0 };
 	int rc;
 
-	if (!at)
-		return wfs_err_set(err, -EINVAL, "'%s' is no file of a layout",
-				   model->entries[entry].path);
-	part = &layout->parts[at - 1];
 	recipes = wfs_calloc((size_t)part->count + 1, sizeof(*recipes));
 	rc = join_part(model, part, &j, recipes, err);
 	if (!rc) {
@@ -236,10 +241,33 @@ static int entry_recipe(const struct wfs_model *model, uint32_t entry,
 	return rc;
 }
 
+static int entry_recipe(const struct wfs_model *model, uint32_t entry,
+			struct wfs_recipe **ret_recipe, struct wfs_err *err)
+{
+	const struct wfs_layout *layout = model->virtual_ctx;
+	uint32_t at = layout->part_of_entry[entry];
+	struct wfs_recipe *recipe;
+	int rc;
+
+	if (!at)
+		return wfs_err_set(err, -EINVAL, "'%s' is no file of a layout",
+				   model->entries[entry].path);
+	recipe = wfs_recipe_cache_find(layout->recipes, entry);
+	if (!recipe) {
+		rc = part_recipe(model, &layout->parts[at - 1], &recipe, err);
+		if (rc)
+			return rc;
+		wfs_recipe_cache_add(layout->recipes, entry, recipe);
+	}
+	*ret_recipe = recipe;
+	return 0;
+}
+
 static void layout_free(struct wfs_layout *layout)
 {
 	unsigned ranks = layout->spec.tp * layout->spec.pp;
 
+	wfs_recipe_cache_free(layout->recipes);
 	wfs_source_put(layout->headers);
 	for (unsigned i = 0; layout->of_rank && i < ranks;
 	     i += layout->uneven ? 1 : layout->spec.tp)

@@ -96,6 +96,7 @@ static int make(struct wfs_model *base, const struct wfs_layout_spec *spec,
 	layout = wfs_calloc(1, sizeof(*layout));
 	layout->base = wfs_model_get(base);
 	layout->spec = *spec;
+	layout->recipes = wfs_recipe_cache_new();
 	if (options->ranks)
 		layout->ranks = *options->ranks;
 	model = wfs_calloc(1, sizeof(*model));

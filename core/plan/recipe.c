@@ -252,6 +252,7 @@ int wfs_recipe_check_sources(const struct wfs_recipe *recipe)
 /* One block: the recipe, its pieces, their loops, the ends. */
 struct owned_recipe {
 	struct wfs_recipe recipe;
+	atomic_uint owners;
 	struct wfs_piece pieces[];
 };
 
@@ -284,6 +285,7 @@ struct wfs_recipe *wfs_recipe_dup(const struct wfs_recipe *recipe)
 	loops = (struct wfs_loop *)&copy->pieces[recipe->n];
 	ends = (uint64_t *)&loops[nloops];
 	copy->recipe = *recipe;
+	atomic_init(&copy->owners, 1);
 	copy->recipe.pieces = copy->pieces;
 	copy->recipe.ends = ends;
 	for (uint32_t i = 0; i < recipe->n; i++) {
@@ -304,9 +306,20 @@ struct wfs_recipe *wfs_recipe_dup(const struct wfs_recipe *recipe)
 	return &copy->recipe;
 }
 
+static struct owned_recipe *owned(struct wfs_recipe *recipe)
+{
+	return (struct owned_recipe *)recipe;
+}
+
+struct wfs_recipe *wfs_recipe_get(struct wfs_recipe *recipe)
+{
+	atomic_fetch_add(&owned(recipe)->owners, 1);
+	return recipe;
+}
+
 void wfs_recipe_free(struct wfs_recipe *recipe)
 {
-	if (!recipe)
+	if (!recipe || atomic_fetch_sub(&owned(recipe)->owners, 1) > 1)
 		return;
 	for (uint32_t i = 0; i < recipe->n; i++) {
 		if (recipe->pieces[i].kind == WFS_PIECE_REGION)

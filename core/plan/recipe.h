@@ -100,6 +100,8 @@ int wfs_recipe_check_sources(const struct wfs_recipe *recipe);
  * with wfs_recipe_free (NULL is fine).
  */
 struct wfs_recipe *wfs_recipe_dup(const struct wfs_recipe *recipe);
+/* One more owner of such a copy, which nobody may change from then on. */
+struct wfs_recipe *wfs_recipe_get(struct wfs_recipe *recipe);
 void wfs_recipe_free(struct wfs_recipe *recipe);
 
 #endif
