@@ -66,6 +66,36 @@ def write_small(path):
     write_hf(path, tensors, 4)
 
 
+def write_llama(path):
+    """Hugging Face: 1.3 GB, whose rows four ranks cut in runs of 2 KiB."""
+    hidden, heads, kv_heads, layers, vocab = 4096, 32, 8, 4, 32000
+    kv = hidden // heads * kv_heads
+    tensors = [("lm_head.weight", "F16", (vocab, hidden)),
+               ("model.embed_tokens.weight", "F16", (vocab, hidden)),
+               ("model.norm.weight", "F16", (hidden,))]
+    for i in range(layers):
+        tensors += [("model.layers.%d.%s.weight" % (i, name), "F16", shape)
+                    for name, shape in (
+                        ("input_layernorm", (hidden,)),
+                        ("post_attention_layernorm", (hidden,)),
+                        ("mlp.down_proj", (hidden, hidden)),
+                        ("mlp.gate_proj", (hidden, hidden)),
+                        ("mlp.up_proj", (hidden, hidden)),
+                        ("self_attn.k_proj", (kv, hidden)),
+                        ("self_attn.o_proj", (hidden, hidden)),
+                        ("self_attn.q_proj", (hidden, hidden)),
+                        ("self_attn.v_proj", (kv, hidden)))]
+    write_hf(path, sorted(tensors), 3)
+    mkmodel.write_config(os.path.join(path, "config.json"), {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+        "hidden_size": hidden, "intermediate_size": hidden,
+        "num_hidden_layers": layers, "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads, "vocab_size": vocab,
+        "head_dim": hidden // heads, "tie_word_embeddings": False,
+        "attention_bias": False, "mlp_bias": False,
+        "torch_dtype": "float16"})
+
+
 class Checkpoint:
     """Where a checkpoint lies and what its headers say."""
 

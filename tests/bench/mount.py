@@ -78,14 +78,15 @@ class Weightfs:
 class Tmpfs:
     """A tmpfs of its own."""
 
-    def __init__(self, path, inodes):
-        self.path, self.inodes = path, inodes
+    def __init__(self, path, inodes, size="1g", huge=False):
+        self.path = path
+        self.options = "size=%s,nr_inodes=%d%s" % (
+            size, inodes + 64, ",huge=always" if huge else "")
 
     def __enter__(self):
         os.makedirs(self.path, exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o",
-                        "size=1g,nr_inodes=%d" % (self.inodes + 64),
-                        "bench", self.path], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", self.options, "bench",
+                        self.path], check=True)
         return self
 
     def __exit__(self, *_):

@@ -17,6 +17,8 @@
  *	pread	ranges of files kept open while the path stays the same
  *	files	open, read, close for each piece; offsets ignored
  *	map	mmap a file while the path stays the same, copy the piece out
+ *	fresh	makes a file, has it mapped and copies as many bytes into it from
+ *		memory; on a tmpfs of huge pages: what new memory costs
  *	copy	no file: as many bytes from memory to memory, the machine's limit
  *	forget	drop what the kernel has cached of the files
  *	run	LIST is a command for the shell: whatever makes the next job cold
@@ -213,6 +215,32 @@ static void run_copy(const struct job *job)
 	}
 }
 
+static void run_fresh(const struct job *job)
+{
+	for (size_t i = 0; i < job->count; i++) {
+		const struct piece *piece = &job->pieces[i];
+		int fd = open(piece->path,
+			      O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		unsigned char *map;
+
+		if (fd < 0 || fallocate(fd, 0, 0, (off_t)piece->len) < 0)
+			die("make", piece->path);
+		map = mmap(NULL, piece->len, PROT_READ | PROT_WRITE, MAP_SHARED,
+			   fd, 0);
+		if (map == MAP_FAILED)
+			die("map", piece->path);
+		for (size_t done = 0; done < piece->len;) {
+			size_t left = piece->len - done;
+			size_t n = left < COPY_SOURCE ? left : COPY_SOURCE;
+
+			memcpy(map + done, copy_source, n);
+			done += n;
+		}
+		munmap(map, piece->len);
+		close(fd);
+	}
+}
+
 static void run_forget(const struct job *job)
 {
 	for (size_t i = 0; i < job->count; i++) {
@@ -237,7 +265,7 @@ static const struct {
 	{ "read", run_read },	  { "pread", run_pread },
 	{ "files", run_files },	  { "map", run_map },
 	{ "copy", run_copy },	  { "run", run_command },
-	{ "forget", run_forget },
+	{ "forget", run_forget }, { "fresh", run_fresh },
 };
 
 static void add_piece(struct job *job, char *line, const char *list)
@@ -271,7 +299,7 @@ static size_t room_for(const struct job *job)
 {
 	size_t window = job->longest > WINDOW ? job->longest : WINDOW;
 
-	if (job->run == run_read)
+	if (job->run == run_read || job->run == run_fresh)
 		return STEP;
 	if (job->run == run_map || job->run == run_copy)
 		return job->bytes;
@@ -354,7 +382,8 @@ int main(int argc, char **argv)
 			most = room_for(&jobs[i]);
 		if (jobs[i].run == run_command || jobs[i].run == run_forget)
 			turn = false;
-		if (jobs[i].run == run_copy && !copy_source)
+		if ((jobs[i].run == run_copy || jobs[i].run == run_fresh) &&
+		    !copy_source)
 			copy_source = touched(COPY_SOURCE);
 	}
 	dest = touched(most);

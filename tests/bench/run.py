@@ -6,7 +6,8 @@
 line is a median of interleaved rounds, after a warm-up in which the arena has
 been filled and emptied once, since memory that is new to a virtual machine is
 ten times slower.  QUICK=1 in the environment does fewer rounds.  Times decide
-nothing: the exit status is 0 unless something breaks.
+nothing: the exit status is 0 unless something breaks.  Arguments (data,
+layouts, small, many) choose what is measured.
 """
 import math
 import os
@@ -19,18 +20,19 @@ import time
 
 import checkpoints
 import mount
-from table import Table
+import reshard
+from table import GB, Table
 
 BUILD = os.environ.get("WEIGHTFS_BUILD", "build/release")
 ROOT = os.path.abspath("build/bench")
 QUICK = os.environ.get("QUICK", "") not in ("", "0")
 ROUNDS = 3 if QUICK else 7  # of what takes a second or more
 FAST_ROUNDS = 5 if QUICK else 15  # of what does not
+COLD_ROUNDS = 2 if QUICK else 3  # of what reads a gigabyte from a disk
 LOAD_ROUNDS = 5 if QUICK else 11  # of loads, which fill every core
 OPEN_ROUNDS = 11 if QUICK else 41  # of opens: wake-ups vary the most
 READER = os.path.join(BUILD, "bench", "reader")
 PASSD = os.path.join(BUILD, "bench", "passd")
-GB = 1e9
 
 
 def write_list(name, pieces):
@@ -333,6 +335,26 @@ def measure_many(table, checkpoint):
               statistics.median(memories) / (1 << 20), "MiB", ("<=", 64))
 
 
+def data_part(table):
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    total = min(2 * 10 ** 9, memory // 10)
+    made = checkpoints.make(ROOT, "data-%d" % (total // 10 ** 6),
+                            lambda part: checkpoints.write_data(part, total))
+    measure_data(table, made,
+                 {"arena_size": made.tensor_bytes() + (256 << 20)})
+
+
+PARTS = {
+    "data": data_part,
+    "layouts": lambda table: reshard.measure(table, sys.modules[__name__],
+                                             ROOT),
+    "small": lambda table: measure_small(
+        table, checkpoints.make(ROOT, "small", checkpoints.write_small)),
+    "many": lambda table: measure_many(
+        table, checkpoints.make(ROOT, "many", checkpoints.write_many)),
+}
+
+
 def interrupted(number, _):
     raise SystemExit(128 + number)
 
@@ -342,17 +364,10 @@ def main():
         signal.signal(number, interrupted)
     begin = time.monotonic()
     os.makedirs(ROOT, exist_ok=True)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    total = min(2 * 10 ** 9, memory // 10)
-    made = [checkpoints.make(ROOT, "data-%d" % (total // 10 ** 6),
-                             lambda part: checkpoints.write_data(part, total)),
-            checkpoints.make(ROOT, "small", checkpoints.write_small),
-            checkpoints.make(ROOT, "many", checkpoints.write_many)]
+    chosen = sys.argv[1:] or list(PARTS)
     table = Table()
-    measure_data(table, made[0],
-                 {"arena_size": made[0].tensor_bytes() + (256 << 20)})
-    measure_small(table, made[1])
-    measure_many(table, made[2])
+    for part in chosen:
+        PARTS[part](table)
     table.save("build/bench.json")
     missed = sum(1 for line in table.lines if line["met"] is False)
     print("\n%d of %d targets met; %d rounds, %.0f s; build/bench.json" % (

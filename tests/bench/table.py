@@ -4,6 +4,7 @@ import json
 import os
 
 WIDTH = 50
+GB = 1e9
 
 
 def machine():
@@ -44,15 +45,18 @@ class Table:
             flush=True)
 
     def add(self, name, value, unit, target=None, baseline=None,
-            against=None, limit=None):
+            against=None, limit=None, enough=None):
         """A line.  `target` is (">=" or "<=", number): of the ratio where
         there is a baseline, else of the value.  `limit` is what the machine
-        does at best, in the same unit."""
+        does at best, in the same unit; a value of `enough` times that meets
+        any target."""
         ratio = value / baseline if baseline else None
         met = None
         if target:
             have = value if ratio is None else ratio
             met = have >= target[1] if target[0] == ">=" else have <= target[1]
+            if enough and value >= enough * limit:
+                met = True
         self.lines.append({
             "name": name, "value": value, "unit": unit, "baseline": baseline,
             "against": against, "limit": limit, "ratio": ratio,
