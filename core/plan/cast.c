@@ -10,7 +10,7 @@
 
 #include "core/plan/cast.h"
 
-/* A cast is where it starts, where it ends, and whether it rounds. */
+/* A cast is where it starts, where it ends, and whether it rounds to BF16. */
 static const struct {
 	enum wfs_dtype from, to;
 	int rounds;
@@ -22,6 +22,9 @@ static const struct {
 	[WFS_CAST_F16_BF16] = { WFS_F16, WFS_BF16, 1 },
 	[WFS_CAST_F32_BF16_F32] = { WFS_F32, WFS_F32, 1 },
 	[WFS_CAST_F16_BF16_F32] = { WFS_F16, WFS_F32, 1 },
+	[WFS_CAST_I64_F32] = { WFS_I64, WFS_F32, 0 },
+	[WFS_CAST_I64_BF16] = { WFS_I64, WFS_BF16, 1 },
+	[WFS_CAST_I64_BF16_F32] = { WFS_I64, WFS_F32, 1 },
 };
 
 static int find(enum wfs_dtype from, enum wfs_dtype to, int rounds)
@@ -90,6 +93,27 @@ static inline uint32_t from_f16(uint16_t h)
 static inline uint32_t from_bf16(uint16_t b)
 {
 	return (uint32_t)b << 16;
+}
+
+static inline uint32_t from_i64(int64_t v)
+{
+	uint32_t sign = v < 0 ? 1u << 31 : 0;
+	uint64_t m = v < 0 ? -(uint64_t)v : (uint64_t)v;
+	uint64_t top, rest, half;
+	unsigned e, low;
+
+	if (!m)
+		return 0;
+	e = 63 - (unsigned)__builtin_clzll(m);
+	if (e <= 23)
+		return sign | (((e + 126) << 23) + (uint32_t)(m << (23 - e)));
+	low = e - 23;
+	top = m >> low;
+	rest = m & (((uint64_t)1 << low) - 1);
+	half = (uint64_t)1 << (low - 1);
+	top += rest > half || (rest == half && top & 1);
+	/* The leading one, or what it carries, counts up the exponent. */
+	return sign | (((e + 126) << 23) + (uint32_t)top);
 }
 
 static inline uint32_t to_bf16(uint32_t f)
@@ -168,6 +192,9 @@ CAST(f32_bf16, uint32_t, uint16_t, to_bf16(x))
 CAST(f32_bf16_f32, uint32_t, uint32_t, from_bf16((uint16_t)to_bf16(x)))
 CAST(f16_bf16_f32, uint16_t, uint32_t,
      from_bf16((uint16_t)to_bf16(from_f16(x))))
+CAST(i64_f32, int64_t, uint32_t, from_i64(x))
+CAST(i64_bf16, int64_t, uint16_t, to_bf16(from_i64(x)))
+CAST(i64_bf16_f32, int64_t, uint32_t, from_bf16((uint16_t)to_bf16(from_i64(x))))
 
 /* By way of F32: in one step it is four times as slow. */
 static void f16_bf16(char *out, const char *in, size_t n)
@@ -205,6 +232,15 @@ void wfs_cast_run(enum wfs_cast cast, void *dst, const void *src, size_t n)
 		break;
 	case WFS_CAST_F16_BF16_F32:
 		f16_bf16_f32(dst, src, n);
+		break;
+	case WFS_CAST_I64_F32:
+		i64_f32(dst, src, n);
+		break;
+	case WFS_CAST_I64_BF16:
+		i64_bf16(dst, src, n);
+		break;
+	case WFS_CAST_I64_BF16_F32:
+		i64_bf16_f32(dst, src, n);
 		break;
 	case WFS_CAST_NONE:
 	case WFS_CAST_COUNT:

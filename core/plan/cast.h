@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Casts: elements of one floating type written as another.
+ * Casts: elements of one type written as another, floating one.
  *
  * Every value goes by way of F32, so that casts can follow each other without
  * the values between being stored: what was rounded to BF16 on the way stays
@@ -21,6 +21,9 @@ enum wfs_cast {
 	WFS_CAST_F16_BF16,
 	WFS_CAST_F32_BF16_F32, /* there and back */
 	WFS_CAST_F16_BF16_F32,
+	WFS_CAST_I64_F32,  /* to the nearest, ties to even */
+	WFS_CAST_I64_BF16, /* rounded to F32 first, as engines do */
+	WFS_CAST_I64_BF16_F32,
 	WFS_CAST_COUNT,
 };
 

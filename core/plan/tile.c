@@ -18,6 +18,9 @@
 /* A row is no longer, if there are others: a tile shall be near a square. */
 #define ROW_BYTES (2u * 1024)
 
+/* Elements, of up to eight bytes, that are cast at a time. */
+#define NEAR 256
+
 struct tiling {
 	enum wfs_cast cast;
 	uint64_t source; /* bytes of a run at the source */
@@ -150,7 +153,7 @@ static void cast_elements(const struct tiling *t, char *to, const char *from,
 {
 	unsigned width = wfs_cast_to(t->cast);
 	uint64_t each = t->source / wfs_cast_from(t->cast);
-	char near[4 * 256];
+	char near[sizeof(int64_t) * NEAR];
 	uint64_t i = 0;
 
 	if (each > 1) {
@@ -160,7 +163,7 @@ static void cast_elements(const struct tiling *t, char *to, const char *from,
 		return;
 	}
 	while (i < loop->count) {
-		uint64_t n = loop->count - i < 256 ? loop->count - i : 256;
+		uint64_t n = loop->count - i < NEAR ? loop->count - i : NEAR;
 
 		move_elements(near, from + i * loop->stride, n, loop->stride,
 			      (size_t)t->source);

@@ -277,8 +277,8 @@ const struct wfs_view *wfs_view_cast(struct wfs_pool *pool,
 		return v;
 	if (wfs_cast_between(v->dtype, dtype) < 0) {
 		wfs_err_set(err, -EINVAL,
-			    "%s cannot be cast to %s (BF16 and F16 can to F32, "
-			    "F32 and F16 to BF16)",
+			    "%s cannot be cast to %s (BF16, F16 and I64 can to "
+			    "F32, F32, F16 and I64 to BF16)",
 			    wfs_dtype_name(v->dtype), wfs_dtype_name(dtype));
 		return NULL;
 	}

@@ -87,6 +87,15 @@ static uint64_t f16_to_f32(uint64_t h)
 	return out;
 }
 
+static uint64_t i64_to_f32(uint64_t i)
+{
+	float f = (float)(int64_t)i;
+	uint32_t out;
+
+	memcpy(&out, &f, sizeof(out));
+	return out;
+}
+
 static uint64_t f32_to_bf16(uint64_t f)
 {
 	uint64_t low = f >> 16, high = low + 1;
@@ -111,6 +120,7 @@ static uint64_t cast_bits(uint64_t bits, enum wfs_dtype from, enum wfs_dtype to)
 {
 	uint64_t f = from == WFS_F32  ? bits :
 		     from == WFS_BF16 ? bits << 16 :
+		     from == WFS_I64  ? i64_to_f32(bits) :
 					f16_to_f32(bits);
 
 	return to == WFS_F32 ? f : f32_to_bf16(f);

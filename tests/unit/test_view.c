@@ -185,11 +185,12 @@ static struct node *random_cast(struct maker *m, const struct node *like,
 				unsigned depth)
 {
 	struct node *n = node_like(m, CAST, like);
+	const enum wfs_dtype from[] = { WFS_F16, WFS_I64,
+					like->dtype == WFS_F32 ? WFS_BF16 :
+								 WFS_F32 };
 	struct node other = *like;
 
-	other.dtype = below(m, 2)	     ? WFS_F16 :
-		      like->dtype == WFS_F32 ? WFS_BF16 :
-					       WFS_F32;
+	other.dtype = from[below(m, 3)];
 	n->operands[0] = random_node(m, &other, depth - 1);
 	return n;
 }

@@ -66,8 +66,8 @@ static void what_does_not_fit_is_refused_with_the_numbers(void **state)
 	REFUSED(wfs_view_reshape(p, v, 2, shape, &err),
 		"[6, 100] does not have as many elements as [7, 100]");
 	REFUSED(wfs_view_cast(p, v, WFS_I32, &err),
-		"BF16 cannot be cast to I32 (BF16 and F16 can to F32, F32 and "
-		"F16 to BF16)");
+		"BF16 cannot be cast to I32 (BF16, F16 and I64 can to F32, F32, "
+		"F16 and I64 to BF16)");
 	/* Nothing is said about what was refused before. */
 	err.text[0] = '\0';
 	two[1] = NULL;
