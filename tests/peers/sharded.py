@@ -18,6 +18,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
+import kernels  # noqa: E402
 import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
 import vllm.distributed.parallel_state as parallel  # noqa: E402
@@ -48,6 +49,7 @@ def pretend():
     parallel._node_count = lambda _: 1
     # What kernels there are decides only what is made of the weights later.
     torch.cpu._is_amx_tile_supported = lambda: True
+    kernels.pretend()
 
 
 pretend()

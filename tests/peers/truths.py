@@ -5,8 +5,8 @@ usage: truths.py [--write] [FAMILY...]
 
 Makes the tiny checkpoint of each family, loads it with the engine as every
 rank of every layout of its truth, and compares the files.  With --write the
-truth is replaced, and FAMILY may be a new one of families.py.  Exit status 1
-if anything differs.
+truth is replaced, and FAMILY may be a new one of families.py or quantised.py.
+Exit status 1 if anything differs.
 """
 import argparse
 import json
@@ -19,8 +19,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "plan"), str(HERE.parent / "mount")]
 import families  # noqa: E402
+import quantised  # noqa: E402
 import truth  # noqa: E402
 
+families.FAMILIES.update(quantised.FAMILIES)
 LAYOUTS = ("tp1", "tp2", "tp4", "pp2", "pp2tp2")
 # The engine then turns these weights into others before it saves them.
 CHANGED = ("kv_lora_rank", "quantization_config")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layouts against what the engine itself wrote, byte for byte."""
 import os
+import random
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -9,6 +11,12 @@ import pytest
 
 import mounts
 import truth
+
+# Of several shapes and input scales of one layer, all but one; what only says
+# in which order inputs are, when they are in order.
+NOT_LOOKED_AT = re.compile(
+    r"\.g_idx$|\.(q|k|gate|w1|kv_a)(_proj.*)?\.weight_shape$"
+    r"|\.experts\.\d+\.(gate_proj|w1)\.input_scale$")
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +92,9 @@ def test_the_model_with_one_tensor_more_is_refused_by_its_name(
 @pytest.mark.parametrize("family", truth.families())
 def test_the_model_without_any_one_tensor_is_refused_by_its_name(
         folder, family, seed):
-    import random
     spec = truth.read(family)["spec"]
-    gone = random.Random(f"{seed} {family}").choice(sorted(spec["tensors"]))
+    gone = random.Random(f"{seed} {family}").choice(sorted(
+        name for name in spec["tensors"] if not NOT_LOOKED_AT.search(name)))
     del spec["tensors"][gone]
     model = truth.make(spec, folder / "model")
     refused = export(f"{model}@tp1", folder / "out")

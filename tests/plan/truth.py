@@ -78,8 +78,8 @@ def write_shard(path, tensors):
     with open(path, "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text)
         for name in sorted(tensors):
-            f.write(tensor_bytes(name, tensors[name]["dtype"],
-                                 tensors[name]["shape"]))
+            t = tensors[name]
+            f.write(tensor_bytes(t.get("as", name), t["dtype"], t["shape"]))
 
 
 def make(spec, folder):
