@@ -51,6 +51,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 TESTS ?= $(basename $(notdir $(filter tests/unit/test_%,$(UNIT_SRCS))))
 UNITS := $(TESTS:%=$(BUILD)/unit/%)
 UNIT_HELP := $(call obj,$(filter-out tests/unit/test_%,$(UNIT_SRCS)))
+FUZZ_HELP := $(FUZZ)/obj/tests/unit/ckpt.o
 FUZZERS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(FUZZ_SRCS))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRCS))
 MOUNTS := $(patsubst tests/mount/%.c,$(BUILD)/mount/%,$(MOUNT_SRCS))
@@ -195,7 +196,8 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	$(link)
 $(BUILD)/mount/%: $(BUILD)/obj/tests/mount/%.o $(ARCHIVES)
 	$(link)
-$(FUZZ)/fuzz_%: $(FUZZ)/obj/tests/fuzz/fuzz_%.o $(FUZZ)/libweightfs.a
+$(FUZZ)/fuzz_%: $(FUZZ)/obj/tests/fuzz/fuzz_%.o $(FUZZ_HELP) \
+		$(FUZZ)/libweightfs.a
 	$(call say,LD,$@)
 	$(Q)$(CLANG) $(FUZZ_SAN) -pthread -o $@ $^ $(LIBS)
 
@@ -204,6 +206,7 @@ build/weightfs: build/release/weightfs
 
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(ALL_SRCS))
 -include $(patsubst %.c,$(FUZZ)/obj/%.d,$(LIB_SRCS) $(FUZZ_SRCS))
+-include $(FUZZ_HELP:.o=.d)
 
 # ---- targets
 

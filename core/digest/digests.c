@@ -16,7 +16,7 @@
 #include "core/base/log.h"
 #include "core/base/mem.h"
 
-static const char magic[8] __attribute__((nonstring)) = "WFSDIG01";
+static const char magic[8] = { 'W', 'F', 'S', 'D', 'I', 'G', '0', '1' };
 
 /* Where the fields of an encoded list are. */
 #define AT_ALGORITHM 8

@@ -13,7 +13,10 @@
 #include "core/model/names.h"
 #include "core/plan/evaluate.h"
 
-#define MAX_INDEX 1024 /* values, whatever the checkpoint has */
+#define MAX_INDEX      1024 /* values, whatever the checkpoint has */
+#define MAX_DEPTH      256u
+#define MAX_STEPS      200000u
+#define MAX_STEPS_EACH 10000u /* and tensor of the checkpoint */
 
 int wfs_eval_fail(struct wfs_eval *e, const struct wfs_node *n, const char *fmt,
 		  ...)
@@ -177,10 +180,26 @@ static int evaluate_config(struct wfs_eval *e, const struct wfs_node *n,
 	return 0;
 }
 
-int wfs_evaluate(struct wfs_eval *e, const struct wfs_node *n,
-		 struct wfs_value *ret)
+/* Defs that use defs can say very much in few words. */
+static int check_effort(struct wfs_eval *e, const struct wfs_node *n)
 {
-	*ret = (struct wfs_value){ 0 };
+	uint64_t tensors = e->base->ranks[0].count;
+	uint64_t most = MAX_STEPS + MAX_STEPS_EACH * tensors;
+
+	if (e->depth > MAX_DEPTH)
+		return wfs_eval_fail(e, n, "expressions nest more than %u deep",
+				     MAX_DEPTH);
+	if (++e->steps > most)
+		return wfs_eval_fail(e, n,
+				     "the plan takes more than %" PRIu64
+				     " steps for this model",
+				     most);
+	return 0;
+}
+
+static int evaluate_node(struct wfs_eval *e, const struct wfs_node *n,
+			 struct wfs_value *ret)
+{
 	switch (n->kind) {
 	case WFS_NODE_NULL:
 		return 0;
@@ -231,6 +250,20 @@ int wfs_evaluate(struct wfs_eval *e, const struct wfs_node *n,
 		return wfs_evaluate_binary(e, n, ret);
 	}
 	return -EINVAL;
+}
+
+int wfs_evaluate(struct wfs_eval *e, const struct wfs_node *n,
+		 struct wfs_value *ret)
+{
+	int rc = check_effort(e, n);
+
+	*ret = (struct wfs_value){ 0 };
+	if (rc)
+		return rc;
+	e->depth++;
+	rc = evaluate_node(e, n, ret);
+	e->depth--;
+	return rc;
 }
 
 int wfs_evaluate_condition(struct wfs_eval *e, const struct wfs_node *n)

@@ -91,6 +91,8 @@ struct wfs_eval {
 	bool *used;		       /* by source tensor; may be NULL */
 	uint32_t found;		       /* sources found since it was cleared */
 	uint32_t absent;	       /* how many were not there, `hf` */
+	uint32_t depth;		       /* of expressions in expressions */
+	uint64_t steps;		       /* expressions evaluated */
 	bool missing;	  /* the failure is a tensor that is not there */
 	wfs_part_fn part; /* may be NULL */
 	void *part_ctx;

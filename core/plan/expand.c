@@ -218,33 +218,53 @@ static int evaluate_rule(struct wfs_expand *x, const struct wfs_rule *rule,
 	return wfs_expand_add(x, name, v.view);
 }
 
+static bool same_shape(const struct wfs_target *a, const struct wfs_target *b)
+{
+	return a->dtype == b->dtype && a->ndim == b->ndim &&
+	       (!a->ndim ||
+		!memcmp(a->shape, b->shape, a->ndim * sizeof(*a->shape)));
+}
+
+static bool has_all(const struct wfs_expand *x, const struct wfs_target *t)
+{
+	const struct wfs_model *base = x->layout->base;
+
+	return t->source >= 0 &&
+	       t->size == base->ranks[0].tensors[t->source].size;
+}
+
 /*
- * `hf`: this rank's targets, from `count` on, are cut as those of the first
- * rank, from `first` on; of what the rule gives this rank nothing it has all,
+ * This rank's targets, from `count` on, must be like those of the first rank,
+ * from `first` on.  In `hf` it has all of what the rule gives it nothing of,
  * and then so must the first.
  */
 static int check_rank(const struct wfs_expand *x, uint32_t first,
 		      uint32_t count)
 {
-	const struct wfs_layout *layout = x->layout;
-	const struct wfs_target *t = layout->targets;
+	const struct wfs_target *t = x->layout->targets;
+	uint32_t found = 0;
 
 	for (uint32_t i = first; i < count; i++) {
-		const struct wfs_tensor *source =
-			&layout->base->ranks[0].tensors[t[i].source];
-		uint64_t size = source->size;
+		const struct wfs_target *other = NULL;
 
-		for (uint32_t k = count; k < layout->count; k++)
+		for (uint32_t k = count; k < x->layout->count; k++)
 			if (t[k].source == t[i].source)
-				size = t[k].size;
-		if (size != t[i].size)
+				other = &t[k];
+		found += other != NULL;
+		if (other ? !same_shape(&t[i], other) : !has_all(x, &t[i]))
 			return wfs_err_set(x->e.err, -EINVAL,
-					   "model '%s': tensor '%s': its parts "
-					   "on ranks 0 and %u are of different "
-					   "sizes",
-					   layout->base->name, source->name,
-					   x->e.rank);
+					   "'%s@tp%u': tensor '%s' is of "
+					   "another shape or dtype on rank %u "
+					   "than on rank 0: correct the plan",
+					   x->layout->base->name, x->e.tp,
+					   t[i].name, x->e.rank);
 	}
+	if (found < x->layout->count - count)
+		return wfs_err_set(x->e.err, -EINVAL,
+				   "'%s@tp%u': tensor '%s' is on rank %u and "
+				   "not on rank 0: correct the plan",
+				   x->layout->base->name, x->e.tp,
+				   t[count].name, x->e.rank);
 	return 0;
 }
 
@@ -284,8 +304,7 @@ static int expand_binding(struct wfs_expand *x, const void *item)
 		if (x->padded || rc)
 			continue;
 		/* Otherwise they only show whether they work. */
-		if (e->hf)
-			rc = check_rank(x, first, count);
+		rc = check_rank(x, first, count);
 		x->layout->count = count;
 	}
 	e->rank = 0;

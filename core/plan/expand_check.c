@@ -63,19 +63,21 @@ int wfs_expand_expect(struct wfs_expand *x, const void *item)
 int wfs_expand_requires(struct wfs_expand *x)
 {
 	const struct wfs_plan *plan = x->layout->plan;
-	int rc = 0;
+	int rc;
 
 	for (uint32_t i = 0; i < plan->require_count; i++) {
 		const struct wfs_require *r = &plan->requires[i];
 		const char *sentence = NULL;
 
 		rc = wfs_evaluate_condition(&x->e, r->when);
-		if (rc > 0)
-			rc = !wfs_evaluate_condition(&x->e, r->condition);
-		if (rc > 0)
-			rc = wfs_evaluate_text(&x->e, r->sentence, &sentence);
-		else if (!rc)
+		if (!rc)
 			continue;
+		if (rc > 0)
+			rc = wfs_evaluate_condition(&x->e, r->condition);
+		if (rc > 0)
+			continue;
+		if (!rc)
+			rc = wfs_evaluate_text(&x->e, r->sentence, &sentence);
 		if (rc)
 			return rc;
 		return wfs_err_set(x->e.err, -EINVAL,

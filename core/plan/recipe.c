@@ -3,8 +3,8 @@
  * Recipes: checking, finding the pieces of a read, owning.
  *
  * Pieces may interleave, and then a stretch of the file that a few of them
- * share is theirs together: it is full when their bytes are as many as it
- * has, and a read asks each of them for what it has there.
+ * share is theirs together: it ends where their bytes are as many as it has,
+ * and a read asks each of them for what it has there.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "core/base/text.h"
-#include "core/plan/nest.h"
+#include "core/plan/cover.h"
 #include "core/plan/recipe.h"
 
 /* From the first byte to the last along all loops; false: more than 64 bits. */
@@ -135,13 +135,59 @@ static int count_piece(const struct wfs_piece *p, uint32_t i,
 	return 0;
 }
 
+/* What is known of the pieces so far. */
+struct checked {
+	const struct wfs_recipe *recipe;
+	uint64_t total, reach;
+	uint32_t first; /* of those that share a stretch with the last one */
+	uint64_t at;	/* where that begins */
+};
+
+/* How piece `i`, of `bytes`, goes on from those before it. */
+static int check_place(struct checked *c, const struct wfs_nest *nest,
+		       uint32_t i, uint64_t bytes, struct wfs_err *err)
+{
+	const struct wfs_piece *p = &c->recipe->pieces[i];
+	uint64_t end;
+
+	/* What was is full if and only if it begins after all of that. */
+	if (p->at > c->reach || (p->at == c->reach) != (c->reach == c->total) ||
+	    (i && p->at < c->recipe->pieces[i - 1].at))
+		return wfs_err_set(err, -EINVAL,
+				   "piece %u begins at %" PRIu64
+				   " after %" PRIu64 " bytes",
+				   i, p->at, c->total);
+	if (c->total == c->reach) {
+		c->first = i;
+		c->at = c->reach;
+	}
+	if (__builtin_add_overflow(p->at, wfs_nest_extent(nest, 0), &end))
+		end = UINT64_MAX;
+	if (end > c->reach)
+		c->reach = end;
+	c->total += bytes;
+	if (c->reach != c->recipe->ends[i])
+		return wfs_err_set(err, -EINVAL,
+				   "the pieces up to %u reach %" PRIu64
+				   ", not %" PRIu64,
+				   i, c->reach, c->recipe->ends[i]);
+	if (c->total == c->reach &&
+	    !wfs_pieces_fill(&c->recipe->pieces[c->first], i + 1 - c->first,
+			     c->at, c->reach - c->at))
+		return wfs_err_set(err, -EINVAL,
+				   "the pieces from %u to %u overlap, and "
+				   "leave gaps from %" PRIu64 " to %" PRIu64,
+				   c->first, i, c->at, c->reach);
+	return 0;
+}
+
 int wfs_recipe_check(const struct wfs_recipe *recipe, struct wfs_err *err)
 {
-	uint64_t total = 0, reach = 0;
+	struct checked c = { .recipe = recipe };
+	uint64_t total = 0;
 
 	for (uint32_t i = 0; i < recipe->n; i++) {
 		const struct wfs_piece *p = &recipe->pieces[i];
-		uint64_t before = total;
 		struct wfs_nest nest;
 		int rc = count_piece(p, i, &total, err);
 
@@ -149,26 +195,12 @@ int wfs_recipe_check(const struct wfs_recipe *recipe, struct wfs_err *err)
 			return rc;
 		wfs_nest_of(p, &nest);
 		rc = check_piece(p, &nest, i, err);
+		if (!rc && recipe->ends)
+			rc = check_place(&c, &nest, i, total - c.total, err);
 		if (rc)
 			return rc;
-		if (!recipe->ends)
-			continue;
-		/* What begins after all that was must find it full. */
-		if (p->at > reach || (p->at == reach && reach != before) ||
-		    (i && p->at < recipe->pieces[i - 1].at))
-			return wfs_err_set(err, -EINVAL,
-					   "piece %u begins at %" PRIu64
-					   " after %" PRIu64 " bytes",
-					   i, p->at, before);
-		if (p->at + wfs_nest_extent(&nest, 0) > reach)
-			reach = p->at + wfs_nest_extent(&nest, 0);
-		if (reach != recipe->ends[i])
-			return wfs_err_set(err, -EINVAL,
-					   "the pieces up to %u reach %" PRIu64
-					   ", not %" PRIu64,
-					   i, reach, recipe->ends[i]);
 	}
-	if (total != recipe->size || (recipe->ends && reach != total))
+	if (total != recipe->size || (recipe->ends && c.reach != total))
 		return wfs_err_set(err, -EINVAL,
 				   "the pieces are %" PRIu64
 				   " bytes, the file is %" PRIu64,

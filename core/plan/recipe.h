@@ -80,8 +80,8 @@ struct wfs_recipe {
 
 /*
  * 0, or -EINVAL with the rule that is broken: sizes that do not add up or
- * overflow, runs that leave their region, overlapping strides, empty pieces,
- * gaps in the file.
+ * overflow, runs that leave their region, overlapping strides, empty pieces;
+ * bytes of the file that no piece has, or two.
  */
 int wfs_recipe_check(const struct wfs_recipe *recipe, struct wfs_err *err);
 

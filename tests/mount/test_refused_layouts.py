@@ -150,6 +150,14 @@ CASES = {
         "tp2", config(num_hidden_layers=1000000), {},
         ["1000000", "layers.fragment:", "more than the checkpoint"],
         "put the right config.json"),
+    "a requirement that cannot be told": (
+        "tp2", None,
+        plans("mine", add='require config.nothing > 1 otherwise "no"\n'),
+        ["'nothing'", "mine.plan:"], "put the checkpoint's own"),
+    "a rule that gives the ranks other shapes": (
+        "tp2", None, plans("mine", add='tensor "x" stage all = '
+                           'const("U8", [1 + rank], 0)\n'),
+        ["'x'", "rank 1", "rank 0"], "correct the plan"),
     "two plans that fit equally": (
         "tp2", None, plans("mine", "yours"),
         ["mine.plan", "yours.plan", "LlamaForCausalLM", "equally"],

@@ -114,7 +114,8 @@ static struct wfs_value value_of(const char *expression, struct wfs_pool *pool)
 		wfs_asprintf("%s%slet a = %s", HEAD, RULE, expression);
 	struct wfs_plan *plan = reads(text);
 	struct wfs_err err = { 0 };
-	struct wfs_model base = { .name = wfs_strdup("m") };
+	struct wfs_rank rank = { .count = 0 };
+	struct wfs_model base = { .name = wfs_strdup("m"), .ranks = &rank };
 	struct wfs_eval e = { .plan = plan,
 			      .base = &base,
 			      .tp = 4,

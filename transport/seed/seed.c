@@ -138,7 +138,8 @@ const char *wfs_seed_url(const struct wfs_seed *seed)
 	return seed->url;
 }
 
-static void log_http(void *cls, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void
+log_http(void *cls, const char *fmt, va_list args)
 {
 	char text[512];
 

@@ -15,7 +15,8 @@
 
 #define DIGITS_MAX 6
 
-static char *sentence_of(const char *fmt, va_list ap)
+__attribute__((format(printf, 1, 0))) static char *sentence_of(const char *fmt,
+							       va_list ap)
 {
 	char text[WFS_ERR_TEXT];
 
