@@ -2,6 +2,7 @@
 /*
  * What every route needs of its request and for its answer.
  */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,8 +66,17 @@ static struct MHD_Response *make_response(struct wfs_text *text,
 }
 
 /* What a client should know beside the status. */
-static void add_hints(struct MHD_Response *response, unsigned status)
+static void add_hints(const struct wfs_ask *ask, struct MHD_Response *response,
+		      unsigned status)
 {
+	char range[40];
+
+	if (status == MHD_HTTP_RANGE_NOT_SATISFIABLE) {
+		snprintf(range, sizeof(range), "bytes */%" PRIu64,
+			 ask->file->region->size);
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_RANGE,
+					range);
+	}
 	if (status == MHD_HTTP_UNAUTHORIZED)
 		MHD_add_response_header(
 			response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
@@ -98,7 +108,7 @@ enum MHD_Result wfs_ask_refuse(struct wfs_ask *ask, unsigned status,
 	wfs_text_add(&text, "}\n");
 	response = make_response(&text, "application/json");
 	if (response)
-		add_hints(response, status);
+		add_hints(ask, response, status);
 	atomic_fetch_add(&ask->seed->errors[status / 100 % 6], 1);
 	return wfs_ask_send(ask, status, response);
 }

@@ -79,11 +79,15 @@ static enum wfs_standing standing_of(const struct wfs_clients *clients,
 	return clients->count >= clients->max ? WFS_ONE_TOO_MANY : WFS_WELCOME;
 }
 
-struct wfs_client *wfs_client_add(struct wfs_clients *clients, int fd)
+struct wfs_client *wfs_client_add(struct wfs_clients *clients, int fd,
+				  bool owned)
 {
 	struct wfs_client *client = wfs_calloc(1, sizeof(*client));
 
 	client->fd = fd;
+	client->owned = owned;
+	client->refs = 1;
+	client->inner = -1;
 	client->address = address_of(fd);
 	client->since = client->quick = wfs_now_ns();
 	set_keepalive(fd);
@@ -100,18 +104,71 @@ struct wfs_client *wfs_client_add(struct wfs_clients *clients, int fd)
 	return client;
 }
 
-void wfs_client_remove(struct wfs_clients *clients, struct wfs_client *client)
+void wfs_client_lend(struct wfs_clients *clients, struct wfs_client *client,
+		     int inner)
 {
 	pthread_mutex_lock(&clients->lock);
-	if (client->prev)
-		client->prev->next = client->next;
-	else
-		clients->first = client->next;
-	if (client->next)
-		client->next->prev = client->prev;
-	clients->count--;
+	client->refs++;
+	client->inner = inner;
 	pthread_mutex_unlock(&clients->lock);
+}
+
+struct wfs_client *wfs_client_find(struct wfs_clients *clients, int inner)
+{
+	struct wfs_client *client;
+
+	pthread_mutex_lock(&clients->lock);
+	client = clients->first;
+	while (client && client->inner != inner)
+		client = client->next;
+	pthread_mutex_unlock(&clients->lock);
+	return client;
+}
+
+void wfs_client_release(struct wfs_clients *clients, struct wfs_client *client)
+{
+	bool last;
+
+	pthread_mutex_lock(&clients->lock);
+	last = --client->refs == 0;
+	if (last) {
+		if (client->prev)
+			client->prev->next = client->next;
+		else
+			clients->first = client->next;
+		if (client->next)
+			client->next->prev = client->prev;
+		clients->count--;
+	}
+	pthread_mutex_unlock(&clients->lock);
+	if (!last)
+		return;
+	if (client->owned)
+		close(client->fd);
 	free(client);
+}
+
+void wfs_client_give_back(struct wfs_clients *clients,
+			  struct wfs_client *client)
+{
+	bool lent;
+
+	pthread_mutex_lock(&clients->lock);
+	lent = client->inner >= 0;
+	client->inner = -1;
+	pthread_mutex_unlock(&clients->lock);
+	if (lent)
+		wfs_client_release(clients, client);
+}
+
+bool wfs_clients_full(struct wfs_clients *clients)
+{
+	bool full;
+
+	pthread_mutex_lock(&clients->lock);
+	full = clients->count >= clients->max + clients->spare;
+	pthread_mutex_unlock(&clients->lock);
+	return full;
 }
 
 static void set_asking(struct wfs_clients *clients, struct wfs_client *client,

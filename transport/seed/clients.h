@@ -33,8 +33,12 @@ struct wfs_client {
 	struct wfs_client *prev, *next;
 	struct in6_addr address; /* v4 mapped */
 	int fd;			 /* the socket that the kernel counts */
+	bool owned;		 /* it is closed with the client */
+	bool certified;		 /* it brought a certificate that we trust */
 	enum wfs_standing standing;
 	/* All below: guarded by the lock. */
+	unsigned refs;
+	int inner;	/* what the HTTP server has in its place, or -1 */
 	bool asking;	/* a whole request is here, and not answered yet */
 	bool streams;	/* it may be quiet as long as it likes */
 	uint64_t since; /* when it last had nothing to wait for */
@@ -47,6 +51,7 @@ struct wfs_clients {
 	pthread_mutex_t lock;
 	struct wfs_client *first;
 	unsigned count, max, per_address;
+	unsigned spare; /* beyond max, to be told that they are too many */
 	uint64_t header_ns, stall_ns;
 	atomic_ullong refused, cut_off; /* for the metrics */
 };
@@ -54,10 +59,25 @@ struct wfs_clients {
 void wfs_clients_init(struct wfs_clients *clients);
 void wfs_clients_clear(struct wfs_clients *clients);
 
-/* A connection came: never NULL. */
-struct wfs_client *wfs_client_add(struct wfs_clients *clients, int fd);
-/* It goes; its descriptor is still open. */
-void wfs_client_remove(struct wfs_clients *clients, struct wfs_client *client);
+/*
+ * A connection came: never NULL, with one reference.  `owned`: its descriptor
+ * goes with the last one.  Whoever drops that must not have closed it before.
+ */
+struct wfs_client *wfs_client_add(struct wfs_clients *clients, int fd,
+				  bool owned);
+void wfs_client_release(struct wfs_clients *clients, struct wfs_client *client);
+/*
+ * One more reference: the HTTP server's, by whose descriptor it is found until
+ * the server gives it back, which may have happened already.
+ */
+void wfs_client_lend(struct wfs_clients *clients, struct wfs_client *client,
+		     int inner);
+void wfs_client_give_back(struct wfs_clients *clients,
+			  struct wfs_client *client);
+struct wfs_client *wfs_client_find(struct wfs_clients *clients, int inner);
+
+/* Are there so many that no other should even be told? */
+bool wfs_clients_full(struct wfs_clients *clients);
 
 /* A whole request is here; `wfs_client_answered`: what it asked, it has. */
 void wfs_client_asks(struct wfs_clients *clients, struct wfs_client *client);

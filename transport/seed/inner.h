@@ -15,6 +15,7 @@
 #include "transport/seed/parse.h"
 #include "transport/seed/rate.h"
 #include "transport/seed/seed.h"
+#include "transport/seed/tls.h"
 #include "transport/seed/token.h"
 
 /* Waits are cut in pieces of this length: between them the client may go. */
@@ -44,7 +45,7 @@ struct wfs_seed {
 	char url[96];
 	bool has_token, mutual;
 	struct wfs_token token;
-	char *cert, *key, *client_ca; /* PEM */
+	struct wfs_tls *tls; /* or NULL */
 	struct wfs_clients clients;
 	struct MHD_Daemon *daemon;
 	pthread_t keeper;

@@ -25,45 +25,26 @@ struct body {
 	uint64_t off;
 };
 
-static ssize_t read_stretch(const struct wfs_stretch *stretch, char *buf)
-{
-	size_t done = 0;
-
-	if (stretch->fd < 0) {
-		memcpy(buf, stretch->bytes, stretch->len);
-		return (ssize_t)stretch->len;
-	}
-	while (done < stretch->len) {
-		ssize_t n = pread(stretch->fd, buf + done, stretch->len - done,
-				  (off_t)(stretch->off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
-}
-
 static ssize_t read_body(void *cls, uint64_t pos, char *buf, size_t max)
 {
 	struct body *body = cls;
 	struct wfs_stretch stretch;
-	ssize_t n;
+	size_t n;
+	int rc;
 
 	max = wfs_rate_piece(body->seed->rate, max);
 	if (wfs_stock_take(body->model, body->file, body->off + pos, max,
 			   &stretch))
 		return MHD_CONTENT_READER_END_WITH_ERROR;
-	n = read_stretch(&stretch, buf);
+	n = stretch.len;
+	rc = wfs_stretch_read(&stretch, buf);
 	wfs_stretch_release(&stretch);
 	/* After the reading: what was read before a change is right. */
-	if (n < 0 || wfs_region_check(body->file->region) ||
-	    wfs_rate_take(body->seed->rate, (size_t)n))
+	if (rc || wfs_region_check(body->file->region) ||
+	    wfs_rate_take(body->seed->rate, n))
 		return MHD_CONTENT_READER_END_WITH_ERROR;
-	atomic_fetch_add(&body->seed->sent, (unsigned long long)n);
-	return n;
+	atomic_fetch_add(&body->seed->sent, n);
+	return (ssize_t)n;
 }
 
 static void free_body(void *cls)

@@ -17,6 +17,7 @@
 #define PER_CLIENT    64
 #define HEADER_NS     (20 * NS_PER_S)
 #define STALL_NS      (30 * NS_PER_S)
+#define STALL_MAX     (24 * 3600 * NS_PER_S) /* poll(2) counts in an int */
 #define LINGER_NS     (60 * NS_PER_S)
 #define SPARE	      16	  /* connections that are only refused */
 #define HEADER_BYTES  (16 * 1024) /* of a request's head, and an answer's */
@@ -27,24 +28,27 @@ static uint64_t or_default(uint64_t value, uint64_t otherwise)
 	return value ? value : otherwise;
 }
 
-static int read_pem(const char *path, const char *what, char **ret_text,
-		    struct wfs_err *err)
+static int add_connection(void *ctx, int fd, const struct sockaddr *address,
+			  socklen_t len)
 {
-	size_t len;
-	int rc;
+	struct wfs_seed *seed = ctx;
 
-	if (!path)
-		return 0;
-	rc = wfs_file_slurp(path, PEM_BYTES_MAX, ret_text, &len);
-	return rc ? wfs_err_set(err, rc, "cannot read %s '%s': %s", what, path,
-				strerror(-rc)) :
-		    0;
+	return MHD_add_connection(seed->daemon, fd, address, len) == MHD_YES ?
+		       0 :
+		       -EIO;
 }
 
-static int read_files(const struct wfs_seed_config *config,
-		      struct wfs_seed *seed, struct wfs_err *err)
+static int open_tls(const struct wfs_seed_config *config, struct wfs_seed *seed,
+		    struct wfs_err *err)
 {
-	int rc = 0;
+	struct wfs_tls_config tls = {
+		.cert = config->tls_cert,
+		.key = config->tls_key,
+		.client_ca = config->tls_client_ca,
+		.clients = &seed->clients,
+		.add = add_connection,
+		.ctx = seed,
+	};
 
 	if (!config->tls_cert != !config->tls_key)
 		return wfs_err_set(err, -EINVAL,
@@ -54,19 +58,21 @@ static int read_files(const struct wfs_seed_config *config,
 		return wfs_err_set(err, -EINVAL,
 				   "tls_client_ca needs TLS: tls_cert and "
 				   "tls_key");
-	if (config->token_file)
-		rc = wfs_token_load(config->token_file, &seed->token, err);
-	if (!rc)
-		rc = read_pem(config->tls_cert, "certificate", &seed->cert,
-			      err);
-	if (!rc)
-		rc = read_pem(config->tls_key, "key", &seed->key, err);
-	if (!rc)
-		rc = read_pem(config->tls_client_ca, "authorities",
-			      &seed->client_ca, err);
-	seed->has_token = config->token_file != NULL;
 	seed->mutual = config->tls_client_ca != NULL;
-	return rc;
+	return config->tls_cert ? wfs_tls_new(&tls, &seed->tls, err) : 0;
+}
+
+static int read_files(const struct wfs_seed_config *config,
+		      struct wfs_seed *seed, struct wfs_err *err)
+{
+	seed->has_token = config->token_file != NULL;
+	if (config->token_file) {
+		int rc = wfs_token_load(config->token_file, &seed->token, err);
+
+		if (rc)
+			return rc;
+	}
+	return open_tls(config, seed, err);
 }
 
 static int open_listener(const struct wfs_seed_config *config,
@@ -78,7 +84,7 @@ static int open_listener(const struct wfs_seed_config *config,
 	if (rc)
 		return rc;
 	snprintf(seed->url, sizeof(seed->url), "%s://%s",
-		 seed->cert ? "https" : "http", seed->listener.name);
+		 seed->tls ? "https" : "http", seed->listener.name);
 	if (seed->listener.loopback || seed->has_token || seed->mutual)
 		return 0;
 	if (config->insecure) {
@@ -110,11 +116,14 @@ int wfs_seed_open(const struct wfs_seed_config *config,
 	seed->rate = wfs_rate_new(config->rate);
 	seed->capped = config->rate != 0;
 	seed->stall_ns = or_default(config->stall_timeout_ns, STALL_NS);
+	if (seed->stall_ns > STALL_MAX)
+		seed->stall_ns = STALL_MAX;
 	wfs_clients_init(&seed->clients);
 	seed->clients.max =
 		(unsigned)or_default(config->connections, CONNECTIONS);
 	seed->clients.per_address =
 		(unsigned)or_default(config->per_client, PER_CLIENT);
+	seed->clients.spare = SPARE;
 	seed->clients.header_ns =
 		or_default(config->header_timeout_ns, HEADER_NS);
 	seed->clients.stall_ns = seed->stall_ns;
@@ -154,42 +163,47 @@ static void note_connection(void *cls, struct MHD_Connection *connection,
 			    enum MHD_ConnectionNotificationCode code)
 {
 	struct wfs_seed *seed = cls;
-	const union MHD_ConnectionInfo *info;
+	int fd;
 
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-		wfs_client_remove(&seed->clients, wfs_steal_ptr(own));
+		if (seed->tls)
+			wfs_client_give_back(&seed->clients, *own);
+		else
+			wfs_client_release(&seed->clients, *own);
 		return;
 	}
-	info = MHD_get_connection_info(connection,
-				       MHD_CONNECTION_INFO_CONNECTION_FD);
-	*own = wfs_client_add(&seed->clients, info->connect_fd);
+	fd = MHD_get_connection_info(connection,
+				     MHD_CONNECTION_INFO_CONNECTION_FD)
+		     ->connect_fd;
+	*own = seed->tls ? wfs_client_find(&seed->clients, fd) :
+			   wfs_client_add(&seed->clients, fd, false);
 }
 
 static struct MHD_Daemon *start_http(struct wfs_seed *seed)
 {
-	struct MHD_OptionItem tls[] = {
-		{ MHD_OPTION_HTTPS_MEM_CERT, 0, seed->cert },
-		{ MHD_OPTION_HTTPS_MEM_KEY, 0, seed->key },
-		{ seed->mutual ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0,
-		  seed->client_ca },
-		{ MHD_OPTION_END, 0, NULL },
-	};
 	unsigned flags = MHD_USE_POLL_INTERNAL_THREAD |
 			 MHD_USE_THREAD_PER_CONNECTION | MHD_ALLOW_UPGRADE |
-			 MHD_USE_ERROR_LOG | (seed->cert ? MHD_USE_TLS : 0);
+			 MHD_USE_ERROR_LOG;
+	struct MHD_OptionItem listen[] = {
+		{ MHD_OPTION_LISTEN_SOCKET, seed->listener.fd, NULL },
+		{ MHD_OPTION_END, 0, NULL },
+	};
 
+	if (seed->tls) {
+		flags |= MHD_USE_NO_LISTEN_SOCKET;
+		listen[0].option = MHD_OPTION_END;
+	}
 	return MHD_start_daemon(
 		flags, 0, NULL, NULL, wfs_seed_access, seed,
 		MHD_OPTION_EXTERNAL_LOGGER, log_http, NULL,
-		MHD_OPTION_LISTEN_SOCKET, seed->listener.fd,
 		MHD_OPTION_CONNECTION_LIMIT, seed->clients.max + SPARE,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
 		MHD_OPTION_CONNECTION_TIMEOUT,
 		(unsigned)(seed->stall_ns / NS_PER_S + 1),
 		MHD_OPTION_NOTIFY_COMPLETED, wfs_seed_completed, seed,
 		MHD_OPTION_NOTIFY_CONNECTION, note_connection, seed,
-		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY,
-		seed->cert ? tls : &tls[3], MHD_OPTION_END);
+		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, listen,
+		MHD_OPTION_END);
 }
 
 /* Once a second: who is slow, and what is in stock. */
@@ -220,12 +234,11 @@ int wfs_seed_start(struct wfs_seed *seed, struct wfs_err *err)
 	if (!seed->daemon)
 		return wfs_err_set(err, -EIO,
 				   "cannot serve '%s': the HTTP server did not "
-				   "start%s",
-				   seed->url,
-				   seed->cert ? "; are certificate and key "
-						"PEM, and of one pair?" :
-						"");
-	rc = pthread_create(&seed->keeper, NULL, keep, seed);
+				   "start",
+				   seed->url);
+	rc = seed->tls ? -wfs_tls_start(seed->tls, seed->listener.fd) : 0;
+	if (!rc)
+		rc = pthread_create(&seed->keeper, NULL, keep, seed);
 	if (rc)
 		return wfs_err_set(err, -rc, "cannot start a thread: %s",
 				   strerror(rc));
@@ -256,10 +269,14 @@ void wfs_seed_close(struct wfs_seed *seed)
 	if (!seed)
 		return;
 	if (seed->daemon) {
-		MHD_quiesce_daemon(seed->daemon);
+		if (seed->tls)
+			wfs_tls_quiesce(seed->tls);
+		else
+			MHD_quiesce_daemon(seed->daemon);
 		end_streams(seed);
 		MHD_stop_daemon(seed->daemon);
 	}
+	wfs_tls_free(seed->tls);
 	if (seed->listener.fd >= 0)
 		close(seed->listener.fd);
 	wfs_stock_free(seed->stock);
@@ -267,8 +284,5 @@ void wfs_seed_close(struct wfs_seed *seed)
 	wfs_clients_clear(&seed->clients);
 	pthread_cond_destroy(&seed->quiet);
 	pthread_mutex_destroy(&seed->lock);
-	free(seed->cert);
-	free(seed->key);
-	free(seed->client_ca);
 	free(seed);
 }

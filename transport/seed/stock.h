@@ -137,6 +137,8 @@ bool wfs_stock_holds(const struct wfs_stock_model *model,
 int wfs_stock_take(const struct wfs_stock_model *model,
 		   const struct wfs_stock_file *file, uint64_t off, size_t len,
 		   struct wfs_stretch *ret_stretch);
+/* All of it into `buf`: 0 or -errno, -EIO also where the file ends early. */
+int wfs_stretch_read(const struct wfs_stretch *stretch, void *buf);
 void wfs_stretch_release(struct wfs_stretch *stretch);
 
 /*

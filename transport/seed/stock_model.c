@@ -182,6 +182,28 @@ int wfs_stock_take(const struct wfs_stock_model *model,
 	return 0;
 }
 
+int wfs_stretch_read(const struct wfs_stretch *stretch, void *buf)
+{
+	size_t done = 0;
+
+	if (stretch->fd < 0) {
+		memcpy(buf, stretch->bytes, stretch->len);
+		return 0;
+	}
+	while (done < stretch->len) {
+		ssize_t n = pread(stretch->fd, (char *)buf + done,
+				  stretch->len - done,
+				  (off_t)(stretch->off + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
 void wfs_stretch_release(struct wfs_stretch *stretch)
 {
 	if (stretch->release)

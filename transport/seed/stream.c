@@ -10,46 +10,29 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 
 #include "core/base/log.h"
 #include "transport/seed/inner.h"
+#include "transport/seed/sender.h"
 
 #define SEND_BYTES (4 << 20) /* of the socket's buffer, where permitted */
+#define NS_PER_MS  1000000
 #define LAST_READS 256
 #define LAST_MS	   1000
 
 struct stream {
-	struct wfs_seed *seed;
+	struct wfs_sender sender; /* the seed, and the socket */
 	struct wfs_client *client;
 	struct MHD_UpgradeResponseHandle *handle;
-	int fd;
 	uint8_t early[WFS_REQUEST_BYTES * 64]; /* read with the headers */
 	size_t early_len, early_at;
 	uint8_t *chunk; /* room for one, when a digest is to be made */
 };
 
-/* Waits for the socket: 0, -EPIPE when it is over, -ETIMEDOUT. */
-static int await(const struct stream *stream, short events, int timeout_ms)
-{
-	struct pollfd poll_fd = { .fd = stream->fd, .events = events };
-	int n;
-
-	do {
-		n = poll(&poll_fd, 1, timeout_ms);
-	} while (n < 0 && errno == EINTR);
-	if (n == 0)
-		return -ETIMEDOUT;
-	return n < 0 || atomic_load(&stream->seed->stopping) ||
-			       !(poll_fd.revents & (events | POLLHUP)) ?
-		       -EPIPE :
-		       0;
-}
-
 static int stall_ms(const struct stream *stream)
 {
-	return (int)(stream->seed->stall_ns / 1000000);
+	return (int)(stream->sender.seed->stall_ns / NS_PER_MS);
 }
 
 /* Reads a whole frame; between frames a client may take its time. */
@@ -62,7 +45,7 @@ static int receive(struct stream *stream, uint8_t *frame)
 	memcpy(frame, stream->early + stream->early_at, len);
 	stream->early_at += len;
 	while (len < WFS_REQUEST_BYTES) {
-		ssize_t n = recv(stream->fd, frame + len,
+		ssize_t n = recv(stream->sender.fd, frame + len,
 				 WFS_REQUEST_BYTES - len, MSG_DONTWAIT);
 
 		if (n > 0) {
@@ -75,83 +58,12 @@ static int receive(struct stream *stream, uint8_t *frame)
 			continue;
 		if (errno != EAGAIN)
 			return -errno;
-		n = await(stream, POLLIN, len ? stall_ms(stream) : -1);
+		n = wfs_sender_wait(&stream->sender, POLLIN,
+				    len ? stall_ms(stream) : -1);
 		if (n)
 			return (int)n;
 	}
 	return 0;
-}
-
-/* What to do after a call on the socket moved `n` bytes: 0 to go on. */
-static int after(const struct stream *stream, ssize_t n)
-{
-	if (n > 0 || (n < 0 && errno == EINTR))
-		return 0;
-	if (n == 0)
-		return -EIO; /* the file ends before it should */
-	return errno == EAGAIN ? await(stream, POLLOUT, stall_ms(stream)) :
-				 -errno;
-}
-
-static int send_bytes(const struct stream *stream, const void *bytes,
-		      size_t len, int flags)
-{
-	const char *at = bytes;
-	int rc = 0;
-
-	while (len && rc == 0) {
-		ssize_t n = send(stream->fd, at, len,
-				 flags | MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		rc = after(stream, n);
-		if (n > 0) {
-			at += n;
-			len -= (size_t)n;
-		}
-	}
-	return rc;
-}
-
-static int send_file(const struct stream *stream, int fd, uint64_t off,
-		     size_t len)
-{
-	off_t at = (off_t)off;
-	int rc = 0;
-
-	while (len && rc == 0) {
-		ssize_t n = sendfile(stream->fd, fd, &at, len);
-
-		rc = after(stream, n);
-		if (n > 0)
-			len -= (size_t)n;
-	}
-	return rc;
-}
-
-/* Any error ends the stream: what follows could not be told apart. */
-static int send_stretch(const struct stream *stream,
-			const struct wfs_stretch *stretch)
-{
-	struct wfs_seed *seed = stream->seed;
-	size_t done = 0;
-	int rc = 0;
-
-	while (done < stretch->len && rc == 0) {
-		size_t piece = wfs_rate_piece(seed->rate, stretch->len - done);
-
-		rc = wfs_rate_take(seed->rate, piece);
-		if (rc == 0 && stretch->fd >= 0)
-			rc = send_file(stream, stretch->fd, stretch->off + done,
-				       piece);
-		else if (rc == 0)
-			rc = send_bytes(stream,
-					(const char *)stretch->bytes + done,
-					piece, 0);
-		if (rc == 0)
-			atomic_fetch_add(&seed->sent, piece);
-		done += piece;
-	}
-	return rc;
 }
 
 static int refuse(const struct stream *stream, uint32_t tag, uint32_t status)
@@ -166,25 +78,8 @@ static int refuse(const struct stream *stream, uint32_t tag, uint32_t status)
 	int rc;
 
 	wfs_wire_put_answer(&answer, head);
-	rc = send_bytes(stream, head, sizeof(head), MSG_MORE);
-	return rc ? rc : send_bytes(stream, text, answer.len, 0);
-}
-
-static int read_chunk(const struct wfs_stretch *stretch, uint8_t *buf)
-{
-	size_t done = 0;
-
-	while (done < stretch->len) {
-		ssize_t n = pread(stretch->fd, buf + done, stretch->len - done,
-				  (off_t)(stretch->off + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (size_t)n;
-	}
-	return 0;
+	rc = wfs_sender_bytes(&stream->sender, head, sizeof(head), MSG_MORE);
+	return rc ? rc : wfs_sender_bytes(&stream->sender, text, answer.len, 0);
 }
 
 /* The digest of a chunk, from the book or from its bytes. */
@@ -201,16 +96,16 @@ static int digest_of(struct stream *stream, struct wfs_region *region,
 		if (!stream->chunk)
 			stream->chunk = wfs_malloc(WFS_CHUNK);
 		bytes = stream->chunk;
-		rc = read_chunk(stretch, stream->chunk);
+		rc = wfs_stretch_read(stretch, stream->chunk);
 	}
 	if (rc)
-		return rc;
+		return wfs_region_check(region) ? -ESTALE : rc;
 	wfs_digest_bytes(WFS_XXH3_128, bytes, stretch->len, ret_digest);
 	/* Of the bytes that were listed: nothing was written until now. */
 	rc = wfs_region_check(region);
 	if (rc)
 		return rc;
-	atomic_fetch_add(&stream->seed->hashed, stretch->len);
+	atomic_fetch_add(&stream->sender.seed->hashed, stretch->len);
 	if (page)
 		wfs_page_note(page, index, ret_digest);
 	return 0;
@@ -255,19 +150,19 @@ static int send_chunk(struct stream *stream,
 		return refuse(stream, request->tag, status_of(rc));
 	}
 	wfs_wire_put_answer(&answer, head);
-	rc = send_bytes(stream, head, sizeof(head), MSG_MORE);
+	rc = wfs_sender_bytes(&stream->sender, head, sizeof(head), MSG_MORE);
 	if (!rc)
-		rc = send_stretch(stream, &stretch);
+		rc = wfs_sender_stretch(&stream->sender, &stretch);
 	wfs_stretch_release(&stretch);
 	if (!rc)
-		atomic_fetch_add(&stream->seed->chunks, 1);
+		atomic_fetch_add(&stream->sender.seed->chunks, 1);
 	return rc;
 }
 
 static int serve_request(struct stream *stream,
 			 const struct wfs_wire_request *request)
 {
-	struct wfs_seed *seed = stream->seed;
+	struct wfs_seed *seed = stream->sender.seed;
 	struct wfs_stock_model *model;
 	struct wfs_stock_file *file;
 	uint64_t size;
@@ -309,10 +204,11 @@ static void serve(struct stream *stream)
 	}
 	if (rc == -EBADMSG) {
 		/* Its sentence must not be lost to what else it sent. */
-		shutdown(stream->fd, SHUT_WR);
+		shutdown(stream->sender.fd, SHUT_WR);
 		for (int i = 0; i < LAST_READS; i++) {
-			if (await(stream, POLLIN, LAST_MS) ||
-			    recv(stream->fd, frame, sizeof(frame), 0) <= 0)
+			if (wfs_sender_wait(&stream->sender, POLLIN, LAST_MS) ||
+			    recv(stream->sender.fd, frame, sizeof(frame), 0) <=
+				    0)
 				break;
 		}
 	}
@@ -320,7 +216,7 @@ static void serve(struct stream *stream)
 
 static void end(struct stream *stream)
 {
-	struct wfs_seed *seed = stream->seed;
+	struct wfs_seed *seed = stream->sender.seed;
 
 	MHD_upgrade_action(stream->handle, MHD_UPGRADE_ACTION_CLOSE);
 	free(stream->chunk);
@@ -363,8 +259,8 @@ static void begin(void *cls, struct MHD_Connection *connection, void *own,
 	int size = SEND_BYTES;
 
 	(void)own;
-	stream->seed = seed;
-	stream->fd = fd;
+	stream->sender.seed = seed;
+	stream->sender.fd = fd;
 	stream->handle = handle;
 	stream->client = MHD_get_connection_info(
 				 connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
