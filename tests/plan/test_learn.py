@@ -7,7 +7,9 @@ import shutil
 import pytest
 
 import truth
-from small_llama import Llama, read_file, write_dump, write_file
+from invented import Family
+from small_llama import (Llama, assert_same_tensors, read_file, write_dump,
+                         write_file)
 
 # Learnt from these; what else an engine made is to be predicted.
 EXAMPLES = "tp1", "tp2", "tp1pp2"
@@ -88,6 +90,22 @@ def test_what_is_too_small_to_be_learnt_is_never_learnt_wrongly(
             assert "take a tp that divides" in done.stderr
         else:
             assert_true(folder, family, name)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_family_that_nobody_has_is_learnt(folder, weightfs, seed, number):
+    family = Family(1000 * seed + number)
+    model = family.write(folder / "model")
+    dumps = [family.dump(folder / f"tp{tp}pp{pp}", tp, pp)
+             for tp, pp in ((1, 1), (2, 1), (1, 2))]
+    learnt(weightfs, folder, model, *dumps)
+    for tp, pp, layout in (4, 1, "tp4"), (2, 2, "tp2pp2"):
+        assert weightfs("export", "--part-size=0", "--plans",
+                        folder / "plans", f"{model}@{layout}",
+                        folder / layout).returncode == 0
+        for name, tensors in family.files(tp, pp).items():
+            assert_same_tensors(read_file(folder / layout / name), tensors,
+                                f"family {number}, {name}")
 
 
 @pytest.fixture
@@ -231,3 +249,30 @@ def test_what_is_no_dump_is_refused(llama, dumps, folder, weightfs):
     done = weightfs("plan", "learn", llama.path, *dumps)
     assert done.returncode == 1
     assert "config.json" in done.stderr
+
+
+def with_norms_of_ones(folder, seed):
+    """A llama whose norms are ones, and an engine that calls them new."""
+    model = Llama(folder / "ones", seed).write()
+    norms = [n for n in model.places if "layernorm" in n]
+    one = b"\x80\x3f" * model.hidden
+    for name in norms:
+        place = model.places[name]
+        with open(place.file, "r+b") as f:
+            f.seek(place.offset)
+            f.write(one)
+
+    def rename(rank, tensors):
+        for name in norms:
+            tensors[name.replace("layernorm", "norm_7")] = tensors.pop(name)
+    return model, [write_dump(folder / f"ones{n}", model, n, rename)
+                   for n in (1, 2)]
+
+
+def test_norms_of_ones_are_not_taken_for_constants(folder, weightfs, seed):
+    model, dumps = with_norms_of_ones(folder, seed)
+    plan = learnt(weightfs, folder, model.path, *dumps)
+    for key in "input", "post_attention":
+        rule = next(r for r in rules_of(plan)[1:] if f"{key}_norm_7" in r)
+        assert f'"model.layers.{{l}}.{key}_layernorm.weight"' in rule
+    assert "is a constant, or a tensor of the checkpoint" in plan

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "core/plan/learn/inner.h"
+#include "core/plan/learn/write.h"
 
 static bool is_free(const struct wfs_learn *k, const char *pattern)
 {
@@ -67,7 +67,8 @@ void wfs_learn_drops(struct wfs_learn *k, struct wfs_text *text)
 		struct wfs_pool pool = { 0 };
 		const char *pattern;
 
-		if (k->used[i])
+		/* One that cannot be written is left, and found uncovered. */
+		if (k->used[i] || !wfs_write_possible(name))
 			continue;
 		pattern = k->domain_count ? widen(&pool, name, false) : name;
 		if (!is_free(k, pattern))

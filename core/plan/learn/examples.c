@@ -136,22 +136,36 @@ const struct wfs_tensor *wfs_learn_sample(const struct wfs_learn *k,
 	return t;
 }
 
+/* Equal words weigh more than any two that begin or end alike. */
+static int like_words(const char *a, size_t n, const char *b, size_t m)
+{
+	size_t most = n < m ? n : m, head = 0, tail = 0;
+
+	while (head < most && a[head] == b[head])
+		head++;
+	if (head == n && n == m)
+		return 32;
+	while (tail < most - head && a[n - 1 - tail] == b[m - 1 - tail])
+		tail++;
+	return head + tail < 31 ? (int)(head + tail) : 31;
+}
+
 int wfs_learn_likeness(const char *a, const char *b)
 {
 	int score = 0;
 
 	while (*a) {
 		size_t len = strcspn(a, ".");
+		int best = 0;
 
 		for (const char *s = b; *s;) {
 			size_t n = strcspn(s, ".");
+			int like = like_words(a, len, s, n);
 
-			if (n == len && !memcmp(s, a, n)) {
-				score++;
-				break;
-			}
+			best = like > best ? like : best;
 			s += n + (s[n] == '.');
 		}
+		score += best;
 		a += len + (a[len] == '.');
 	}
 	return score;

@@ -13,7 +13,7 @@
 #include "core/base/mem.h"
 #include "core/plan/learn/inner.h"
 
-#define SCAN  65536u /* elements in which a window must be known */
+#define SCAN  65536u /* elements at least in which a window must be known */
 #define CHUNK 4096u
 #define LINE  512u /* elements of a line that are compared */
 #define ROWS  4u
@@ -123,10 +123,12 @@ static int find_piece(struct search *s)
 	uint64_t first = wfs_elements_flat(e->shape, e->ndim, s->at);
 	char *buf wfs_autofree =
 		wfs_malloc((size_t)(CHUNK + WFS_LEARN_WINDOW) * e->size);
+	uint64_t reach = wfs_index_reach(s->look->index);
 	int rc = 0;
 
+	reach = first + (reach > SCAN ? reach : SCAN);
 	wfs_elements_close(&s->best.source);
-	for (uint64_t at = first; at < least(e->count, first + SCAN) && !rc;
+	for (uint64_t at = first; at < least(e->count, reach) && !rc;
 	     at += CHUNK) {
 		uint64_t n = least(CHUNK + WFS_LEARN_WINDOW - 1, e->count - at);
 

@@ -16,6 +16,31 @@
 typedef int propose_fn(struct wfs_learn *k, const struct wfs_group *g,
 		       const struct wfs_member *m, struct wfs_learnt_rule *ret);
 
+/*
+ * Norms of ones and biases of zeros are in the checkpoint, too: what has the
+ * same value everywhere is a constant only if no tensor there is the same.
+ * Scalars are taken for constants.
+ */
+static int constant_or_source(struct wfs_learn *k, const struct wfs_group *g,
+			      const struct wfs_member *m,
+			      struct wfs_learnt_rule *ret)
+{
+	struct wfs_learnt_rule source;
+	int rc = wfs_learn_propose_constant(k, g, m, ret);
+
+	if (rc <= 0 || g->elements < 2)
+		return rc;
+	rc = wfs_learn_propose_small(k, g, m, &source);
+	if (rc <= 0)
+		return rc < 0 ? rc : 1;
+	*ret = source;
+	wfs_learn_note(k,
+		       "'%s' is a constant, or a tensor of the checkpoint: the "
+		       "tensor whose name is most alike is taken",
+		       m->name);
+	return 1;
+}
+
 /* In which order: 1, 0 or an error. */
 static int derive(struct wfs_learn *k, const struct wfs_group *g,
 		  const struct wfs_member *m, struct wfs_learnt_rule *ret,
@@ -24,7 +49,7 @@ static int derive(struct wfs_learn *k, const struct wfs_group *g,
 	propose_fn *const first[] = {
 		wfs_learn_propose_named,
 		g->elements <= SMALL ? wfs_learn_propose_sibling : NULL,
-		wfs_learn_propose_constant,
+		constant_or_source,
 	};
 	propose_fn *const last[] = {
 		wfs_learn_propose_sibling,

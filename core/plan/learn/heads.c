@@ -116,7 +116,8 @@ static const char *shown(struct wfs_learn *k, const char *pattern)
 	char *s = wfs_pool_text(&k->pool, pattern, strlen(pattern));
 
 	for (char *c = s; *c; c++)
-		if (*c == WFS_AT_LAYER || *c == WFS_AT_STACK)
+		if (*c == WFS_AT_LAYER || *c == WFS_AT_STACK ||
+		    *c == WFS_AT_SECOND)
 			*c = '*';
 	return s;
 }

@@ -15,8 +15,10 @@
 #include "core/plan/learn/inner.h"
 
 #define CHUNK	 (1u << 18) /* elements */
-#define KEPT	 (1u << 22) /* windows, about: 64 MiB */
-#define EACH	 256u	    /* windows of a tensor at least, if it has them */
+#define KEPT	 (1u << 20) /* windows, about: some 64 MiB */
+#define EACH	 256u	    /* windows of a tensor at least, if it has them, */
+#define EACH_MIN 32u	    /* or of a hundred thousand tensors */
+#define REACH	 64u	    /* times as many windows as lie between two */
 #define SAME	 8u	    /* places of one window */
 #define AT_BITS	 42
 #define AT_MASK	 ((1ull << AT_BITS) - 1)
@@ -29,6 +31,8 @@ struct slot {
 struct wfs_index {
 	struct slot *slots;
 	uint64_t mask, used;
+	uint64_t rare; /* one window in so many is kept, less one: 2^n - 1 */
+	uint64_t each; /* but of a tensor at least so many */
 	unsigned size; /* bytes of an element */
 };
 
@@ -112,15 +116,15 @@ static void keep(struct wfs_index *x, const char *buf, uint64_t n,
 }
 
 static int add_source(struct wfs_index *x, const struct wfs_elements *e,
-		      uint32_t source, uint64_t rare, char *buf)
+		      uint32_t source, char *buf)
 {
 	uint64_t place = (uint64_t)source << AT_BITS;
-	uint64_t windows;
+	uint64_t windows, rare = x->rare;
 
 	if (e->count < WFS_LEARN_WINDOW || e->count > AT_MASK)
 		return 0;
 	windows = e->count - WFS_LEARN_WINDOW + 1;
-	while (rare && windows / (rare + 1) < EACH)
+	while (rare && windows / (rare + 1) < x->each)
 		rare >>= 1;
 	for (uint64_t at = 0; at < windows; at += CHUNK) {
 		uint64_t n = windows - at < CHUNK ? windows - at : CHUNK;
@@ -142,29 +146,32 @@ static bool belongs(const struct wfs_tensor *t, enum wfs_dtype dtype, bool cast)
 	       wfs_cast_between((enum wfs_dtype)t->dtype, dtype) > 0;
 }
 
-/* One window in so many is kept, less one: a power of two less one. */
-static uint64_t rareness(const struct wfs_rank *base, enum wfs_dtype dtype,
-			 bool cast)
+static void set_rareness(struct wfs_index *x, const struct wfs_rank *base,
+			 enum wfs_dtype dtype, bool cast)
 {
-	uint64_t bytes = 0, rare = 0;
+	uint64_t bytes = 0, count = 1;
 
 	for (uint32_t i = 0; i < base->count; i++)
-		if (belongs(&base->tensors[i], dtype, cast))
+		if (belongs(&base->tensors[i], dtype, cast)) {
 			bytes += base->tensors[i].size;
-	while (bytes / (wfs_dtype_bits(dtype) / 8) / (rare + 1) > KEPT)
-		rare = rare * 2 + 1;
-	return rare;
+			count++;
+		}
+	while (bytes / x->size / (x->rare + 1) > KEPT)
+		x->rare = x->rare * 2 + 1;
+	x->each = 2 * KEPT / count;
+	x->each = x->each > EACH ? EACH : x->each;
+	x->each = x->each < EACH_MIN ? EACH_MIN : x->each;
 }
 
 static int fill(struct wfs_learn *k, struct wfs_index *x, enum wfs_dtype dtype,
 		bool cast)
 {
 	const struct wfs_rank *base = &k->base->ranks[0];
-	uint64_t rare = rareness(base, dtype, cast);
 	char *buf wfs_autofree =
 		wfs_malloc((size_t)(CHUNK + WFS_LEARN_WINDOW) * x->size);
 	int rc = 0;
 
+	set_rareness(x, base, dtype, cast);
 	for (uint32_t i = 0; i < base->count && !rc; i++) {
 		struct wfs_pool pool = { 0 };
 		struct wfs_elements e = { 0 };
@@ -175,7 +182,7 @@ static int fill(struct wfs_learn *k, struct wfs_index *x, enum wfs_dtype dtype,
 		if (!wfs_elements_open(wfs_learn_source_view(&pool, k->base, i,
 							     false, dtype),
 				       &e, NULL))
-			rc = add_source(x, &e, i, rare, buf);
+			rc = add_source(x, &e, i, buf);
 		wfs_elements_close(&e);
 		wfs_pool_clear(&pool);
 		if (rc)
@@ -227,6 +234,11 @@ unsigned wfs_index_find(const struct wfs_index *index, const void *window,
 		};
 	}
 	return n;
+}
+
+uint64_t wfs_index_reach(const struct wfs_index *index)
+{
+	return REACH * (index->rare + 1);
 }
 
 void wfs_index_free(struct wfs_index *index)

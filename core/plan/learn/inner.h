@@ -11,13 +11,15 @@
  *   propose.c   rules guessed from names, to be held against the bytes
  *   rule.c      a rule -> the tensor of a rank; is it the dump's?
  *   group.c     one rule for many layers
+ *   merge.c     rules for many experts that an engine keeps apart
  *   stage.c     pipeline stages, and names of one storage
  *   number.c    a number in the words of config.json
  *   write.c     rules -> the text of a plan
  *   drops.c     what is in no dump
  *
  * Names are patterns: WFS_AT_LAYER stands for the value of the group's index,
- * WFS_AT_STACK for the number of the tensor in a stack.
+ * WFS_AT_STACK for the number of the tensor in a stack, WFS_AT_SECOND for that
+ * of a second index.
  */
 #ifndef WFS_CORE_PLAN_LEARN_INNER_H
 #define WFS_CORE_PLAN_LEARN_INNER_H
@@ -28,6 +30,7 @@
 
 #define WFS_AT_LAYER	 '\x01'
 #define WFS_AT_STACK	 '\x02'
+#define WFS_AT_SECOND	 '\x03'
 #define WFS_LEARN_WINDOW 8u  /* elements that are looked up together */
 #define WFS_LEARN_PIECES 15u /* what concat takes */
 #define WFS_LEARN_PLACES 64u /* stages of all examples */
@@ -90,6 +93,7 @@ struct wfs_learnt_rule {
 	struct wfs_learnt_piece *pieces;
 
 	int32_t domain; /* which index, -1: none */
+	int32_t second; /* the second one, 0: none */
 	enum wfs_learnt_when when;
 	const char *exists; /* pattern, EXISTS */
 	int64_t *layers;    /* that it holds for */
@@ -111,7 +115,7 @@ struct wfs_group {
 
 /* Groups whose patterns begin alike share an index. */
 struct wfs_domain {
-	const char *prefix;
+	const char *prefix; /* NULL: a second index */
 	uint64_t count;
 	bool pipeline;
 	char name[8];
@@ -159,7 +163,7 @@ const struct wfs_tensor *wfs_learn_sample(const struct wfs_learn *k,
 					  const struct wfs_member *m,
 					  const struct wfs_example **ret_ex,
 					  unsigned *ret_stage);
-/* How like two names are: the words between dots that both have. */
+/* How like two names are, by the words between their dots. */
 int wfs_learn_likeness(const char *a, const char *b);
 /* A sentence for the report.  Said once. */
 void wfs_learn_note(struct wfs_learn *k, const char *fmt, ...)
@@ -208,6 +212,8 @@ int wfs_index_get(struct wfs_learn *k, enum wfs_dtype dtype, bool cast,
 /* Up to `max` places where the window was seen. */
 unsigned wfs_index_find(const struct wfs_index *index, const void *window,
 			struct wfs_index_place *ret, unsigned max);
+/* In how many windows that follow each other one is known, surely enough. */
+uint64_t wfs_index_reach(const struct wfs_index *index);
 void wfs_index_free(struct wfs_index *index);
 
 /* explain.c */
@@ -275,6 +281,9 @@ int wfs_rule_matches(struct wfs_learn *k, const struct wfs_learnt_rule *rule,
 /* group.c: rules for a group, or what is not explained. */
 int wfs_learn_group(struct wfs_learn *k, const struct wfs_group *g);
 
+/* merge.c: rules that differ in a second number become one. */
+void wfs_learn_merge(struct wfs_learn *k);
+
 /* stage.c: stages, storages, leftover. */
 int wfs_learn_stages(struct wfs_learn *k);
 
@@ -284,8 +293,9 @@ bool wfs_config_number(const struct wfs_learn *k, const char *key,
 		       uint64_t *ret);
 void wfs_number_text(const struct wfs_learn *k, uint64_t n,
 		     const char *const *wanted, struct wfs_text *text);
-/* "config.num_key_value_heads", "… * config.head_dim"; false: config.json
-   does not say. */
+/* What config.json may call the number of experts. */
+extern const char *const wfs_expert_counts[];
+/* heads.c: false: config.json does not say. */
 bool wfs_learn_head_counts(const struct wfs_learn *k, uint64_t *ret_heads,
 			   uint64_t *ret_kv, uint64_t *ret_dim);
 /* How long a region of a source is, as an expression; false: digits. */

@@ -31,8 +31,10 @@ static int learn(struct wfs_learn *k, struct wfs_model *const *dumps,
 	qsort(k->groups, k->group_count, sizeof(*k->groups), by_elements);
 	for (uint32_t i = 0; i < k->group_count && !rc; i++)
 		rc = wfs_learn_group(k, &k->groups[i]);
-	if (!rc)
-		rc = wfs_learn_stages(k);
+	if (rc)
+		return rc;
+	wfs_learn_merge(k);
+	rc = wfs_learn_stages(k);
 	return rc ? rc : wfs_learn_write(k);
 }
 

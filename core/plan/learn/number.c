@@ -9,6 +9,11 @@
 #include "core/base/text.h"
 #include "core/plan/learn/inner.h"
 
+const char *const wfs_expert_counts[] = {
+	"num_experts",	   "num_local_experts", "n_routed_experts",
+	"moe_num_experts", "num_moe_experts",	NULL
+};
+
 bool wfs_config_number(const struct wfs_learn *k, const char *key,
 		       uint64_t *ret)
 {
@@ -121,7 +126,8 @@ bool wfs_region_text(const struct wfs_learn *k,
 	const struct wfs_learnt_piece *p = &rule->pieces[piece];
 	uint64_t parts = equal_parts(rule, piece, dim);
 
-	if (parts && !p->merged && !strchr(p->source, WFS_AT_STACK)) {
+	if (parts && !p->merged && !strchr(p->source, WFS_AT_STACK) &&
+	    !rule->second) {
 		size_t at = text->len;
 
 		wfs_text_add(text, "dim(\"%s\", %u) / %" PRIu64, p->source, dim,

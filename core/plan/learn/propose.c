@@ -196,6 +196,20 @@ static uint64_t count_of(const struct wfs_tensor *t)
 	return n;
 }
 
+/* Has an example a tensor of this name?  Then that is what it is for. */
+static bool is_target(const struct wfs_learn *k, const struct wfs_tensor *t)
+{
+	for (size_t i = 0; i < k->example_count; i++) {
+		const struct wfs_example *ex = &k->examples[i];
+
+		for (unsigned s = 0; s < ex->pp; s++)
+			if (wfs_rank_find(&ex->dump->ranks[s * ex->tp],
+					  t->file_name) >= 0)
+				return true;
+	}
+	return false;
+}
+
 /* One source, whole or split: 1 and how in `rule`, 0, or an error. */
 static int try_small(struct wfs_learn *k, const struct wfs_member *m,
 		     const struct wfs_tensor *t, uint32_t source,
@@ -222,12 +236,15 @@ int wfs_learn_propose_small(struct wfs_learn *k, const struct wfs_group *g,
 
 	(void)g;
 	for (uint32_t i = 0; i < base->count && count <= SMALL; i++) {
-		int like = wfs_learn_likeness(base->tensors[i].name, m->name);
+		int like =
+			2 * wfs_learn_likeness(base->tensors[i].name, m->name) +
+			!k->used[i];
 		uint64_t has = count_of(&base->tensors[i]);
 		struct wfs_learnt_rule rule;
 		int rc;
 
-		if ((has != count && has != count * ex->tp) || like <= score)
+		if ((has != count && has != count * ex->tp) || like <= score ||
+		    is_target(k, &base->tensors[i]))
 			continue;
 		rc = try_small(k, m, t, i, &rule);
 		if (rc < 0)

@@ -20,7 +20,9 @@ char *wfs_pattern_fill(struct wfs_pool *pool, const char *pattern,
 	size_t len = 0;
 
 	for (; *pattern && len < sizeof(name) - 24; pattern++) {
-		if (*pattern == WFS_AT_LAYER || *pattern == WFS_AT_STACK)
+		if (*pattern == WFS_AT_SECOND)
+			name[len++] = '0'; /* the first of them */
+		else if (*pattern == WFS_AT_LAYER || *pattern == WFS_AT_STACK)
 			len += (size_t)snprintf(
 				name + len, 24, "%lld",
 				(long long)(*pattern == WFS_AT_LAYER ? layer :

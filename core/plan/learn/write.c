@@ -30,6 +30,9 @@ void wfs_write_name(const struct wfs_learn *k,
 				     k->domains[rule->domain].name);
 		else if (*pattern == WFS_AT_STACK)
 			wfs_text_add(text, "{e}");
+		else if (*pattern == WFS_AT_SECOND)
+			wfs_text_add(text, "{%s}",
+				     k->domains[rule->second].name);
 		else
 			wfs_text_add_bytes(text, pattern, 1);
 	}
@@ -111,7 +114,11 @@ static void add_indices(const struct wfs_learn *k, struct wfs_text *text)
 		bool main = !strcmp(d->name, "l");
 
 		wfs_text_add(text, "index %s = ", d->name);
-		wfs_number_text(k, d->count, main ? layers : layers + 4, text);
+		wfs_number_text(k, d->count,
+				main	  ? layers :
+				d->prefix ? layers + 4 :
+					    wfs_expert_counts,
+				text);
 		wfs_text_add(text, "\n");
 		if (d->pipeline)
 			wfs_text_add(text, "pipeline %s leftover %s\n", d->name,
@@ -259,7 +266,9 @@ int wfs_learn_write(struct wfs_learn *k)
 		}
 		add_rule(k, rule, &body);
 		k->out->rules++;
-		k->out->tensors += rule->layer_count;
+		k->out->tensors +=
+			rule->layer_count *
+			(rule->second ? k->domains[rule->second].count : 1);
 	}
 	wfs_learn_drops(k, &body);
 	add_comments(k, text);

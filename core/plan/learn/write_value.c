@@ -222,10 +222,6 @@ static void add_constant(const struct wfs_learn *k,
 void wfs_write_value(const struct wfs_learn *k,
 		     const struct wfs_learnt_rule *rule, struct wfs_text *text)
 {
-	static const char *const experts[] = {
-		"num_experts",	   "num_local_experts", "n_routed_experts",
-		"moe_num_experts", "num_moe_experts",	NULL
-	};
 	const struct wfs_learnt_piece *p = rule->pieces;
 	unsigned ndim = rule->count ? p->ndim + (rule->stack > 0) : 0;
 
@@ -237,7 +233,7 @@ void wfs_write_value(const struct wfs_learn *k,
 		wfs_text_add(text, "transpose(%u, %u, ", ndim - 2, ndim - 1);
 	if (rule->stack) {
 		wfs_text_add(text, "stack(e, ");
-		wfs_number_text(k, rule->stack, experts, text);
+		wfs_number_text(k, rule->stack, wfs_expert_counts, text);
 		wfs_text_add(text, ", ");
 	}
 	if (rule->count > 1)
