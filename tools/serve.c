@@ -25,6 +25,7 @@
 
 #define OVERLAYFS_MAGIC 0x794c7630
 #define CHUNK_CACHE_MAX (1ull << 30)
+#define FAR_HYDRATORS	8  /* each asks for 8 MiB at a time */
 #define LAST_RESORT_S	20 /* umount waits 30 s for us to be gone */
 
 struct serve {
@@ -122,6 +123,7 @@ static void open_store(struct serve *serve)
 	struct wfs_store_config config = {
 		.arena_size = options->arena_size,
 		.hydrators = options->hydrators,
+		.far_hydrators = serve->seeds ? FAR_HYDRATORS : 0,
 		.digests = options->digests,
 		.chunks = serve->chunks,
 	};

@@ -119,7 +119,7 @@ static bool restart_locked(struct wfs_store *store, struct wfs_job *job,
 	job->next_span = 0;
 	job->phase = WFS_JOB_NEW;
 	job->left = job->recipe->size + WFS_FILE_WORK;
-	wfs_queue_add_locked(store, job);
+	wfs_queue_add_locked(job);
 	return true;
 }
 
@@ -144,7 +144,7 @@ void wfs_job_finish_locked(struct wfs_store *store, struct wfs_job *job)
 	pthread_mutex_unlock(&store->lock);
 	rc = close_file(store, job, rc);
 	pthread_mutex_lock(&store->lock);
-	wfs_queue_progress_locked(store, job, job->left);
+	wfs_queue_progress_locked(job, job->left);
 	if (restart_locked(store, job, rc)) {
 		end_running_locked(store);
 		return;

@@ -94,6 +94,7 @@ static bool measured(const struct wfs_job *job)
 static int copy_span(struct wfs_store *store, struct wfs_job *job,
 		     uint32_t span, uint8_t *buffer)
 {
+	const struct wfs_crew *crew = job->crew;
 	uint64_t start = span * WFS_SPAN;
 	uint64_t size = job->recipe->size - start;
 	uint64_t done = 0;
@@ -109,16 +110,16 @@ static int copy_span(struct wfs_store *store, struct wfs_job *job,
 		if (atomic_load(&job->error))
 			return 0; /* another thread's */
 		n = copy_chunk(job, start + done,
-			       len < store->chunk ? len : store->chunk, buffer);
+			       len < crew->chunk ? len : crew->chunk, buffer);
 		if (n < 0)
 			return (int)n;
 		done += (uint64_t)n;
 		atomic_store_explicit(&job->done[span], done,
 				      memory_order_release);
 		pthread_mutex_lock(&store->lock);
-		wfs_queue_progress_locked(store, job, (uint64_t)n);
+		wfs_queue_progress_locked(job, (uint64_t)n);
 		if (measured(job))
-			wfs_rate_add(&store->rate, (uint64_t)n);
+			wfs_rate_add(&job->crew->rate, (uint64_t)n);
 		pthread_mutex_unlock(&store->lock);
 	}
 	return 0;
@@ -143,14 +144,15 @@ static void copy_job(struct wfs_store *store, struct wfs_job *job,
 	if (job->next_span == job->spans)
 		wfs_queue_remove_locked(job);
 	else
-		pthread_cond_signal(&store->work); /* there is more */
+		pthread_cond_signal(&job->crew->work); /* there is more */
 	if (measured(job))
-		wfs_rate_begin(&store->rate);
+		wfs_rate_begin(&job->crew->rate);
+	wfs_read_ahead(!job->wanted);
 	pthread_mutex_unlock(&store->lock);
 	rc = copy_span(store, job, span, buffer);
 	pthread_mutex_lock(&store->lock);
 	if (measured(job))
-		wfs_rate_end(&store->rate);
+		wfs_rate_end(&job->crew->rate);
 	/* One fault for a huge page, 512 where there was none to be had. */
 	if (job->map && faults() - before > SCATTERED)
 		job->scattered = true;
@@ -166,7 +168,7 @@ static void work_on(struct wfs_store *store, struct wfs_job *job,
 
 	job->active++;
 	if (!job->wanted)
-		store->prefetching++;
+		job->crew->prefetching++;
 	if (job->phase == WFS_JOB_NEW) {
 		store->running++;
 		wfs_queue_remove_locked(job);
@@ -177,7 +179,7 @@ static void work_on(struct wfs_store *store, struct wfs_job *job,
 		if (rc)
 			wfs_job_fail_locked(job, rc, !evict);
 		else if (job->spans > 1)
-			wfs_queue_add_locked(store, job);
+			wfs_queue_add_locked(job);
 	}
 	if (!job->error)
 		copy_job(store, job, buffer);
@@ -185,24 +187,25 @@ static void work_on(struct wfs_store *store, struct wfs_job *job,
 		wfs_queue_remove_locked(job);
 	job->active--;
 	if (!job->wanted)
-		store->prefetching--;
+		job->crew->prefetching--;
 	if (!job->active && (job->error || job->next_span == job->spans))
 		wfs_job_finish_locked(store, job);
 }
 
 void *wfs_hydrate_thread(void *arg)
 {
-	struct wfs_store *store = arg;
+	struct wfs_crew *crew = arg;
+	struct wfs_store *store = crew->store;
 	uint8_t *buffer wfs_autofree = wfs_malloc(BUFFER);
 
 	pthread_mutex_lock(&store->lock);
 	while (!store->closing) {
-		struct wfs_job *job = wfs_queue_next_locked(store);
+		struct wfs_job *job = wfs_queue_next_locked(crew);
 
 		if (job)
 			work_on(store, job, buffer);
 		else
-			pthread_cond_wait(&store->work, &store->lock);
+			pthread_cond_wait(&crew->work, &store->lock);
 	}
 	pthread_mutex_unlock(&store->lock);
 	return NULL;

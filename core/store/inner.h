@@ -6,6 +6,7 @@
  *	store.c    acquire, release, read, residency
  *	table.c    objects by key, lists of those that nobody uses
  *	queue.c    jobs, their order, how long they will take
+ *	crew.c     who does them
  *	hydrate.c  the threads that copy
  *	finish.c   what becomes of a copied file, and of who waits
  *	evict.c    room for what is wanted
@@ -49,6 +50,7 @@ enum wfs_object_state {
 };
 
 struct wfs_job;
+struct wfs_crew;
 
 /* There may be 100,000 of these. */
 struct wfs_object {
@@ -94,6 +96,7 @@ struct wfs_job {
 	unsigned waiting;
 	struct wfs_job *prev, *next; /* in `queue` */
 	struct wfs_job_queue *queue; /* NULL: in none */
+	struct wfs_crew *crew;	     /* who does it */
 	enum wfs_job_phase phase;
 	bool wanted;	  /* somebody waits or waited; else prefetch */
 	bool scattered;	  /* it faulted in small pages */
@@ -119,27 +122,45 @@ struct wfs_rate {
 	unsigned copiers;
 };
 
+/*
+ * Threads and what they have to do.  Sources far away have a crew of their
+ * own: more threads, which wait for a network and keep none of the others from
+ * what is near.
+ */
+struct wfs_crew {
+	struct wfs_store *store;
+	pthread_cond_t work; /* the queues */
+	struct wfs_job_queue wanted, prefetch;
+	unsigned prefetching;		 /* threads busy for nobody yet */
+	uint64_t work_queued, work_done; /* of wanted jobs, ever */
+	struct wfs_rate rate;
+	uint64_t chunk; /* bytes in one read of a source */
+	unsigned count; /* threads running */
+	pthread_t *threads;
+};
+
+enum {
+	WFS_CREW_NEAR,
+	WFS_CREW_FAR, /* may have no thread: then the others do its work */
+	WFS_CREWS,
+};
+
 struct wfs_store {
 	pthread_mutex_t lock;
-	pthread_cond_t work;	/* for hydrators: the queues */
 	pthread_cond_t changed; /* an eviction, a reader, a job is over */
 	pthread_cond_t chores;	/* for the keeper */
 
 	struct wfs_arena arena;
 	struct wfs_budget budget;
 	struct wfs_exposer exposer;
-	uint64_t chunk;
 	struct wfs_chunks *chunks; /* NULL: none */
 
 	struct wfs_table table;
 	struct wfs_object_list idle, busy, doomed;
-	struct wfs_job_queue wanted, prefetch;
-	unsigned running;     /* jobs that left the queue, not over yet */
-	unsigned prefetching; /* threads busy for nobody yet */
-	unsigned dropping;    /* evicted objects not yet gone */
-	unsigned reading;     /* threads that read a resident object */
-	uint64_t work_queued, work_done; /* of wanted jobs, ever */
-	struct wfs_rate rate;
+	struct wfs_crew crews[WFS_CREWS];
+	unsigned running;  /* jobs that left the queue, not over yet */
+	unsigned dropping; /* evicted objects not yet gone */
+	unsigned reading;  /* threads that read a resident object */
 	uint64_t reserved; /* arena bytes taken, not allocated yet */
 	uint32_t serial;   /* the last name given */
 	uint64_t files;	   /* in the arena or about to be */
@@ -157,8 +178,6 @@ struct wfs_store {
 	uint64_t hydrated_bytes, hydrated_files, failed;
 	uint64_t evicted_bytes, evicted_files, refused;
 
-	unsigned hydrators; /* threads running */
-	pthread_t *threads;
 	pthread_t keeper;
 
 	bool digests, attached, closing, has_keeper;
@@ -201,24 +220,34 @@ bool wfs_job_cancel_locked(struct wfs_job *job, struct wfs_waiter *waiter);
 /* Its first error; `gave_way`: one that who wants it need not have. */
 void wfs_job_fail_locked(struct wfs_job *job, int error, bool gave_way);
 /* Queues a job that offers work, at the front if it is under way. */
-void wfs_queue_add_locked(struct wfs_store *store, struct wfs_job *job);
+void wfs_queue_add_locked(struct wfs_job *job);
 void wfs_queue_remove_locked(struct wfs_job *job);
 /* The job to do next, or NULL. */
-struct wfs_job *wfs_queue_next_locked(struct wfs_store *store);
+struct wfs_job *wfs_queue_next_locked(struct wfs_crew *crew);
 /* Somebody waits for what was a prefetch. */
-void wfs_queue_promote_locked(struct wfs_store *store, struct wfs_job *job);
+void wfs_queue_promote_locked(struct wfs_job *job);
 /* `bytes` of its work were done. */
-void wfs_queue_progress_locked(struct wfs_store *store, struct wfs_job *job,
-			       uint64_t bytes);
+void wfs_queue_progress_locked(struct wfs_job *job, uint64_t bytes);
 /* Predicted, until the job is over. */
-uint64_t wfs_queue_wait_ns_locked(const struct wfs_store *store,
-				  const struct wfs_job *job);
+uint64_t wfs_queue_wait_ns_locked(const struct wfs_job *job);
 void wfs_rate_begin(struct wfs_rate *rate);
 void wfs_rate_add(struct wfs_rate *rate, uint64_t bytes);
 void wfs_rate_end(struct wfs_rate *rate);
 
+/* crew.c */
+/* Starts both crews: 0 or a negative errno, and wfs_crews_stop all the same. */
+int wfs_crews_start_locked(struct wfs_store *store,
+			   const struct wfs_store_config *config);
+/* Ends them, once `closing` is set.  Called without the lock. */
+void wfs_crews_stop(struct wfs_store *store);
+/* Whose work it is to read that recipe. */
+struct wfs_crew *wfs_crew_of(struct wfs_store *store,
+			     const struct wfs_recipe *recipe);
+/* A queued job of any crew, or NULL. */
+struct wfs_job *wfs_crews_queued_locked(const struct wfs_store *store);
+
 /* hydrate.c */
-void *wfs_hydrate_thread(void *store);
+void *wfs_hydrate_thread(void *crew);
 
 /* finish.c */
 /*

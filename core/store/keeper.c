@@ -53,7 +53,7 @@ static uint64_t digest_at(const struct wfs_store *store)
 			      store->digest_pace - PAUSE_NS :
 			      0;
 
-	if (store->running || store->wanted.head || store->prefetch.head)
+	if (store->running || wfs_crews_queued_locked(store))
 		return UINT64_MAX;
 	if (at < store->ended_at + QUIET_NS)
 		at = store->ended_at + QUIET_NS;

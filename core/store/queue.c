@@ -103,54 +103,57 @@ static void push(struct wfs_job_queue *queue, struct wfs_job *job, bool front)
 		queue->tail = job;
 }
 
-static void mark(struct wfs_store *store, struct wfs_job *job)
+static void mark(struct wfs_job *job)
 {
-	store->work_queued += job->left;
-	job->mark = store->work_queued;
+	job->crew->work_queued += job->left;
+	job->mark = job->crew->work_queued;
 }
 
-void wfs_queue_add_locked(struct wfs_store *store, struct wfs_job *job)
+void wfs_queue_add_locked(struct wfs_job *job)
 {
+	struct wfs_crew *crew = job->crew;
+
 	if (job->wanted && job->phase == WFS_JOB_NEW)
-		mark(store, job);
-	push(job->wanted ? &store->wanted : &store->prefetch, job,
+		mark(job);
+	push(job->wanted ? &crew->wanted : &crew->prefetch, job,
 	     job->phase != WFS_JOB_NEW);
-	pthread_cond_signal(&store->work);
+	pthread_cond_signal(&crew->work);
 }
 
-void wfs_queue_promote_locked(struct wfs_store *store, struct wfs_job *job)
+void wfs_queue_promote_locked(struct wfs_job *job)
 {
+	struct wfs_crew *crew = job->crew;
+
 	if (job->wanted)
 		return;
 	job->wanted = true;
-	mark(store, job);
-	store->prefetching -= job->active;
+	mark(job);
+	crew->prefetching -= job->active;
 	if (job->queue) {
 		wfs_queue_remove_locked(job);
-		push(&store->wanted, job, false);
+		push(&crew->wanted, job, false);
 	}
-	pthread_cond_signal(&store->work);
+	pthread_cond_signal(&crew->work);
 }
 
-struct wfs_job *wfs_queue_next_locked(struct wfs_store *store)
+struct wfs_job *wfs_queue_next_locked(struct wfs_crew *crew)
 {
-	struct wfs_job *job = store->wanted.head;
+	struct wfs_job *job = crew->wanted.head;
 
 	if (job)
 		return job;
-	if (store->prefetching && store->prefetching + 1 >= store->hydrators)
+	if (crew->prefetching && crew->prefetching + 1 >= crew->count)
 		return NULL;
-	return store->prefetch.head;
+	return crew->prefetch.head;
 }
 
-void wfs_queue_progress_locked(struct wfs_store *store, struct wfs_job *job,
-			       uint64_t bytes)
+void wfs_queue_progress_locked(struct wfs_job *job, uint64_t bytes)
 {
 	if (bytes > job->left)
 		bytes = job->left;
 	job->left -= bytes;
 	if (job->wanted)
-		store->work_done += bytes;
+		job->crew->work_done += bytes;
 }
 
 static uint64_t bytes_per_s(uint64_t bytes, uint64_t ns)
@@ -158,19 +161,19 @@ static uint64_t bytes_per_s(uint64_t bytes, uint64_t ns)
 	return (uint64_t)((double)bytes * 1e9 / (double)(ns ? ns : 1)) + 1;
 }
 
-uint64_t wfs_queue_wait_ns_locked(const struct wfs_store *store,
-				  const struct wfs_job *job)
+uint64_t wfs_queue_wait_ns_locked(const struct wfs_job *job)
 {
-	const struct wfs_rate *rate = &store->rate;
+	const struct wfs_crew *crew = job->crew;
+	const struct wfs_rate *rate = &crew->rate;
 	uint64_t value = rate->value;
-	uint64_t work = job->mark - store->work_done;
+	uint64_t work = job->mark - crew->work_done;
 
-	if (job->mark <= store->work_done || work < job->left)
+	if (job->mark <= crew->work_done || work < job->left)
 		work = job->left;
 	/* A source that has become slow is noticed before its next chunk. */
 	if (rate->copiers) {
 		uint64_t age = wfs_now_ns() - rate->since;
-		uint64_t now = bytes_per_s(rate->bytes + store->chunk, age);
+		uint64_t now = bytes_per_s(rate->bytes + crew->chunk, age);
 
 		if (age > SAMPLE_NS && now < value)
 			value = now;

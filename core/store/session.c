@@ -13,19 +13,6 @@
 #include "core/store/chunks.h"
 #include "core/store/inner.h"
 
-#define CHUNK	   (1ull << 20)
-#define FIRST_RATE (1000ull * 1000 * 1000) /* bytes/s, before it is measured */
-
-static unsigned cpus(void)
-{
-	cpu_set_t set;
-	unsigned n = 2;
-
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		n = (unsigned)CPU_COUNT(&set);
-	return n < 2 ? 2 : n > 16 ? 16 : n;
-}
-
 /* A quarter of the machine, but not more than the cgroup may have at all. */
 static uint64_t default_size(struct wfs_budget *budget)
 {
@@ -59,35 +46,30 @@ static void init_conds(struct wfs_store *store)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&store->lock, NULL);
-	pthread_cond_init(&store->work, &attr);
 	pthread_cond_init(&store->changed, &attr);
 	pthread_cond_init(&store->chores, &attr);
 	pthread_condattr_destroy(&attr);
 }
 
 /* Signals are for the threads of the caller. */
-static int start_threads(struct wfs_store *store, unsigned n)
+static int start_threads(struct wfs_store *store,
+			 const struct wfs_store_config *config)
 {
 	sigset_t all, old;
-	int rc = 0;
+	int rc;
 
-	store->threads = wfs_calloc(n, sizeof(*store->threads));
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	pthread_mutex_lock(&store->lock);
-	while (!rc && store->hydrators < n) {
-		rc = pthread_create(&store->threads[store->hydrators], NULL,
-				    wfs_hydrate_thread, store);
-		store->hydrators += !rc;
-	}
+	rc = wfs_crews_start_locked(store, config);
 	if (!rc) {
-		rc = pthread_create(&store->keeper, NULL, wfs_keeper_thread,
-				    store);
+		rc = -pthread_create(&store->keeper, NULL, wfs_keeper_thread,
+				     store);
 		store->has_keeper = !rc;
 	}
 	pthread_mutex_unlock(&store->lock);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -rc;
+	return rc;
 }
 
 int wfs_store_open(const struct wfs_store_config *config,
@@ -109,13 +91,10 @@ int wfs_store_open(const struct wfs_store_config *config,
 	ignore_sigio();
 	init_conds(store);
 	wfs_table_init(&store->table);
-	store->chunk = config->chunk ? config->chunk : CHUNK;
 	store->digests = config->digests;
 	store->chunks = config->chunks;
 	store->digester = wfs_digester_new();
-	store->rate.value = FIRST_RATE;
-	rc = start_threads(store,
-			   config->hydrators ? config->hydrators : cpus());
+	rc = start_threads(store, config);
 	if (rc) {
 		wfs_err_set(err, rc, "cannot start the store's threads: %s",
 			    strerror(-rc));
@@ -147,8 +126,7 @@ void wfs_store_detach(struct wfs_store *store)
 		atomic_store(&store->quit, true);
 		if (store->chunks)
 			wfs_chunks_stop(store->chunks);
-		while ((job = store->wanted.head) ||
-		       (job = store->prefetch.head))
+		while ((job = wfs_crews_queued_locked(store)))
 			wfs_job_abort_locked(store, job, -ESHUTDOWN);
 		while (store->running || store->reading)
 			pthread_cond_wait(&store->changed, &store->lock);
@@ -164,23 +142,19 @@ void wfs_store_close(struct wfs_store *store)
 	wfs_store_detach(store);
 	pthread_mutex_lock(&store->lock);
 	store->closing = true;
-	pthread_cond_broadcast(&store->work);
 	pthread_cond_broadcast(&store->chores);
 	pthread_mutex_unlock(&store->lock);
-	for (unsigned i = 0; i < store->hydrators; i++)
-		pthread_join(store->threads[i], NULL);
+	wfs_crews_stop(store);
 	if (store->has_keeper)
 		pthread_join(store->keeper, NULL);
 	wfs_digester_free(store->digester);
 	wfs_table_free(&store->table);
 	wfs_arena_close(&store->arena);
 	wfs_budget_free(&store->budget);
-	pthread_cond_destroy(&store->work);
 	pthread_cond_destroy(&store->changed);
 	pthread_cond_destroy(&store->chores);
 	pthread_mutex_destroy(&store->lock);
 	free(store->digest_keys);
-	free(store->threads);
 	free(store);
 }
 
@@ -262,7 +236,7 @@ void wfs_store_stats(struct wfs_store *store, struct wfs_store_stats *ret)
 		.evicted_bytes = store->evicted_bytes,
 		.evicted_files = store->evicted_files,
 		.refused = store->refused,
-		.copy_rate = store->rate.value,
+		.copy_rate = store->crews[WFS_CREW_NEAR].rate.value,
 		.huge = store->arena.huge,
 	};
 	pthread_mutex_unlock(&store->lock);

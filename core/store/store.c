@@ -13,18 +13,18 @@
 #include "core/base/text.h"
 #include "core/store/inner.h"
 
-static int add_waiter(struct wfs_store *store, struct wfs_object *object,
-		      struct wfs_waiter *waiter, uint64_t *ret_wait_ns)
+static int add_waiter(struct wfs_object *object, struct wfs_waiter *waiter,
+		      uint64_t *ret_wait_ns)
 {
 	struct wfs_job *job = object->job;
 
-	wfs_queue_promote_locked(store, job);
+	wfs_queue_promote_locked(job);
 	if (waiter) {
 		waiter->key = object->key;
 		wfs_job_wait_locked(job, waiter);
 	}
 	if (ret_wait_ns)
-		*ret_wait_ns = wfs_queue_wait_ns_locked(store, job);
+		*ret_wait_ns = wfs_queue_wait_ns_locked(job);
 	return -EINPROGRESS;
 }
 
@@ -43,7 +43,7 @@ static int acquire_present(struct wfs_store *store, struct wfs_object *object,
 	if (object->doomed)
 		return refuse(store);
 	if (object->state == WFS_HYDRATING)
-		return add_waiter(store, object, waiter, ret_wait_ns);
+		return add_waiter(object, waiter, ret_wait_ns);
 	wfs_object_use_locked(store, object);
 	return object->id;
 }
@@ -61,8 +61,9 @@ static struct wfs_job *new_job(struct wfs_store *store, uint64_t key,
 	object->state = WFS_HYDRATING;
 	object->job = job;
 	job->wanted = wanted;
+	job->crew = wfs_crew_of(store, recipe);
 	wfs_table_add(&store->table, object);
-	wfs_queue_add_locked(store, job);
+	wfs_queue_add_locked(job);
 	return job;
 }
 
@@ -97,7 +98,7 @@ int wfs_store_acquire(struct wfs_store *store, uint64_t key,
 	if (!rc && !object) {
 		object =
 			new_job(store, key, wfs_steal_ptr(&copy), true)->object;
-		rc = add_waiter(store, object, waiter, ret_wait_ns);
+		rc = add_waiter(object, waiter, ret_wait_ns);
 	} else if (!rc) {
 		rc = acquire_present(store, object, waiter, ret_wait_ns);
 	}

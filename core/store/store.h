@@ -44,8 +44,13 @@ struct wfs_exposer {
 struct wfs_store_config {
 	uint64_t arena_size; /* bytes; 0 = a quarter of memory */
 	unsigned hydrators;  /* threads; 0 = as many as CPUs, 2 to 16 */
-	uint64_t chunk;	     /* bytes in one read of a source; 0 = 1 MiB */
-	bool digests;	     /* XXH3-128 of each file, after it is exposed */
+	/*
+	 * Threads for sources that are far away, which wait rather than copy;
+	 * 0 = none of their own.
+	 */
+	unsigned far_hydrators;
+	uint64_t chunk; /* bytes in one read of a source; 0 = 1 MiB */
+	bool digests;	/* XXH3-128 of each file, after it is exposed */
 	/* Stopped by detach and started by attach, so that hydrations that
 	   wait for it end; NULL: none.  The caller's. */
 	struct wfs_chunks *chunks;

@@ -183,14 +183,16 @@ static bool empty(void *ctx)
 
 static void check_books(struct wfs_store *store)
 {
+	const struct wfs_crew *near = &store->crews[WFS_CREW_NEAR];
+
 	pthread_mutex_lock(&store->lock);
-	assert_int_equal(store->work_queued, store->work_done);
+	assert_int_equal(near->work_queued, near->work_done);
 	assert_int_equal(store->reserved, 0);
 	assert_int_equal(store->files, 0);
 	assert_int_equal(store->used_files, 0);
 	assert_int_equal(store->table.n, 0);
-	assert_int_equal(store->prefetching, 0);
-	assert_int_equal(store->rate.copiers, 0);
+	assert_int_equal(near->prefetching, 0);
+	assert_int_equal(near->rate.copiers, 0);
 	assert_int_equal(store->resident_bytes, 0);
 	assert_int_equal(store->hydrated_bytes, store->evicted_bytes);
 	assert_int_equal(store->budget.pending, 0);
