@@ -39,12 +39,18 @@ static bool slice(struct wfs_pool *pool, const struct wfs_view *v,
 	return own->view;
 }
 
+static bool is_whole(const struct wfs_view *v, const struct wfs_view *like)
+{
+	return v->op == WFS_VIEW_SOURCE && like->op == WFS_VIEW_SOURCE &&
+	       v->region == like->region && v->off == like->off;
+}
+
 /* Padding at the end goes; what is joined otherwise must be of one kind. */
 static bool concat(struct wfs_pool *pool, const struct wfs_view *v,
 		   struct own *own)
 {
 	const struct wfs_view **views;
-	uint32_t count = v->count;
+	uint32_t count = v->count, again = 0;
 
 	while (count && v->operands[count - 1]->op == WFS_VIEW_CONST)
 		count--;
@@ -58,11 +64,17 @@ static bool concat(struct wfs_pool *pool, const struct wfs_view *v,
 		    (i && memcmp(other.dim, own->dim, sizeof(own->dim))))
 			return false;
 		views[i] = other.view;
+		again += is_whole(other.view, views[0]);
 		own->padded |= other.padded;
 		memcpy(own->dim, other.dim, sizeof(own->dim));
 	}
 	if (!count || own->dim[v->dim] == NO_DIM)
 		return false;
+	/* A number of several layers that are one in the checkpoint. */
+	if (again == count) {
+		own->view = views[0];
+		return true;
+	}
 	own->view = wfs_view_concat(pool, views, count, own->dim[v->dim], NULL);
 	return own->view;
 }

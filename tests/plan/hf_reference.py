@@ -11,10 +11,16 @@ import truth
 
 EVERYWHERE = ("Mixtral", "Qwen2Moe", "Qwen3Moe", "Gemma2", "Gemma3",
               "GptOss")
+# The engine keeps the last of several shapes, the second of two input scales.
+NO_RULE_USES = re.compile(
+    r"\.g_idx$|\.(q|k|gate|w1|kv_a)(_proj.*)?\.weight_shape$"
+    r"|\.experts\.\d+\.(gate_proj|w1)\.input_scale$")
 
 
 def stages_of(name, config, pp):
     """On which pipeline stages a tensor is."""
+    if NO_RULE_USES.search(name):
+        return list(range(pp))
     layers = config["num_hidden_layers"]
     # Those that are left over go to the stages before the last.
     counts = [layers // pp] * pp
@@ -44,6 +50,13 @@ def rows_of_vocabulary(array, tp, rank):
     return array[rank * each:(rank + 1) * each]
 
 
+def blocks_of(array, dim, block, tp, rank):
+    """A share of whole blocks, rounded up: less for the last ranks."""
+    each = -(-(array.shape[dim] // block) // tp) * block
+    return array[(slice(None),) * dim + (slice(rank * each,
+                                               (rank + 1) * each),)]
+
+
 def heads_of(array, dim, heads, tp, rank):
     """A share of the heads, or one that several ranks have."""
     if heads >= tp:
@@ -63,8 +76,14 @@ def part_of(name, array, config, tp, rank):
     out, ins = (1, 0) if awq else (0, 1)
     if layer in ("embed_tokens", "lm_head"):
         return rows_of_vocabulary(array, tp, rank)
-    if kind in ("weight_scale", "input_scale"):
-        return array  # one number
+    if kind in ("g_idx", "weight_shape") or array.size == 1:
+        return array
+    if layer == "experts" and "mxfp4" in str(config):
+        dim, block = {
+            "gate_up_proj_blocks": (1, 64), "gate_up_proj_scales": (1, 64),
+            "gate_up_proj_bias": (1, 64), "down_proj_blocks": (2, 1),
+            "down_proj_scales": (2, 1)}.get(kind, (0, None))
+        return blocks_of(array, dim, block, tp, rank) if block else array
     if layer == "experts":  # of gpt_oss, inputs first
         dim = {"gate_up_proj": 2, "gate_up_proj_bias": 1, "down_proj": 1}
         return cut(array, dim[kind], tp, rank) if kind in dim else array
@@ -76,16 +95,19 @@ def part_of(name, array, config, tp, rank):
     if layer in ("k_proj", "v_proj"):
         return heads_of(array, out, kv_heads, tp, rank)
     if layer in ("o_proj", "down_proj", "w2"):
-        return array if kind == "bias" else cut(array, ins, tp, rank)
+        if kind == "bias" or array.shape[ins] == 1:
+            return array  # all inputs have it in common
+        return cut(array, ins, tp, rank)
     if layer == "gate_up_proj":
-        return np.concatenate([cut(half, 0, tp, rank)
-                               for half in np.split(array, 2)])
+        return np.concatenate([cut(half, out, tp, rank)
+                               for half in np.split(array, 2, out)], out)
     if layer == "qkv_proj":
-        head = len(array) // (heads + 2 * kv_heads)
-        q, k, v = np.split(array, [heads * head, (heads + kv_heads) * head])
-        return np.concatenate([cut(q, 0, tp, rank),
-                               heads_of(k, 0, kv_heads, tp, rank),
-                               heads_of(v, 0, kv_heads, tp, rank)])
+        head = array.shape[out] // (heads + 2 * kv_heads)
+        q, k, v = np.split(array, [heads * head, (heads + kv_heads) * head],
+                           out)
+        return np.concatenate([cut(q, out, tp, rank),
+                               heads_of(k, out, kv_heads, tp, rank),
+                               heads_of(v, out, kv_heads, tp, rank)], out)
     return array
 
 
@@ -96,7 +118,7 @@ def rank_of(spec, tp, pp, stage, rank):
         if stage not in stages_of(name, spec["config"], pp):
             continue
         array = np.frombuffer(
-            truth.tensor_bytes(name, t["dtype"], t["shape"]),
+            truth.tensor_bytes(t.get("as", name), t["dtype"], t["shape"]),
             f"V{truth.SIZE[t['dtype']]}").reshape(t["shape"])
         part = part_of(name, array, spec["config"], tp, rank)
         if part.size:
