@@ -83,13 +83,14 @@ def load(config):
     return model
 
 
-def save(folder, tp, pp, to):
-    """Writes into `to` what each rank saves of the checkpoint in `folder`."""
+def save(folder, tp, pp, to, load_format="safetensors"):
+    """Writes into `to` what each rank saves of the checkpoint in `folder`, or
+    with "sharded_state" of what ranks saved there."""
     config = EngineArgs(
         model=str(folder), tensor_parallel_size=tp, pipeline_parallel_size=pp,
         skip_tokenizer_init=True, enforce_eager=True, dtype="auto",
         max_model_len=128, max_num_seqs=4, max_num_batched_tokens=256,
-        load_format="safetensors", use_tqdm_on_load=False,
+        load_format=load_format, use_tqdm_on_load=False,
         distributed_executor_backend="mp",
     ).create_engine_config()
     for rank in range(tp * pp):

@@ -45,17 +45,43 @@ def describe(path):
             "sha256": truth.digest(path), "tensors": truth.tensors_of(path)}
 
 
-def engine(spec, names):
-    """What the engine makes: {layout: {"files": […]}}"""
+def saved(folder, name, out, load_format):
     import sharded
+    out.mkdir()
+    sharded.save(folder, *sizes(name), out, load_format)
+    return {"files": [describe(p) for p in sorted(out.glob("*.safetensors"))]}
+
+
+def mended(spec):
+    """config.json beside what was saved: which modules are quantised is told,
+    since the engine would guess it from the names that tensors have there."""
+    config = spec["config"]
+    quantised = config.get("quantization_config", {})
+    whole = {name.rpartition(".")[0] for name in spec["tensors"]}
+    packed = {name.removesuffix(".qweight") for name in spec["tensors"]
+              if name.endswith(".qweight")}
+    told = {"gptq": {"modules_in_block_to_quantize": sorted(packed)},
+            "awq": {"modules_to_not_convert": sorted(whole - packed)}}.get(
+                quantised.get("quant_method"))
+    if not told:
+        return config
+    return {**config, "quantization_config": {**quantised, **told}}
+
+
+def engine(spec, names):
+    """What the engine makes: {layout: {"files": […]}}; and it must be what its
+    own sharded_state loader takes."""
     with tempfile.TemporaryDirectory(prefix="weightfs-truth-") as folder:
-        model, made = truth.make(spec, Path(folder) / "model"), {}
+        folder, made = Path(folder), {}
+        model = truth.make(spec, folder / "model")
         for name in names:
-            out = Path(folder) / name
-            out.mkdir()
-            sharded.save(model, *sizes(name), out)
-            made[name] = {"files": [describe(p) for p in sorted(
-                out.glob("*.safetensors"))]}
+            out = folder / name
+            made[name] = saved(model, name, out, "safetensors")
+            (out / "config.json").write_text(json.dumps(mended(spec)))
+            again = saved(out, name, folder / (name + " again"),
+                          "sharded_state")
+            if again != made[name]:
+                raise ValueError(f"{name}: loads as another")
     return made
 
 
