@@ -25,7 +25,7 @@ struct window {
 	struct wfs_from from;
 	uint64_t lo, hi; /* of the file */
 	char *buf;	 /* where `lo` goes */
-	char *tile;	 /* WFS_TILE_BYTES, made when needed */
+	char *tile;	 /* WFS_TILES_BYTES, made when needed */
 };
 
 /* `len` bytes from `pos` of a pattern. */
@@ -55,7 +55,7 @@ static void fill(const struct wfs_piece *p, uint64_t pos, char *to, size_t len)
 static char *tile_of(struct window *w)
 {
 	if (!w->tile)
-		w->tile = wfs_malloc(WFS_TILE_BYTES);
+		w->tile = wfs_malloc(WFS_TILES_BYTES);
 	return w->tile;
 }
 

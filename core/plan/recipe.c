@@ -224,6 +224,24 @@ static uint32_t first_piece(const struct wfs_recipe *recipe, uint64_t off)
 	return low;
 }
 
+bool wfs_recipe_is_turned(const struct wfs_recipe *recipe, uint64_t off)
+{
+	const struct wfs_piece *p;
+	struct wfs_nest nest;
+
+	/* One written by hand has no loops. */
+	if (!recipe->ends || off >= recipe->size)
+		return false;
+	p = &recipe->pieces[first_piece(recipe, off)];
+	if (p->kind != WFS_PIECE_REGION)
+		return false;
+	wfs_nest_of(p, &nest);
+	for (unsigned i = 1; i < nest.n; i++)
+		if (nest.loops[i - 1].stride < nest.loops[i].stride)
+			return true;
+	return false;
+}
+
 static int read_pieces(const struct wfs_recipe *recipe, char *buf, uint64_t lo,
 		       uint64_t hi)
 {

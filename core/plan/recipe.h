@@ -19,6 +19,7 @@
 #ifndef WFS_CORE_PLAN_RECIPE_H
 #define WFS_CORE_PLAN_RECIPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -91,6 +92,13 @@ int wfs_recipe_check(const struct wfs_recipe *recipe, struct wfs_err *err);
  */
 ssize_t wfs_recipe_read(const struct wfs_recipe *recipe, void *buf, size_t len,
 			uint64_t off);
+
+/*
+ * Do the bytes at `off` lie in another order at their source, as those of a
+ * transposition do?  The more of them are read at once the less it costs: a
+ * row of the source gives each row of the file one element.
+ */
+bool wfs_recipe_is_turned(const struct wfs_recipe *recipe, uint64_t off);
 
 /* 0, or -ESTALE as soon as one region is no longer what was listed. */
 int wfs_recipe_check_sources(const struct wfs_recipe *recipe);

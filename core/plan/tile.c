@@ -6,6 +6,13 @@
  * A tile is some rows of the source, each a stretch that is read whole, next
  * to each other in the buffer.  The rows are chosen along the loop that is
  * innermost in the file, so that what is written is contiguous too.
+ *
+ * Of the time that a large transposition takes, moving elements is an eighth
+ * and the rest is reading rows: how much of a row one read gets is the width
+ * of the window that is asked for, in rows of the file.  So it is the window
+ * that decides (the store's are as large as it can make them): 0.01 of a
+ * copy's speed with 1 MiB of a matrix of 8192 x 8192, 0.06 with 8 MiB, 0.1
+ * with 32 MiB.
  */
 #include <string.h>
 
@@ -16,7 +23,7 @@
 #define GAP_BYTES 512
 
 /* A row is no longer, if there are others: a tile shall be near a square. */
-#define ROW_BYTES (2u * 1024)
+#define ROW_BYTES (4u * 1024)
 
 /* Elements, of up to eight bytes, that are cast at a time. */
 #define NEAR 256
@@ -42,7 +49,7 @@ static unsigned plan_row(struct tiling *t)
 	t->row = t->source;
 	while (i) {
 		const struct wfs_loop *loop = &loops[i - 1];
-		uint64_t most = i > 1 ? ROW_BYTES : WFS_TILE_BYTES;
+		uint64_t most = i > 1 ? ROW_BYTES : WFS_TILES_BYTES;
 		uint64_t times;
 
 		if (loop->stride < t->row ||
@@ -74,6 +81,15 @@ static int next_rows(const struct tiling *t, unsigned n)
 	return best;
 }
 
+/*
+ * Rows of a power of two would all begin in the same few lines of the cache,
+ * and a column read down them would find none of it there.
+ */
+static uint64_t apart(uint64_t bytes)
+{
+	return bytes % 512 ? bytes : bytes + 64;
+}
+
 static void plan(struct tiling *t)
 {
 	uint64_t total;
@@ -86,14 +102,16 @@ static void plan(struct tiling *t)
 		t->in_row[k] = false;
 	}
 	rest = plan_row(t);
-	total = t->row;
+	total = apart(t->row);
 	while ((i = next_rows(t, rest)) >= 0) {
 		uint64_t count = t->box->loops[i].count;
-		uint64_t most = WFS_TILE_BYTES / total;
+		uint64_t most = WFS_TILES_BYTES / total;
 
+		if (most < 1)
+			most = 1;
 		t->block[i] = count < most ? count : most;
 		t->pitch[i] = total;
-		total *= t->block[i];
+		total = apart(total * t->block[i]);
 		if (t->block[i] < count)
 			break;
 	}
@@ -148,6 +166,56 @@ static void move_elements(char *to, const char *from, uint64_t n,
 	}
 }
 
+/* Columns that are written at once. */
+#define ABREAST 8
+
+#define MOVE_ABREAST(type)                                                     \
+	for (uint64_t i = 0; i < rows->count; i++) {                           \
+		type x[ABREAST];                                               \
+                                                                               \
+		memcpy(x, from + i * rows->stride, sizeof(x));                 \
+		for (unsigned k = 0; k < ABREAST; k++)                         \
+			memcpy(to + k * step + i * sizeof(*x), &x[k],          \
+			       sizeof(*x));                                    \
+	}                                                                      \
+	break
+
+/*
+ * Some neighbouring columns of a tile, each to a line of the file: a row is
+ * touched once for all of them, since each lies on a page of its own.
+ */
+static void move_abreast(char *to, const char *from,
+			 const struct wfs_loop *rows, uint64_t step,
+			 size_t width)
+{
+	switch (width) {
+	case 1:
+		MOVE_ABREAST(uint8_t);
+	case 2:
+		MOVE_ABREAST(uint16_t);
+	case 4:
+		MOVE_ABREAST(uint32_t);
+	case 8:
+	default:
+		MOVE_ABREAST(uint64_t);
+	}
+}
+
+/* `columns`, whose elements lie side by side in the tile. */
+static void move_columns(char *to, const char *from,
+			 const struct wfs_loop *columns,
+			 const struct wfs_loop *rows, size_t width)
+{
+	uint64_t i = 0;
+
+	for (; i + ABREAST <= columns->count; i += ABREAST)
+		move_abreast(to + i * columns->step, from + i * width, rows,
+			     columns->step, width);
+	for (; i < columns->count; i++)
+		move_elements(to + i * columns->step, from + i * width,
+			      rows->count, rows->stride, width);
+}
+
 static void cast_elements(const struct tiling *t, char *to, const char *from,
 			  const struct wfs_loop *loop)
 {
@@ -196,6 +264,15 @@ static void write_line(const struct tiling *t, char *to, const char *from,
 	}
 }
 
+static bool are_columns(const struct tiling *t, const struct wfs_loop *columns,
+			const struct wfs_loop *rows)
+{
+	uint64_t width = t->source;
+
+	return !t->cast && columns->stride == width && rows->step == width &&
+	       width <= 8 && (width & (width - 1)) == 0;
+}
+
 /* From the tile to the file, in the order of the file. */
 static void write_tile(const struct tiling *t, const uint64_t *times, char *to,
 		       const char *tile)
@@ -218,6 +295,15 @@ static void write_tile(const struct tiling *t, const uint64_t *times, char *to,
 	}
 	if (n)
 		line = loops[--n];
+	if (n && are_columns(t, &loops[n - 1], &line)) {
+		const struct wfs_loop *columns = &loops[--n];
+
+		do
+			move_columns(to + o.step, tile + o.stride, columns,
+				     &line, (size_t)t->source);
+		while (wfs_odometer_next(&o, loops, n));
+		return;
+	}
 	do
 		write_line(t, to + o.step, tile + o.stride, &line);
 	while (wfs_odometer_next(&o, loops, n));

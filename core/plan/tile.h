@@ -8,9 +8,12 @@
 
 #include "core/plan/gather.h"
 
+/* Rows of some pages and lines of some elements, within a core's cache. */
+#define WFS_TILES_BYTES (256u * 1024)
+
 /*
  * Reads all of `box`, whose loops are in the order of `stride`, to `to` +
- * `at` + steps, by way of `tile` (WFS_TILE_BYTES).  A run is at most half a
+ * `at` + steps, by way of `tile` (WFS_TILES_BYTES).  A run is at most half a
  * tile at the source.
  */
 int wfs_tiles_read(const struct wfs_from *from, enum wfs_cast cast,

@@ -109,8 +109,10 @@ static int copy_span(struct wfs_store *store, struct wfs_job *job,
 			return -ESHUTDOWN;
 		if (atomic_load(&job->error))
 			return 0; /* another thread's */
-		n = copy_chunk(job, start + done,
-			       len < crew->chunk ? len : crew->chunk, buffer);
+		if (len > crew->chunk &&
+		    !wfs_recipe_is_turned(job->recipe, start + done))
+			len = crew->chunk;
+		n = copy_chunk(job, start + done, len, buffer);
 		if (n < 0)
 			return (int)n;
 		done += (uint64_t)n;
