@@ -71,7 +71,8 @@ static const struct argp argp = {
 	"Reads the files of the checkpoint DIR, writes their SHA-256 digests "
 	"to a manifest, and prints the one digest that stands for all of "
 	"them.\v"
-	"With --check exits with 1 when a file is missing, surplus or "
+	"A mount that is given it, as --model NAME=URL#sha256:DIGEST, takes no "
+	"other bytes from anybody. With --check exits with 1 when a file is missing, surplus or "
 	"another.",
 	NULL,
 	NULL,

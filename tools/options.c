@@ -55,6 +55,7 @@ void wfs_options_clear(struct wfs_options *options)
 	free(options->seed_ca);
 	free(options->seed_cert);
 	free(options->seed_key);
+	free(options->trust_key);
 	free(options->plans_dir);
 	free(options->engine);
 	free(options->models);

@@ -16,6 +16,7 @@
 
 #include "core/base/err.h"
 #include "core/base/log.h"
+#include "core/digest/digest_tree.h"
 #include "core/digest/trust.h"
 #include "core/plan/layout.h"
 
@@ -28,7 +29,9 @@ enum wfs_want {
 /* One model named by hand. */
 struct wfs_option_model {
 	char *name;
-	char *dir; /* absolute, or the URL of a seed */
+	char *dir;   /* absolute, or the URL of a seed */
+	bool pinned; /* URL#sha256:ROOT */
+	uint8_t root[WFS_ROOT_BYTES];
 };
 
 struct wfs_options {
@@ -39,6 +42,7 @@ struct wfs_options {
 	size_t seed_count;
 	char *seed_token, *seed_ca; /* files, absolute, or NULL */
 	char *seed_cert, *seed_key;
+	char *trust_key;
 	uint64_t seed_deadline_ns;
 	unsigned seed_connections; /* to each; 0: as many as suit */
 	char **layouts;		   /* "NAME@tp4", listed */

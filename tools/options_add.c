@@ -7,11 +7,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/hex.h"
 #include "core/base/text.h"
 #include "core/model/model.h"
 #include "core/plan/layout.h"
 #include "tools/path.h"
 #include "transport/remote/remote.h"
+
+#define ROOT_MARK "#sha256:"
 
 int wfs_options_add_layout(struct wfs_options *options, const char *value,
 			   struct wfs_err *err)
@@ -30,11 +33,37 @@ int wfs_options_add_layout(struct wfs_options *options, const char *value,
 	return 0;
 }
 
+/* A directory, URL or URL#sha256:ROOT. */
+static int parse_place(const char *value, struct wfs_option_model *ret,
+		       struct wfs_err *err)
+{
+	const char *mark = strchr(value, '#');
+
+	ret->pinned = false;
+	if (!wfs_remote_is_url(value)) {
+		ret->dir = wfs_path_absolute(value);
+		return 0;
+	}
+	if (mark && (strncmp(mark, ROOT_MARK, strlen(ROOT_MARK)) != 0 ||
+		     wfs_hex_parse(mark + strlen(ROOT_MARK),
+				   strlen(mark + strlen(ROOT_MARK)), ret->root,
+				   sizeof(ret->root))))
+		return wfs_err_set(err, -EINVAL,
+				   "option 'model': '%s' does not end in "
+				   "#sha256: and 64 hex digits",
+				   value);
+	ret->pinned = mark;
+	ret->dir = mark ? wfs_asprintf("%.*s", (int)(mark - value), value) :
+			  wfs_strdup(value);
+	return 0;
+}
+
 int wfs_options_add_model(struct wfs_options *options, const char *value,
 			  struct wfs_err *err)
 {
 	const char *equals = strchr(value, '=');
 	char *name wfs_autofree = NULL;
+	struct wfs_option_model place = { 0 };
 	size_t i;
 
 	if (!equals || !equals[1])
@@ -55,6 +84,8 @@ int wfs_options_add_model(struct wfs_options *options, const char *value,
 				   "option 'model': '%s': a seed serves what "
 				   "lies on its disks; mount it, with serve=",
 				   value);
+	if (parse_place(equals + 1, &place, err))
+		return -EINVAL;
 	for (i = 0; i < options->model_count; i++) {
 		if (strcmp(options->models[i].name, name) == 0)
 			break;
@@ -68,9 +99,9 @@ int wfs_options_add_model(struct wfs_options *options, const char *value,
 		options->model_count++;
 	}
 	free(options->models[i].dir);
-	options->models[i].dir = wfs_remote_is_url(equals + 1) ?
-					 wfs_strdup(equals + 1) :
-					 wfs_path_absolute(equals + 1);
+	options->models[i].dir = place.dir;
+	options->models[i].pinned = place.pinned;
+	memcpy(options->models[i].root, place.root, sizeof(place.root));
 	return 0;
 }
 

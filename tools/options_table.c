@@ -15,9 +15,9 @@
 const struct wfs_option wfs_option_table[] = {
 	ROW(BOTH, "models", PATH, models_dir, "DIR",
 	    "Serve every checkpoint that lies in DIR"),
-	ROW(BOTH, "model", MODEL, models, "NAME=DIR|URL",
-	    "Serve the checkpoint DIR, or a mount a seed's, as NAME (may be "
-	    "repeated)"),
+	ROW(BOTH, "model", MODEL, models, "NAME=DIR|URL[#sha256:ROOT]",
+	    "Serve the checkpoint DIR, or a mount a seed's, as NAME; with a "
+	    "ROOT of weightfs digest those bytes alone (may be repeated)"),
 	ROW(MOUNT, "seed", SEED, seeds, "URL",
 	    "Serve what the seed at URL lists, fetched as it is read (may be "
 	    "repeated)"),
@@ -28,6 +28,9 @@ const struct wfs_option wfs_option_table[] = {
 	ROW(MOUNT, "seed_cert", PATH, seed_cert, "FILE",
 	    "Show seeds the certificate in FILE"),
 	ROW(MOUNT, "seed_key", PATH, seed_key, "FILE", "The key of seed_cert"),
+	ROW(MOUNT, "trust_key", PATH, trust_key, "FILE",
+	    "Check models that a public key in FILE signed (weightfs digest "
+	    "--key)"),
 	ROW(MOUNT, "seed_deadline", SECONDS, seed_deadline_ns, "SECONDS",
 	    "A read that no seed can serve fails after that long (default: "
 	    "60)"),

@@ -46,6 +46,7 @@ int wfs_seeds_open(const struct wfs_options *options,
 		.ca_file = options->seed_ca,
 		.cert_file = options->seed_cert,
 		.key_file = options->seed_key,
+		.trust_key = options->trust_key,
 		.lanes = options->seed_connections,
 		.deadline_ns = options->seed_deadline_ns,
 		.poll_ns = options->rescan_ns,
@@ -59,6 +60,9 @@ int wfs_seeds_open(const struct wfs_options *options,
 			names[config.name_count++] = (struct wfs_remote_name){
 				.name = options->models[i].name,
 				.url = options->models[i].dir,
+				.root = options->models[i].pinned ?
+						options->models[i].root :
+						NULL,
 			};
 	rc = wfs_remote_open(&config, &remote, err);
 	if (rc)

@@ -54,9 +54,13 @@ class Region:
             f.seek(off)
             return f.read(length)
 
-    def digests(self):
+    def digests(self, hash=xxh3):
         data = self.path.read_bytes()
-        return [xxh3(data[i:i + CHUNK]) for i in range(0, len(data), CHUNK)]
+        return [hash(data[i:i + CHUNK]) for i in range(0, len(data), CHUNK)]
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
 
 
 class Faults:
@@ -71,6 +75,7 @@ class Faults:
         self.rotten = lambda path, off: False  # bytes, under the right digest
         self.truncate = lambda path, off: False  # closes within the chunk
         self.delay = lambda path, off: 0  # seconds before an answer
+        self.has_sha256 = lambda path: True  # it knows the list of a file
         self.manifest = lambda manifest: manifest
         self.hang = threading.Event()  # while set nothing is answered
 
@@ -114,9 +119,21 @@ class FakeSeed:
                     row |= {"size": region.size, "region": region.id.hex(),
                             "xxh3": None, "sha256": None, "held": 1.0}
                 files.append(row)
+        self._believe(path / "weightfs.digests.json", files)
         files.sort(key=lambda row: row["path"].encode())
         version = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
         self.models[name] = (version, files)
+
+    @staticmethod
+    def _believe(manifest, files):
+        """SHA-256 roots from the digest manifest, where there is one."""
+        if manifest.exists():
+            said = {f["path"]: f for f in
+                    json.loads(manifest.read_text())["files"]}
+            for row in files:
+                f = said.get(row["path"])
+                if f and f["size"] == row.get("size"):
+                    row["sha256"] = f["sha256"]
 
     def withdraw(self, name):
         del self.models[name]
@@ -220,9 +237,19 @@ class FakeSeed:
             region = self.regions.get(bytes.fromhex(m[1]))
             if not region:
                 return self._reply(conn, 404, {"error": "no such region"})
+            number, size, hash = 1, 16, xxh3
+            if "algorithm=sha256" in query:
+                number, size, hash = 2, 32, sha256
+                if not self.faults.has_sha256(region.path.name):
+                    return self._reply(conn, 202, b"", "Retry-After: 1\r\n")
             return self._reply(conn, 200, b"WFSDIG01" + struct.pack(
-                "<IIQQ", 1, 16, CHUNK, region.size)
-                + b"".join(region.digests()))
+                "<IIQQ", number, size, CHUNK, region.size)
+                + b"".join(region.digests(hash)))
+        if (m := re.fullmatch("/v1/regions/([0-9a-f]{32})", path)):
+            region = self.regions.get(bytes.fromhex(m[1]))
+            if not region:
+                return self._reply(conn, 404, {"error": "no such region"})
+            return self._reply(conn, 200, region.path.read_bytes())
         return self._reply(conn, 404, {"error": "nothing of that name"})
 
     def _stream(self, conn, file):

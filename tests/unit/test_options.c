@@ -202,6 +202,28 @@ static void a_value_that_is_none_is_named_with_its_key(void **state)
 	assert_refused(*state, "models", "'models'", "models=DIR");
 }
 
+static void a_url_may_have_the_root_of_its_bytes(void **state)
+{
+	struct wfs_options *o = *state;
+
+	set(o, "model=a=http://h/v1/models/x#sha256:"
+	       "00112233445566778899aabbccddeeff"
+	       "00112233445566778899AABBCCDDEEFF,model=b=http://h");
+	assert_string_equal("http://h/v1/models/x", o->models[0].dir);
+	assert_true(o->models[0].pinned);
+	assert_int_equal(0x11, o->models[0].root[1]);
+	assert_int_equal(0xff, o->models[0].root[31]);
+	assert_false(o->models[1].pinned);
+	assert_refused(o, "model=a=http://h#sha256:0011", "64 hex digits");
+	assert_refused(o, "model=c=http://h#", "64 hex digits");
+	assert_string_equal("http://h/v1/models/x", o->models[0].dir);
+	assert_int_equal(2, o->model_count);
+	/* Of a directory it is part of the name. */
+	set(o, "model=a=/x#sha256:1");
+	assert_string_equal("/x#sha256:1", o->models[0].dir);
+	assert_false(o->models[0].pinned);
+}
+
 static void a_refused_value_leaves_the_option_alone(void **state)
 {
 	struct wfs_options *o = *state;
@@ -358,6 +380,7 @@ int main(void)
 		TO(an_unknown_key_is_named),
 		TO(sloppy_leaves_out_unknown_keys_only),
 		TO(a_value_that_is_none_is_named_with_its_key),
+		TO(a_url_may_have_the_root_of_its_bytes),
 		TO(a_refused_value_leaves_the_option_alone),
 		TO(a_comma_in_a_value_can_be_escaped),
 		TO(a_model_is_split_at_its_first_equals),

@@ -5,6 +5,7 @@
  *	remote.c  opening, closing, what is offered
  *	hosts.c   from URLs to seeds
  *	seed.c    a seed's thread: its models and their manifests
+ *	prove.c   whether somebody trusted stands behind them
  *	lists.c   and their digests
  *	match.c   which version a name has, and who has the same bytes
  *	source.c  a version of a model as a source
@@ -29,6 +30,7 @@ struct remote_model {
 	char version[WFS_VERSION_MAX];
 	struct wfs_manifest *manifest; /* NULL while there is none */
 	char *complaint;	       /* why there is none */
+	char *doubt;		       /* why it is not proven */
 	bool again; /* the manifest is to be asked for anew */
 };
 
@@ -69,7 +71,12 @@ struct remote_region {
 	struct wfs_region base;
 	struct wfs_far *far;
 	bool has_root;
-	bool no_list;		       /* the authority gives no sound one */
+	bool no_list;	   /* the authority gives no sound one */
+	bool proven;	   /* not read without a SHA-256 list */
+	bool awaited;	   /* somebody waits for that */
+	uint64_t refused;  /* seeds that gave none, a bit each */
+	uint64_t asked_at; /* ns: some seed is asked for it */
+	uint8_t sha256[WFS_ROOT_BYTES];
 	uint8_t id[WFS_WIRE_ID_BYTES]; /* the authority's */
 	uint8_t root[WFS_WIRE_HASH_SIZE];
 };
@@ -81,6 +88,7 @@ struct wfs_remote_source {
 	uint64_t serial;
 	struct remote_seed *authority;
 	char *remote_name; /* as seeds call it */
+	enum wfs_trust trust;
 	struct wfs_manifest *manifest;
 	struct wfs_source_entry *entries;
 	struct remote_region *regions; /* as many as the manifest has files */
@@ -92,10 +100,13 @@ struct wfs_choice {
 	bool by_hand;
 	struct remote_url *url;	  /* only its seeds; NULL: all of --seed */
 	struct remote_seed *seed; /* NULL: none */
+	bool pinned;		  /* of this tree, and no other */
+	uint8_t root[WFS_ROOT_BYTES];
 };
 
 struct wfs_remote {
 	struct wfs_security security;
+	char *trust_key; /* a file; NULL: none */
 	struct wfs_fetch *fetch;
 	unsigned lanes;
 	uint64_t deadline_ns, poll_ns;
@@ -121,8 +132,24 @@ void wfs_remote_models_clear(struct remote_model *models, size_t count);
 bool wfs_remote_pause(struct wfs_remote *remote, struct remote_seed *seed,
 		      uint64_t ns);
 
+/* Says it once, until it is something else. */
+void wfs_remote_complain(char **last, const char *text);
+
+/* prove.c */
+/* Finds out whether somebody trusted stands behind a manifest that nobody
+ * else has seen yet. */
+void wfs_remote_prove(struct remote_seed *seed, struct remote_model *model,
+		      struct wfs_manifest *manifest);
+bool wfs_choice_accepts(const struct wfs_choice *choice,
+			const struct wfs_manifest *manifest);
+enum wfs_trust wfs_choice_trust(const struct wfs_choice *choice,
+				const struct wfs_manifest *manifest);
+
 /* lists.c */
 void wfs_remote_get_lists(struct remote_seed *seed);
+/* Waits for the list of a proven region: 0, -EIO at the deadline, -ESHUTDOWN. */
+int wfs_remote_await_list(struct wfs_remote *remote,
+			  struct remote_region *region);
 
 /* hosts.c */
 int wfs_url_add(struct wfs_remote *remote, const char *text,
@@ -136,6 +163,12 @@ char *wfs_url_trouble_locked(const struct wfs_remote *remote,
 /* Some seed's models changed: who may serve what. */
 void wfs_remote_match_locked(struct wfs_remote *remote);
 void wfs_remote_match_source_locked(struct wfs_remote_source *source);
+/* The file as that seed has it, if its bytes are the same; else NULL. */
+const struct wfs_manifest_file *
+wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
+		       const struct remote_seed *seed);
+/* Its bit in a set of seeds. */
+uint64_t wfs_remote_seed_bit(const struct remote_seed *seed);
 /* Do several seeds have a model of this name? */
 bool wfs_remote_is_shared_locked(const struct wfs_remote *remote,
 				 const char *remote_name);

@@ -201,12 +201,19 @@ static int parse_region(yyjson_val *val, struct wfs_manifest_file *file)
 {
 	yyjson_val *size = yyjson_obj_get(val, "size");
 	yyjson_val *xxh3 = yyjson_obj_get(val, "xxh3");
+	yyjson_val *sha256 = yyjson_obj_get(val, "sha256");
 
 	if (!yyjson_is_uint(size) || yyjson_get_uint(size) > INT64_MAX)
 		return -EINVAL;
 	file->size = yyjson_get_uint(size);
 	if (parse_hex(text_of(val, "region"), file->id, sizeof(file->id)))
 		return -EINVAL;
+	if (sha256 && !yyjson_is_null(sha256)) {
+		file->has_sha256 = true;
+		if (parse_hex(text_of(val, "sha256"), file->sha256,
+			      sizeof(file->sha256)))
+			return -EINVAL;
+	}
 	if (!xxh3 || yyjson_is_null(xxh3))
 		return 0;
 	file->has_root = true;
@@ -361,5 +368,6 @@ void wfs_manifest_put(struct wfs_manifest *manifest)
 	for (size_t i = 0; i < manifest->count; i++)
 		free(manifest->files[i].path);
 	free(manifest->files);
+	wfs_proof_put(manifest->proof);
 	free(manifest);
 }

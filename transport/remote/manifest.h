@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "core/base/err.h"
+#include "transport/remote/proof.h"
 #include "transport/wire/frame.h"
 
 #define WFS_LIST_MAX	 (8u << 20)   /* bytes of a list of models */
@@ -51,6 +52,9 @@ struct wfs_manifest_file {
 	struct timespec mtime;
 	uint8_t id[WFS_WIRE_ID_BYTES]; /* of its region */
 	uint8_t root[WFS_WIRE_HASH_SIZE];
+	/* As the seed says; of a manifest with a proof, as that does. */
+	bool has_sha256;
+	uint8_t sha256[WFS_ROOT_BYTES];
 };
 
 struct wfs_manifest {
@@ -58,7 +62,8 @@ struct wfs_manifest {
 	char version[WFS_VERSION_MAX];
 	struct wfs_manifest_file *files; /* byte order of the paths */
 	size_t count;
-	bool rooted; /* every file's root is known */
+	bool rooted;		 /* every file's root is known */
+	struct wfs_proof *proof; /* wfs_proof_apply; NULL without */
 };
 
 /* As wfs_listing_parse; one reference. */

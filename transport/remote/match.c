@@ -22,9 +22,13 @@ bool wfs_remote_is_shared_locked(const struct wfs_remote *remote,
 	return n > 1;
 }
 
+/* By SHA-256 where a trusted root is known, else by XXH3-128. */
 static bool is_same(const struct remote_region *region,
 		    const struct wfs_manifest_file *file)
 {
+	if (region->proven && file->has_sha256)
+		return !memcmp(region->sha256, file->sha256,
+			       sizeof(file->sha256));
 	return region->has_root && file->has_root &&
 	       !memcmp(region->root, file->root, sizeof(file->root));
 }
@@ -40,28 +44,49 @@ static void learn_root(struct remote_region *region,
 	memcpy(region->root, file->root, sizeof(file->root));
 }
 
-static void match_file(struct wfs_remote_source *source, size_t index,
-		       struct remote_seed *seed,
-		       const struct remote_model *model)
+uint64_t wfs_remote_seed_bit(const struct remote_seed *seed)
 {
-	struct remote_region *region = &source->regions[index];
+	for (size_t i = 0; i < seed->remote->seed_count; i++)
+		if (seed->remote->seeds[i] == seed)
+			return 1ull << i;
+	return 0;
+}
+
+const struct wfs_manifest_file *
+wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
+		       const struct remote_seed *seed)
+{
+	const struct remote_model *model =
+		wfs_remote_model_locked(seed, source->remote_name);
+	const struct remote_region *region = &source->regions[index];
 	const struct wfs_manifest_file *file = NULL;
-	bool own = seed == source->authority, has = false;
+	bool own = seed == source->authority, has;
 
 	if (model && model->manifest)
 		file = wfs_manifest_find(model->manifest,
 					 source->manifest->files[index].path);
-	if (file && !file->is_dir && file->size == region->base.size) {
-		has = is_same(region, file) ||
-		      (own && !memcmp(region->id, file->id, sizeof(file->id)));
-		/* The same version, with other names for its regions. */
-		has |= own && !strcmp(model->manifest->version,
-				      source->manifest->version);
-	}
-	if (has)
-		wfs_far_hold(region->far, seed->peer, file->id);
+	if (!file || file->is_dir || file->size != region->base.size ||
+	    region->refused & wfs_remote_seed_bit(seed))
+		return NULL;
+	has = is_same(region, file) ||
+	      (own && !memcmp(region->id, file->id, sizeof(file->id)));
+	/* The same version, with other names for its regions. */
+	has |= own &&
+	       !strcmp(model->manifest->version, source->manifest->version);
+	return has ? file : NULL;
+}
+
+static void match_file(struct wfs_remote_source *source, size_t index,
+		       struct remote_seed *seed)
+{
+	struct wfs_far *far = source->regions[index].far;
+	const struct wfs_manifest_file *file =
+		wfs_remote_same_locked(source, index, seed);
+
+	if (file)
+		wfs_far_hold(far, seed->peer, file->id);
 	else
-		wfs_far_drop(region->far, seed->peer);
+		wfs_far_drop(far, seed->peer);
 }
 
 void wfs_remote_match_source_locked(struct wfs_remote_source *source)
@@ -82,10 +107,7 @@ void wfs_remote_match_source_locked(struct wfs_remote_source *source)
 		if (file && !file->is_dir)
 			learn_root(region, file);
 		for (size_t k = 0; k < remote->seed_count; k++)
-			match_file(
-				source, i, remote->seeds[k],
-				wfs_remote_model_locked(remote->seeds[k],
-							source->remote_name));
+			match_file(source, i, remote->seeds[k]);
 	}
 }
 
@@ -97,7 +119,8 @@ static bool may_choose(const struct wfs_choice *choice,
 
 	if (choice->url ? seed->url != choice->url : !seed->url->all)
 		return false;
-	return seed->up && model && model->manifest;
+	return seed->up && model && model->manifest &&
+	       wfs_choice_accepts(choice, model->manifest);
 }
 
 static void choose(struct wfs_remote *remote, struct wfs_choice *choice)

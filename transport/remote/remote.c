@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "core/base/text.h"
+#include "core/digest/sign.h"
 #include "transport/remote/inner.h"
 
-#define NS_PER_S  1000000000ull
-#define LANES	  4
-#define TOKEN_MAX 4096
+#define NS_PER_S    1000000000ull
+#define LANES	    4
+#define DEADLINE_NS (60 * NS_PER_S)
+#define TOKEN_MAX   4096
 
 bool wfs_remote_is_url(const char *text)
 {
@@ -56,6 +58,18 @@ static int set_security(const struct wfs_remote_config *config,
 	return config->token_file ?
 		       read_token(config->token_file, &s->token, err) :
 		       0;
+}
+
+/* One that cannot be read would only show when a seed answers. */
+static int check_trust_key(const char *path, struct wfs_err *err)
+{
+	static const uint8_t none[WFS_SIGNATURE_BYTES];
+	struct wfs_err why = { 0 };
+	int rc = wfs_sign_verify(path, "", 0, none, sizeof(none), &why);
+
+	if (!rc || rc == -EBADMSG)
+		return 0;
+	return wfs_err_set(err, rc, "%s", why.text);
 }
 
 /* A peer does not have a region any more, or is gone: look at it now. */
@@ -109,7 +123,10 @@ static int add_urls(struct wfs_remote *remote,
 				url->url.model ? url->url.model : n->name),
 			.by_hand = true,
 			.url = url,
+			.pinned = n->root,
 		};
+		if (n->root)
+			memcpy(c->root, n->root, sizeof(c->root));
 		remote->choice_count++;
 	}
 	qsort(remote->choices, remote->choice_count, sizeof(*remote->choices),
@@ -158,7 +175,12 @@ int wfs_remote_open(const struct wfs_remote_config *config,
 	pthread_condattr_destroy(&attr);
 	atomic_init(&remote->stop, false);
 	wfs_fetch_new(&fetch, &remote->fetch);
+	remote->deadline_ns = config->deadline_ns ? config->deadline_ns :
+						    DEADLINE_NS;
+	remote->trust_key = dup_or_null(config->trust_key);
 	rc = set_security(config, &remote->security, err);
+	if (!rc && config->trust_key)
+		rc = check_trust_key(config->trust_key, err);
 	if (!rc)
 		rc = add_urls(remote, config, err);
 	if (!rc)
@@ -256,6 +278,7 @@ void wfs_remote_close(struct wfs_remote *remote)
 	}
 	free(remote->urls);
 	free(remote->choices);
+	free(remote->trust_key);
 	free(remote->security.token);
 	free(remote->security.ca_file);
 	free(remote->security.cert_file);

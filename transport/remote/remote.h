@@ -25,6 +25,11 @@ struct wfs_remote;
 /* A seed's model under a name of the user's. */
 struct wfs_remote_name {
 	const char *name, *url; /* http://host:port[/v1/models/X] */
+	/*
+	 * NULL, or the SHA-256 of its digest manifest's tree: the model is
+	 * offered as that version alone, and every chunk checked.
+	 */
+	const uint8_t *root;
 };
 
 struct wfs_remote_config {
@@ -35,6 +40,11 @@ struct wfs_remote_config {
 	const char *token_file; /* NULL: no token */
 	const char *ca_file;	/* NULL: the system's */
 	const char *cert_file, *key_file;
+	/*
+	 * NULL, or a file of public Ed25519 keys: models whose digest manifest
+	 * one of them signed are checked, and `signed`.
+	 */
+	const char *trust_key;
 	unsigned lanes;	      /* connections to each seed; 0: 4 */
 	uint64_t deadline_ns; /* of reads; 0: 60 s */
 	uint64_t poll_ns;     /* how often seeds are asked for news; 0: 2 s */

@@ -45,6 +45,7 @@ void wfs_remote_models_clear(struct remote_model *models, size_t count)
 		wfs_manifest_put(models[i].manifest);
 		free(models[i].name);
 		free(models[i].complaint);
+		free(models[i].doubt);
 	}
 	free(models);
 }
@@ -72,8 +73,7 @@ static int get(struct remote_seed *seed, const char *path, const char *etag,
 	return wfs_http_get(seed->link, seed->curl, &request, ret, err);
 }
 
-/* Says it once, until it is something else. */
-static void complain(char **last, const char *text)
+void wfs_remote_complain(char **last, const char *text)
 {
 	if (*last && !strcmp(*last, text))
 		return;
@@ -117,10 +117,11 @@ static void get_manifest(struct remote_seed *seed, struct remote_model *model,
 					&err);
 	wfs_http_clear(&http);
 	if (rc) {
-		complain(&model->complaint, err.text);
+		wfs_remote_complain(&model->complaint, err.text);
 		return;
 	}
 	free(wfs_steal_ptr(&model->complaint));
+	wfs_remote_prove(seed, model, manifest);
 	pthread_mutex_lock(&seed->remote->lock);
 	wfs_manifest_put(model->manifest);
 	model->manifest = manifest;
@@ -152,6 +153,7 @@ static void take_listing(struct remote_seed *seed, struct wfs_listing *listing)
 		if (!had)
 			continue;
 		model->complaint = wfs_steal_ptr(&had->complaint);
+		model->doubt = wfs_steal_ptr(&had->doubt);
 		model->again = had->again;
 		if (!strcmp(had->version, model->version))
 			model->manifest = wfs_steal_ptr(&had->manifest);
@@ -253,7 +255,7 @@ static void note_down(struct remote_seed *seed, const char *why)
 	seed->failures++;
 	/* After a restart it may say the same of other regions. */
 	seed->etag[0] = '\0';
-	complain(&seed->complaint, why);
+	wfs_remote_complain(&seed->complaint, why);
 }
 
 /* Asks for everything anew. */

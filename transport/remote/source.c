@@ -25,15 +25,17 @@ static int remote_read(struct wfs_region *region, void *buf, size_t len,
 		       uint64_t off)
 {
 	struct remote_region *r = (struct remote_region *)region;
+	int rc = 0;
 
-	return wfs_far_read(r->far, buf, len, off);
+	if (r->proven)
+		rc = wfs_remote_await_list(to_remote(region->source)->remote,
+					   r);
+	return rc ? rc : wfs_far_read(r->far, buf, len, off);
 }
 
-/* XXH3-128 of whoever sent it. */
 static enum wfs_trust remote_trust(struct wfs_region *region)
 {
-	(void)region;
-	return WFS_TRUST_SEED;
+	return to_remote(region->source)->trust;
 }
 
 static void remote_close(struct wfs_source *src)
@@ -84,6 +86,20 @@ static void fill_entry(struct wfs_source_entry *entry,
 	memcpy(&st->st_ino, file->id, sizeof(st->st_ino));
 }
 
+static void prove_region(struct remote_region *r,
+			 const struct wfs_manifest_file *file,
+			 const struct wfs_proof *proof)
+{
+	size_t len;
+	const char *bytes = wfs_proof_bytes(proof, file->path, &len);
+
+	/* The proof itself is at hand, and is what it says it is. */
+	if (bytes)
+		wfs_region_keep(&r->base, bytes, len);
+	r->proven = !bytes && file->size;
+	memcpy(r->sha256, file->sha256, sizeof(r->sha256));
+}
+
 static void fill_region(struct wfs_remote_source *source, size_t i)
 {
 	const struct wfs_manifest_file *file = &source->manifest->files[i];
@@ -100,6 +116,8 @@ static void fill_region(struct wfs_remote_source *source, size_t i)
 	r->far = wfs_far_new(source->remote->fetch, source->remote_name,
 			     file->path, file->size);
 	source->entries[i].region = &r->base;
+	if (source->trust > WFS_TRUST_SEED)
+		prove_region(r, file, source->manifest->proof);
 }
 
 static struct wfs_remote_source *make_source(struct wfs_remote *remote,
@@ -114,6 +132,7 @@ static struct wfs_remote_source *make_source(struct wfs_remote *remote,
 	wfs_source_init(&source->base, &remote_ops, label);
 	source->remote = remote;
 	source->authority = choice->seed;
+	source->trust = wfs_choice_trust(choice, manifest);
 	source->remote_name = wfs_strdup(choice->remote_name);
 	source->manifest = wfs_manifest_get(manifest);
 	source->entries =
@@ -140,7 +159,8 @@ int wfs_remote_source(struct wfs_remote *remote, const char *name,
 	if (choice && choice->seed)
 		model = wfs_remote_model_locked(choice->seed,
 						choice->remote_name);
-	if (model && model->manifest) {
+	if (model && model->manifest &&
+	    wfs_choice_accepts(choice, model->manifest)) {
 		source = make_source(remote, choice, model->manifest);
 		source->serial = ++remote->serial;
 		source->next = remote->sources;
