@@ -38,7 +38,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->key = arg;
 		return 0;
 	case ARGP_KEY_ARG:
-		wfs_cmd_take(state, arg, &args->dir, NULL);
+		if (args->dir)
+			argp_error(state, "there is an argument too many: '%s'",
+				   arg);
+		args->dir = arg;
 		return 0;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "DIR is missing");

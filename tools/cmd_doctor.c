@@ -34,7 +34,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 				   arg);
 		return 0;
 	case ARGP_KEY_ARG:
-		wfs_cmd_take(state, arg, &args->model, NULL);
+		if (args->model)
+			argp_error(state, "there is an argument too many: '%s'",
+				   arg);
+		args->model = arg;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

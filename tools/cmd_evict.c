@@ -20,7 +20,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	if (key != ARGP_KEY_ARG)
 		return ARGP_ERR_UNKNOWN;
-	wfs_cmd_take(state, arg, path, NULL);
+	if (*path)
+		argp_error(state, "there is an argument too many: '%s'", arg);
+	*path = arg;
 	return 0;
 }
 

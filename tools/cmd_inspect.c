@@ -29,7 +29,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->follow_links = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		wfs_cmd_take(state, arg, &args->path, NULL);
+		if (args->path)
+			argp_error(state, "there is an argument too many: '%s'",
+				   arg);
+		args->path = arg;
 		return 0;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "PATH is missing");

@@ -33,7 +33,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		wfs_cmd_take(state, arg, &args->model, &args->dump);
+		if (!args->model)
+			args->model = arg;
+		else if (!args->dump)
+			args->dump = arg;
+		else
+			argp_error(state, "there is an argument too many: '%s'",
+				   arg);
 		return 0;
 	case ARGP_KEY_END:
 		if (!args->dump)

@@ -28,7 +28,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		wfs_cmd_take(state, arg, &args->mountpoint, NULL);
+		if (args->mountpoint)
+			argp_error(state, "there is an argument too many: '%s'",
+				   arg);
+		args->mountpoint = arg;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

@@ -34,7 +34,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->lazy = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		wfs_cmd_take(state, arg, &args->mountpoint, NULL);
+		if (args->mountpoint)
+			argp_error(state, "there is an argument too many: '%s'",
+				   arg);
+		args->mountpoint = arg;
 		return 0;
 	case ARGP_KEY_END:
 		if (!args->mountpoint)

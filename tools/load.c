@@ -40,11 +40,15 @@ static void load(const struct pool *pool, struct wfs_load_job *job)
 	if (job->remote) {
 		rc = wfs_remote_source(job->remote, job->path, &source,
 				       &job->err);
-		threads = THREADS_FAR;
+	} else if (job->origins) {
+		rc = wfs_origin_source(job->origins, job->path, &source,
+				       &job->err);
 	} else {
 		rc = wfs_file_source_open(job->path, &file, &source, &job->err);
 	}
 	if (rc == 0) {
+		if (source->ops->far)
+			threads = THREADS_FAR;
 		if (config->wrap_source)
 			source = config->wrap_source(source);
 		source->chunks = config->chunks;

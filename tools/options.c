@@ -56,6 +56,7 @@ void wfs_options_clear(struct wfs_options *options)
 	free(options->seed_cert);
 	free(options->seed_key);
 	free(options->trust_key);
+	free(options->origin_token);
 	free(options->plans_dir);
 	free(options->engine);
 	free(options->models);

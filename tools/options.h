@@ -29,7 +29,7 @@ enum wfs_want {
 /* One model named by hand. */
 struct wfs_option_model {
 	char *name;
-	char *dir;   /* absolute, or the URL of a seed */
+	char *dir;   /* absolute, or the URL of a seed or an origin */
 	bool pinned; /* URL#sha256:ROOT */
 	uint8_t root[WFS_ROOT_BYTES];
 };
@@ -43,6 +43,7 @@ struct wfs_options {
 	char *seed_token, *seed_ca; /* files, absolute, or NULL */
 	char *seed_cert, *seed_key;
 	char *trust_key;
+	char *origin_token; /* a file, absolute, or NULL */
 	uint64_t seed_deadline_ns;
 	unsigned seed_connections; /* to each; 0: as many as suit */
 	char **layouts;		   /* "NAME@tp4", listed */

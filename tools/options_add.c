@@ -12,6 +12,7 @@
 #include "core/model/model.h"
 #include "core/plan/layout.h"
 #include "tools/path.h"
+#include "transport/origin/origin.h"
 #include "transport/remote/remote.h"
 
 #define ROOT_MARK "#sha256:"
@@ -51,6 +52,12 @@ static int parse_place(const char *value, struct wfs_option_model *ret,
 		return wfs_err_set(err, -EINVAL,
 				   "option 'model': '%s' does not end in "
 				   "#sha256: and 64 hex digits",
+				   value);
+	if (mark && wfs_origin_is_url(value))
+		return wfs_err_set(err, -EINVAL,
+				   "option 'model': '%s': a plain web server "
+				   "cannot prove its chunks one by one; let a "
+				   "seed serve the directory",
 				   value);
 	ret->pinned = mark;
 	ret->dir = mark ? wfs_asprintf("%.*s", (int)(mark - value), value) :

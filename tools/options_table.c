@@ -31,6 +31,8 @@ const struct wfs_option wfs_option_table[] = {
 	ROW(MOUNT, "trust_key", PATH, trust_key, "FILE",
 	    "Check models that a public key in FILE signed (weightfs digest "
 	    "--key)"),
+	ROW(MOUNT, "origin_token", PATH, origin_token, "FILE",
+	    "Show web servers of models the token in FILE"),
 	ROW(MOUNT, "seed_deadline", SECONDS, seed_deadline_ns, "SECONDS",
 	    "A read that no seed can serve fails after that long (default: "
 	    "60)"),

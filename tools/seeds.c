@@ -7,19 +7,30 @@
 #include <string.h>
 
 #include "core/base/text.h"
+#include "tools/watch_origin.h"
 #include "tools/watch_remote.h"
+#include "transport/origin/origin.h"
 #include "transport/remote/remote.h"
 
 #define FIRST_NS 5000000000ull /* a mount waits so long for seeds */
 
+/* Of either there may be none. */
 struct wfs_seeds {
 	struct wfs_remote *remote;
 	struct wfs_remote_watch *watch;
+	struct wfs_origins *origins;
+	struct wfs_origin_watch *origin_watch;
 };
 
 static void complain(void *ctx, const char *text)
 {
 	wfs_daemon_tell(ctx, text);
+}
+
+/* A seed's model, that is: not a directory, here or on a web server. */
+static bool is_seeds(const char *dir)
+{
+	return wfs_remote_is_url(dir) && !wfs_origin_is_url(dir);
 }
 
 bool wfs_seeds_any(const struct wfs_options *options)
@@ -30,11 +41,10 @@ bool wfs_seeds_any(const struct wfs_options *options)
 	return options->seed_count;
 }
 
-int wfs_seeds_open(const struct wfs_options *options,
-		   struct wfs_registry *registry,
-		   const struct wfs_load_config *load,
-		   struct wfs_daemon *daemon, struct wfs_seeds **ret_seeds,
-		   struct wfs_err *err)
+static int open_remote(struct wfs_seeds *seeds,
+		       const struct wfs_options *options,
+		       struct wfs_registry *registry,
+		       const struct wfs_load_config *load, struct wfs_err *err)
 {
 	struct wfs_remote_name *names wfs_autofree =
 		wfs_calloc(options->model_count + 1, sizeof(*names));
@@ -51,12 +61,10 @@ int wfs_seeds_open(const struct wfs_options *options,
 		.deadline_ns = options->seed_deadline_ns,
 		.poll_ns = options->rescan_ns,
 	};
-	struct wfs_remote *remote;
-	struct wfs_seeds *seeds;
 	int rc;
 
 	for (size_t i = 0; i < options->model_count; i++)
-		if (wfs_remote_is_url(options->models[i].dir))
+		if (is_seeds(options->models[i].dir))
 			names[config.name_count++] = (struct wfs_remote_name){
 				.name = options->models[i].name,
 				.url = options->models[i].dir,
@@ -64,18 +72,73 @@ int wfs_seeds_open(const struct wfs_options *options,
 						options->models[i].root :
 						NULL,
 			};
-	rc = wfs_remote_open(&config, &remote, err);
-	if (rc)
-		return rc;
-	seeds = wfs_calloc(1, sizeof(*seeds));
-	seeds->remote = remote;
-	seeds->watch = wfs_remote_watch_new(remote, registry, load);
-	wfs_remote_first(remote, FIRST_NS, complain, daemon);
-	rc = wfs_remote_watch_start(seeds->watch, FIRST_NS);
+	if (!config.seed_count && !config.name_count)
+		return 0;
+	rc = wfs_remote_open(&config, &seeds->remote, err);
+	if (!rc)
+		seeds->watch =
+			wfs_remote_watch_new(seeds->remote, registry, load);
+	return rc;
+}
+
+static int open_origins(struct wfs_seeds *seeds,
+			const struct wfs_options *options,
+			struct wfs_registry *registry,
+			const struct wfs_load_config *load, struct wfs_err *err)
+{
+	struct wfs_origins_config config = {
+		.token_file = options->origin_token,
+		.ca_file = options->seed_ca,
+		.deadline_ns = options->seed_deadline_ns,
+	};
+	bool any = false;
+	int rc;
+
+	for (size_t i = 0; i < options->model_count; i++)
+		any |= wfs_origin_is_url(options->models[i].dir);
+	if (!any)
+		return 0;
+	rc = wfs_origins_open(&config, &seeds->origins, err);
+	if (!rc)
+		seeds->origin_watch = wfs_origin_watch_new(
+			seeds->origins, registry, load, options);
+	return rc;
+}
+
+/* Waits a little for what there is. */
+static int start(struct wfs_seeds *seeds, struct wfs_daemon *daemon,
+		 struct wfs_err *err)
+{
+	int rc = 0;
+
+	if (seeds->origins)
+		rc = wfs_origin_watch_start(seeds->origin_watch, FIRST_NS);
+	if (seeds->remote) {
+		wfs_remote_first(seeds->remote, FIRST_NS, complain, daemon);
+		if (!rc)
+			rc = wfs_remote_watch_start(seeds->watch, FIRST_NS);
+	}
+	return rc ? wfs_err_set(err, rc, "cannot start a thread: %s",
+				strerror(-rc)) :
+		    0;
+}
+
+int wfs_seeds_open(const struct wfs_options *options,
+		   struct wfs_registry *registry,
+		   const struct wfs_load_config *load,
+		   struct wfs_daemon *daemon, struct wfs_seeds **ret_seeds,
+		   struct wfs_err *err)
+{
+	struct wfs_seeds *seeds = wfs_calloc(1, sizeof(*seeds));
+	int rc = open_remote(seeds, options, registry, load, err);
+
+	if (!rc)
+		rc = open_origins(seeds, options, registry, load, err);
+	if (!rc)
+		rc = start(seeds, daemon, err);
 	if (rc) {
 		wfs_seeds_close(seeds);
-		return wfs_err_set(err, rc, "cannot start a thread: %s",
-				   strerror(-rc));
+		return rc;
 	}
 	*ret_seeds = seeds;
 	return 0;
@@ -83,17 +146,21 @@ int wfs_seeds_open(const struct wfs_options *options,
 
 void wfs_seeds_stop(struct wfs_seeds *seeds)
 {
-	if (seeds)
-		wfs_remote_stop(seeds->remote);
+	if (!seeds)
+		return;
+	wfs_remote_stop(seeds->remote);
+	wfs_origins_stop(seeds->origins);
 }
 
 void wfs_seeds_leave(struct wfs_seeds *seeds)
 {
 	if (!seeds)
 		return;
-	wfs_remote_stop(seeds->remote);
+	wfs_seeds_stop(seeds);
 	wfs_remote_watch_free(seeds->watch);
+	wfs_origin_watch_free(seeds->origin_watch);
 	seeds->watch = NULL;
+	seeds->origin_watch = NULL;
 }
 
 void wfs_seeds_close(struct wfs_seeds *seeds)
@@ -102,10 +169,16 @@ void wfs_seeds_close(struct wfs_seeds *seeds)
 		return;
 	wfs_seeds_leave(seeds);
 	wfs_remote_close(seeds->remote);
+	wfs_origins_close(seeds->origins);
 	free(seeds);
 }
 
 void wfs_seeds_report(void *seeds, struct wfs_text *text)
 {
-	wfs_remote_report(((struct wfs_seeds *)seeds)->remote, text);
+	struct wfs_remote *remote = ((struct wfs_seeds *)seeds)->remote;
+
+	if (remote)
+		wfs_remote_report(remote, text);
+	else
+		wfs_text_add(text, "[]");
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The seeds of a mount, from its options to its end.
+ * What a mount has from elsewhere, from its options to its end: the models of
+ * seeds, and checkpoints on web servers.
  */
 #ifndef WFS_TOOLS_SEEDS_H
 #define WFS_TOOLS_SEEDS_H

@@ -62,6 +62,11 @@ struct wfs_lane_ask {
 /* One lane's connection.  Calls come from the lane's thread, but `stop`. */
 struct wfs_lane_ops {
 	/*
+	 * Its answers carry no digests: without a trusted list a chunk is
+	 * taken as it comes.  For origins, whose word is all there is.
+	 */
+	bool bare;
+	/*
 	 * Connects, which ends soon after *stop was set.  A negative errno
 	 * with a sentence.
 	 */

@@ -62,8 +62,6 @@ wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
 	const struct wfs_manifest_file *file = NULL;
 	bool own = seed == source->authority, has;
 
-	if (own && !model)
-		return; /* it may give what it lists no more */
 	if (model && model->manifest)
 		file = wfs_manifest_find(model->manifest,
 					 source->manifest->files[index].path);

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See watch_origin.h.
+ */
+#include "tools/watch_origin.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#include "core/base/events.h"
+#include "core/base/log.h"
+#include "core/base/text.h"
+
+#define NS_PER_S 1000000000ull
+#define LOOK_NS	 (2 * NS_PER_S)	 /* for stale models; asks nobody */
+#define LIST_NS	 (60 * NS_PER_S) /* between two listings */
+
+struct track {
+	const char *name, *url; /* the options' */
+	uint64_t fingerprint;	/* of the version that was offered */
+	bool offered;
+	uint64_t list_at, pause; /* ns */
+	char *complaint;
+};
+
+struct wfs_origin_watch {
+	struct wfs_origins *origins;
+	struct wfs_registry *registry;
+	struct wfs_load_config load;
+	struct track *tracks;
+	size_t count;
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t lock; /* guards stop and looked */
+	pthread_cond_t wake;
+	bool stop, looked;
+};
+
+struct wfs_origin_watch *
+wfs_origin_watch_new(struct wfs_origins *origins, struct wfs_registry *registry,
+		     const struct wfs_load_config *load,
+		     const struct wfs_options *options)
+{
+	struct wfs_origin_watch *watch = wfs_calloc(1, sizeof(*watch));
+	pthread_condattr_t attr;
+
+	watch->origins = origins;
+	watch->registry = registry;
+	watch->load = *load;
+	watch->tracks =
+		wfs_calloc(options->model_count + 1, sizeof(*watch->tracks));
+	for (size_t i = 0; i < options->model_count; i++)
+		if (wfs_origin_is_url(options->models[i].dir))
+			watch->tracks[watch->count++] = (struct track){
+				.name = options->models[i].name,
+				.url = options->models[i].dir,
+			};
+	pthread_mutex_init(&watch->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&watch->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	return watch;
+}
+
+static void fail(struct track *track, const struct wfs_err *err)
+{
+	track->pause = track->pause ? track->pause * 2 : LOOK_NS;
+	if (track->pause > LIST_NS)
+		track->pause = LIST_NS;
+	track->list_at = wfs_now_ns() + track->pause;
+	if (err->code == -ESHUTDOWN ||
+	    (track->complaint && !strcmp(track->complaint, err->text)))
+		return;
+	free(track->complaint);
+	track->complaint = wfs_strdup(err->text);
+	wfs_error("model '%s': %s", track->name, err->text);
+	wfs_event("error", track->name, "%s", err->text);
+}
+
+/* What the model's fingerprint would be, read now. */
+static int peek(struct wfs_origin_watch *watch, const struct track *track,
+		uint64_t *ret_fingerprint, struct wfs_err *err)
+{
+	const struct wfs_source_entry *list;
+	struct wfs_source *source;
+	size_t count;
+	int rc = wfs_origin_source(watch->origins, track->url, &source, err);
+
+	if (rc)
+		return rc;
+	list = wfs_source_list(source, &count);
+	*ret_fingerprint = wfs_model_fingerprint(track->name, list, count);
+	wfs_source_put(source);
+	return 0;
+}
+
+static void list(struct wfs_origin_watch *watch, struct track *track)
+{
+	struct wfs_load_job job = { .name = track->name,
+				    .path = track->url,
+				    .origins = watch->origins };
+	struct wfs_err err = { 0 };
+	uint64_t fingerprint = 0;
+
+	if (track->offered && peek(watch, track, &fingerprint, &err)) {
+		fail(track, &err);
+		return;
+	}
+	if (!track->offered || fingerprint != track->fingerprint) {
+		wfs_load_models(&watch->load, &job, 1);
+		if (!job.model) {
+			fail(track, &job.err);
+			return;
+		}
+		wfs_info("model '%s' read from '%s' ranks=%u files=%u "
+			 "bytes=%llu",
+			 track->name, job.model->source->label,
+			 job.model->rank_count, job.model->entry_count,
+			 (unsigned long long)job.model->file_bytes);
+		track->fingerprint = job.model->fingerprint;
+		track->offered = true;
+		wfs_registry_offer(watch->registry, job.model);
+	}
+	track->pause = 0;
+	track->list_at = wfs_now_ns() + LIST_NS;
+	free(wfs_steal_ptr(&track->complaint));
+}
+
+/* A file that is another now: the model is to be read again at once. */
+static bool is_stale(struct wfs_origin_watch *watch, const struct track *track)
+{
+	bool stale = false;
+	uint32_t slot;
+	struct wfs_model *model =
+		wfs_registry_by_name(watch->registry, track->name, &slot);
+
+	for (uint32_t i = 0; model && i < model->entry_count; i++) {
+		struct wfs_region *region = model->entries[i].region;
+
+		stale |= region && atomic_load(&region->stale);
+	}
+	if (stale)
+		wfs_registry_note_stale(watch->registry, slot);
+	wfs_model_put(model);
+	return stale;
+}
+
+static void look(struct wfs_origin_watch *watch)
+{
+	for (size_t i = 0; i < watch->count; i++) {
+		struct track *track = &watch->tracks[i];
+
+		if (track->offered && !track->pause && is_stale(watch, track))
+			track->list_at = 0;
+		if (track->list_at <= wfs_now_ns())
+			list(watch, track);
+	}
+}
+
+/* Waits up to `ns` for *flag, which it returns. */
+static bool wait_for(struct wfs_origin_watch *watch, const bool *flag,
+		     uint64_t ns)
+{
+	uint64_t until = wfs_now_ns() + ns;
+	struct timespec ts = {
+		.tv_sec = (time_t)(until / NS_PER_S),
+		.tv_nsec = (long)(until % NS_PER_S),
+	};
+	bool set;
+
+	pthread_mutex_lock(&watch->lock);
+	while (!*flag && pthread_cond_timedwait(&watch->wake, &watch->lock,
+						&ts) != ETIMEDOUT)
+		;
+	set = *flag;
+	pthread_mutex_unlock(&watch->lock);
+	return set;
+}
+
+static void *run(void *arg)
+{
+	struct wfs_origin_watch *watch = arg;
+
+	do {
+		look(watch);
+		pthread_mutex_lock(&watch->lock);
+		watch->looked = true;
+		pthread_cond_broadcast(&watch->wake);
+		pthread_mutex_unlock(&watch->lock);
+	} while (!wait_for(watch, &watch->stop, LOOK_NS));
+	return NULL;
+}
+
+int wfs_origin_watch_start(struct wfs_origin_watch *watch, uint64_t wait_ns)
+{
+	sigset_t all, old;
+	int rc;
+
+	/* Signals are for the threads of the caller. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&watch->thread, NULL, run, watch);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	watch->started = rc == 0;
+	if (!rc)
+		wait_for(watch, &watch->looked, wait_ns);
+	return -rc;
+}
+
+void wfs_origin_watch_free(struct wfs_origin_watch *watch)
+{
+	if (!watch)
+		return;
+	pthread_mutex_lock(&watch->lock);
+	watch->stop = true;
+	pthread_cond_broadcast(&watch->wake);
+	pthread_mutex_unlock(&watch->lock);
+	if (watch->started)
+		pthread_join(watch->thread, NULL);
+	for (size_t i = 0; i < watch->count; i++)
+		free(watch->tracks[i].complaint);
+	free(watch->tracks);
+	pthread_cond_destroy(&watch->wake);
+	pthread_mutex_destroy(&watch->lock);
+	free(watch);
+}

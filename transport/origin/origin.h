@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checkpoints on plain web servers.
+ *
+ * `https://host/dir/` is a checkpoint when the server has its files there.
+ * What files those are is told by weightfs.digests.json, else by the
+ * directory's own page (the listings of nginx, Apache, Python and their like),
+ * else by model.safetensors.index.json and the names that the other files of
+ * checkpoints always have.
+ *
+ * Bytes are ranges of the files, a chunk each, over several connections.
+ * Every request is pinned to what was listed (size, ETag or Last-Modified),
+ * so that two versions are never mixed: a file that is another now fails with
+ * -ESTALE.  A server that ignores ranges is read from the start of the file,
+ * over one connection: right, and slow.
+ *
+ * There are no digests here but those that the user has from elsewhere: the
+ * trust class is `origin`.
+ */
+#ifndef WFS_TRANSPORT_ORIGIN_ORIGIN_H
+#define WFS_TRANSPORT_ORIGIN_ORIGIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/source.h"
+
+struct wfs_origins;
+
+struct wfs_origins_config {
+	const char *token_file; /* NULL, or of a bearer token */
+	const char *ca_file;	/* NULL: the system's */
+	unsigned lanes;		/* connections to each origin; 0: 8 */
+	uint64_t deadline_ns;	/* of reads; 0: 60 s */
+};
+
+/*
+ * Is this the URL of a directory on a web server?  One without a path, or
+ * with that of the seed protocol, is a seed's.
+ */
+bool wfs_origin_is_url(const char *text);
+
+/* -EACCES … for a token that cannot be read, with a sentence. */
+int wfs_origins_open(const struct wfs_origins_config *config,
+		     struct wfs_origins **ret_origins, struct wfs_err *err);
+
+/* From now on reads fail at once, with -ESHUTDOWN; returns at once. */
+void wfs_origins_stop(struct wfs_origins *origins); /* NULL is fine */
+/* All its sources must be closed.  NULL is fine. */
+void wfs_origins_close(struct wfs_origins *origins);
+
+/*
+ * Lists what is at `url`, which takes some round trips.  -ENOENT when no file
+ * of a checkpoint is there, -EACCES, -ECONNREFUSED, -EBADMSG … with a
+ * sentence.
+ */
+int wfs_origin_source(struct wfs_origins *origins, const char *url,
+		      struct wfs_source **ret_source, struct wfs_err *err);
+
+#endif
