@@ -80,9 +80,13 @@ static void match_file(struct wfs_remote_source *source, size_t index,
 		       struct remote_seed *seed)
 {
 	struct wfs_far *far = source->regions[index].far;
-	const struct wfs_manifest_file *file =
-		wfs_remote_same_locked(source, index, seed);
+	const struct wfs_manifest_file *file;
 
+	/* The authority may still give what it lists no more. */
+	if (seed == source->authority &&
+	    !wfs_remote_model_locked(seed, source->remote_name))
+		return;
+	file = wfs_remote_same_locked(source, index, seed);
 	if (file)
 		wfs_far_hold(far, seed->peer, file->id);
 	else
