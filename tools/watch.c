@@ -67,7 +67,7 @@ int wfs_watch_first(struct wfs_watch *watch, struct wfs_err *err)
 	if (n || watch->tracks.dir_exists || watch->config.elsewhere)
 		return 0;
 	return wfs_err_set(err, -ENOENT,
-			   "nothing is left to mount: no checkpoint could be "
+			   "nothing is left to serve: no checkpoint could be "
 			   "read");
 }
 

@@ -43,7 +43,7 @@ struct wfs_watch *wfs_watch_new(const struct wfs_watch_config *config);
 /*
  * The first look: loads everything there is at once.  -ENOENT with a
  * sentence when neither a models directory exists nor a checkpoint could be
- * loaded: nothing is left to mount.
+ * loaded: nothing is left to serve.
  */
 int wfs_watch_first(struct wfs_watch *watch, struct wfs_err *err);
 

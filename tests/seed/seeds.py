@@ -59,6 +59,14 @@ class Seed:
                 stderr=log, env={**mounts.environment(folder), **(env or {})},
                 preexec_fn=mounts.die_with_parent, start_new_session=True)
 
+    @classmethod
+    def of(cls, mount):
+        """The seeding side of a mount, which owns the process."""
+        seed = cls.__new__(cls)
+        seed.process, seed.log_path = mount.process, mount.log_path
+        seed.context = seed.token = None
+        return seed.wait_ready()
+
     @property
     def pid(self):
         return self.process.pid

@@ -377,7 +377,7 @@ static void nothing_left_to_mount_is_an_error(void **state)
 
 	name_by_hand(w, "a", "nowhere");
 	assert_int_equal(-ENOENT, watch(w, false, &err));
-	assert_non_null(strstr(err.text, "nothing is left to mount"));
+	assert_non_null(strstr(err.text, "nothing is left to serve"));
 	assert_int_equal(1, w->complaints);
 	assert_non_null(strstr(w->complaint, "'a'"));
 }

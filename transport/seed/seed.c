@@ -32,10 +32,19 @@ static int add_connection(void *ctx, int fd, const struct sockaddr *address,
 			  socklen_t len)
 {
 	struct wfs_seed *seed = ctx;
+	int rc = -ECANCELED;
 
-	return MHD_add_connection(seed->daemon, fd, address, len) == MHD_YES ?
-		       0 :
-		       -EIO;
+	/* Not into a server that is being taken down. */
+	pthread_mutex_lock(&seed->lock);
+	if (atomic_load(&seed->stopping))
+		close(fd);
+	else
+		rc = MHD_add_connection(seed->daemon, fd, address, len) ==
+				     MHD_YES ?
+			     0 :
+			     -EIO;
+	pthread_mutex_unlock(&seed->lock);
+	return rc;
 }
 
 static int open_tls(const struct wfs_seed_config *config, struct wfs_seed *seed,
