@@ -38,7 +38,10 @@
  * read once by the first rank, they are copied by all.  (Runs of 1, 2, 4, 8
  * KiB, each fourth wanted, against a memcpy of as many bytes: one by one
  * 0.12, 0.20, 0.27, 0.34; with their gaps 0.23, 0.29, 0.25, 0.23; whole
- * chunks 0.12 … 0.15 for one rank, 0.3 if four share them.)
+ * chunks 0.12 … 0.15 for one rank, 0.3 if four share them.  Copied out of a
+ * mapping of the file they would run at 0.25 … 0.35, at 0.4 … 0.5 once all of
+ * it is mapped in; but a file that is cut short under a mapping ends us by a
+ * signal, and process_vm_readv, which does not, is no faster than this.)
  */
 #define SHORT_RUN (2u * 1024)
 

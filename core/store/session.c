@@ -198,6 +198,8 @@ uint64_t wfs_store_evict(struct wfs_store *store, uint64_t mask, uint64_t value,
 	if (store->doomed.head)
 		pthread_cond_signal(&store->chores);
 	pthread_mutex_unlock(&store->lock);
+	if (!mask && store->chunks)
+		wfs_chunks_drop(store->chunks, NULL);
 	wfs_budget_freed(&store->budget);
 	return freed;
 }

@@ -153,8 +153,8 @@ void wfs_store_residency(struct wfs_store *store, uint64_t key,
  * mask 0, value 0), with its digest, and prefetches of them that have not
  * begun.  With `doom` those that are in use or being hydrated go as soon as
  * they are idle, and until then nobody is given them anew: they are not
- * acquired, and wfs_store_read goes to the sources.  Returns the bytes freed
- * now.
+ * acquired, and wfs_store_read goes to the sources.  All: what the chunk
+ * cache keeps for others goes, too.  Returns the bytes freed now.
  */
 uint64_t wfs_store_evict(struct wfs_store *store, uint64_t mask, uint64_t value,
 			 bool doom);

@@ -186,6 +186,14 @@ def test_chunks_go_when_the_ranks_of_this_node_have_had_them(
     assert m.status()["chunk_cache"]["chunks"] < kept
 
 
+def test_evicting_all_drops_the_chunks(mount, folder, llama, passthrough):
+    m = passthrough(mount("nodigests", models=folder / "models"))
+    right(llama, read_together(m.path / f"llama@tp{TP}", [2]))
+    assert m.status()["chunk_cache"]["chunks"] > 0
+    m.evict()
+    assert m.status()["chunk_cache"]["chunks"] == 0
+
+
 def test_without_room_for_chunks_the_bytes_are_right(mount, folder, llama):
     m = mount("nodigests", "chunk_cache=1", models=folder / "models")
     right(llama, read_together(m.path / f"llama@tp{TP}"))
