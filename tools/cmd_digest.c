@@ -13,10 +13,11 @@
 
 enum {
 	KEY_KEY = 0x100,
+	KEY_CACHE,
 };
 
 struct args {
-	const char *dir, *file, *key;
+	const char *dir, *file, *key, *cache;
 	bool check, follow_links;
 };
 
@@ -33,6 +34,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'L':
 		args->follow_links = true;
+		return 0;
+	case KEY_CACHE:
+		args->cache = arg;
 		return 0;
 	case KEY_KEY:
 		args->key = arg;
@@ -59,6 +63,10 @@ static const struct argp_option options[] = {
 	  "Sign the manifest with the private Ed25519 key in FILE (PEM); with "
 	  "--check, ask for a signature of the public one in FILE",
 	  0 },
+	{ "digest-cache", KEY_CACHE, "DIR", 0,
+	  "Keep the digests of chunks in DIR, for seeds (default: "
+	  "/var/cache/weightfs/digests, or one of the user's)",
+	  0 },
 	{ "follow-links", 'L', NULL, 0,
 	  "Follow links that leave the checkpoint", 0 },
 	{ 0 },
@@ -83,6 +91,7 @@ int wfs_cmd_digest(int argc, char **argv, const struct wfs_hooks *hooks)
 {
 	char *dir wfs_autofree = NULL;
 	char *file wfs_autofree = NULL;
+	char *cache wfs_autofree = NULL;
 	char hex[2 * WFS_ROOT_BYTES + 1];
 	uint8_t root[WFS_ROOT_BYTES];
 	struct args args = { 0 };
@@ -95,9 +104,11 @@ int wfs_cmd_digest(int argc, char **argv, const struct wfs_hooks *hooks)
 	dir = wfs_path_absolute(args.dir);
 	file = args.file ? wfs_path_absolute(args.file) :
 			   wfs_asprintf("%s/" WFS_DIGEST_TREE_FILE, dir);
+	cache = args.cache ? wfs_path_absolute(args.cache) : NULL;
 	digest = (struct wfs_digest_args){ .dir = dir,
 					   .file = file,
 					   .key = args.key,
+					   .cache = cache,
 					   .follow_links = args.follow_links };
 	rc = args.check ? wfs_digest_check(&digest, root, &err) :
 			  wfs_digest_write(&digest, root, &err);

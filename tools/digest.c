@@ -13,6 +13,7 @@
 #include "core/base/text.h"
 #include "core/digest/sign.h"
 #include "tools/cmd.h"
+#include "tools/seeding.h"
 #include "transport/file/file_source.h"
 
 static int open_dir(const struct wfs_digest_args *args,
@@ -34,16 +35,21 @@ static uint64_t bytes_of(const struct wfs_digest_item *items, size_t count)
 	return bytes;
 }
 
-static int compute(struct wfs_digest_item *items, size_t count,
+static int compute(const struct wfs_digest_args *args,
+		   struct wfs_digest_item *items, size_t count,
 		   struct wfs_err *err)
 {
 	struct wfs_progress progress;
-	int rc;
+	struct wfs_book *book;
+	int rc = wfs_open_book(args->cache, &book, err);
 
+	if (rc)
+		return rc;
 	wfs_progress_begin(&progress, stderr, "reading",
 			   bytes_of(items, count));
-	rc = wfs_digest_compute(items, count, &progress, err);
+	rc = wfs_digest_compute(items, count, &progress, book, err);
 	wfs_progress_end(&progress);
+	wfs_book_close(book);
 	return rc;
 }
 
@@ -137,7 +143,7 @@ int wfs_digest_write(const struct wfs_digest_args *args,
 		rc = wfs_digest_tree_add(&tree, items[i].region->path,
 					 items[i].region->size, none, err);
 	if (!rc)
-		rc = compute(items, count, err);
+		rc = compute(args, items, count, err);
 	if (!rc) {
 		for (size_t i = 0; i < count; i++)
 			memcpy(tree.files[i].root, items[i].root,
@@ -237,7 +243,7 @@ static int compare_files(const struct wfs_digest_args *args,
 	int rc;
 
 	wrong = compare_lists(tree, items, &count);
-	rc = compute(items, count, err);
+	rc = compute(args, items, count, err);
 	if (rc)
 		return rc;
 	for (size_t i = 0; i < count; i++) {

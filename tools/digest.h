@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "core/base/err.h"
+#include "core/digest/book.h"
 #include "core/digest/digest_tree.h"
 #include "core/source.h"
 #include "tools/progress.h"
@@ -24,16 +25,19 @@ struct wfs_digest_item *wfs_digest_items(struct wfs_source *src,
 					 size_t *ret_count);
 
 /*
- * Reads all items, on every CPU, and fills in their roots.  -ESTALE for a
+ * Reads all items, on every CPU, and fills in their roots; a seed of this
+ * user will find the lists in `book` (NULL: none).  -ESTALE for a
  * file that changed meanwhile, or what reading failed with; with a sentence.
  */
 int wfs_digest_compute(struct wfs_digest_item *items, size_t count,
-		       struct wfs_progress *progress, struct wfs_err *err);
+		       struct wfs_progress *progress, struct wfs_book *book,
+		       struct wfs_err *err);
 
 struct wfs_digest_args {
-	const char *dir;  /* absolute */
-	const char *file; /* absolute: the manifest */
-	const char *key;  /* NULL, or a private key; to check, a public one */
+	const char *dir;   /* absolute */
+	const char *file;  /* absolute: the manifest */
+	const char *key;   /* NULL, or a private key; to check, a public one */
+	const char *cache; /* for lists of digests; NULL: the usual one */
 	bool follow_links;
 };
 

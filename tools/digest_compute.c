@@ -17,6 +17,8 @@
 struct run {
 	struct wfs_digest_item *items;
 	struct wfs_digests **lists; /* of each item */
+	struct wfs_digests **fast;  /* XXH3-128, for the book */
+	struct stat *before;	    /* mode 0: not to be kept */
 	size_t count;
 	pthread_mutex_t lock; /* guards what follows */
 	size_t item;	      /* whose chunk is next */
@@ -118,9 +120,12 @@ static void *work(void *arg)
 					    chunk * (uint64_t)WFS_CHUNK);
 		int rc = n < 0 ? (int)n : (size_t)n == len ? 0 : -ESTALE;
 
-		if (!rc)
-			wfs_digest_bytes(list->algorithm, buffer, len,
+		if (!rc) {
+			wfs_digest_bytes(WFS_SHA256, buffer, len,
 					 wfs_digests_at(list, chunk));
+			wfs_digest_bytes(WFS_XXH3_128, buffer, len,
+					 wfs_digests_at(run->fast[i], chunk));
+		}
 		done(run, i, len, rc);
 	}
 	return NULL;
@@ -142,8 +147,42 @@ static void run_threads(struct run *run)
 		pthread_join(threads[i], NULL);
 }
 
+static void begin(struct run *run)
+{
+	run->lists = wfs_calloc(run->count, sizeof(*run->lists));
+	run->fast = wfs_calloc(run->count, sizeof(*run->fast));
+	run->left = wfs_calloc(run->count, sizeof(*run->left));
+	run->before = wfs_calloc(run->count, sizeof(*run->before));
+	for (size_t i = 0; i < run->count; i++) {
+		struct wfs_region *region = run->items[i].region;
+
+		run->lists[i] = wfs_digests_new(WFS_SHA256, region->size);
+		run->fast[i] = wfs_digests_new(WFS_XXH3_128, region->size);
+		run->left[i] = run->lists[i]->count;
+		wfs_book_look(wfs_region_descriptor(region), &run->before[i]);
+		if (!run->left[i])
+			line(run, i);
+	}
+}
+
+static void finish_item(struct run *run, size_t i, struct wfs_book *book)
+{
+	struct wfs_region *region = run->items[i].region;
+	int fd = wfs_region_descriptor(region);
+	int rc = wfs_region_check(region);
+
+	if (rc)
+		fail_locked(run, region, rc);
+	wfs_digests_root(run->lists[i], run->items[i].root);
+	if (rc || !book || !run->before[i].st_mode)
+		return;
+	wfs_book_keep(book, fd, &run->before[i], run->lists[i]);
+	wfs_book_keep(book, fd, &run->before[i], run->fast[i]);
+}
+
 int wfs_digest_compute(struct wfs_digest_item *items, size_t count,
-		       struct wfs_progress *progress, struct wfs_err *err)
+		       struct wfs_progress *progress, struct wfs_book *book,
+		       struct wfs_err *err)
 {
 	struct run run = { .items = items,
 			   .count = count,
@@ -151,26 +190,17 @@ int wfs_digest_compute(struct wfs_digest_item *items, size_t count,
 			   .progress = progress,
 			   .err = err };
 
-	run.lists = wfs_calloc(count, sizeof(*run.lists));
-	run.left = wfs_calloc(count, sizeof(*run.left));
-	for (size_t i = 0; i < count; i++) {
-		run.lists[i] =
-			wfs_digests_new(WFS_SHA256, items[i].region->size);
-		run.left[i] = run.lists[i]->count;
-		if (!run.left[i])
-			line(&run, i);
-	}
+	begin(&run);
 	run_threads(&run);
-	for (size_t i = 0; i < count && !run.failed; i++) {
-		int rc = wfs_region_check(items[i].region);
-
-		if (rc)
-			fail_locked(&run, items[i].region, rc);
-		wfs_digests_root(run.lists[i], items[i].root);
-	}
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count && !run.failed; i++)
+		finish_item(&run, i, book);
+	for (size_t i = 0; i < count; i++) {
 		free(run.lists[i]);
+		free(run.fast[i]);
+	}
 	free(run.lists);
+	free(run.fast);
 	free(run.left);
+	free(run.before);
 	return run.failed;
 }

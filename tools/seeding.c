@@ -56,14 +56,14 @@ static char *usual_cache(void)
 	return NULL;
 }
 
-static int open_book(const struct wfs_options *options,
-		     struct wfs_book **ret_book, struct wfs_err *err)
+int wfs_open_book(const char *dir, struct wfs_book **ret_book,
+		  struct wfs_err *err)
 {
 	char *usual wfs_autofree = usual_cache();
-	struct wfs_book_config config = { .dir = options->digest_cache };
+	struct wfs_book_config config = { .dir = dir };
 	struct wfs_err why = { 0 };
 
-	if (options->digest_cache)
+	if (dir)
 		return wfs_book_open(&config, ret_book, err);
 	config.dir = usual;
 	if (wfs_book_open(&config, ret_book, &why) == 0)
@@ -91,7 +91,7 @@ int wfs_seeding_open(const struct wfs_options *options,
 		.stall_timeout_ns = options->client_timeout_ns,
 		.header_timeout_ns = options->client_timeout_ns,
 	};
-	int rc = open_book(options, &seeding.book, err);
+	int rc = wfs_open_book(options->digest_cache, &seeding.book, err);
 
 	if (rc)
 		return rc;

@@ -23,6 +23,13 @@ int wfs_offer_first(const struct wfs_options *options,
 		    struct wfs_daemon *daemon, struct wfs_registry *registry,
 		    struct wfs_watch **ret_watch, struct wfs_err *err);
 
+/*
+ * The book of digests in `dir`; without one in the usual place, or, when that
+ * cannot be had (which is logged), nowhere.
+ */
+int wfs_open_book(const char *dir, struct wfs_book **ret_book,
+		  struct wfs_err *err);
+
 struct wfs_seeding {
 	struct wfs_book *book;
 	struct wfs_seed *seed;

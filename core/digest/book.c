@@ -236,3 +236,30 @@ void wfs_book_on_known(struct wfs_book *book,
 		pthread_cond_wait(&book->changed, &book->lock);
 	pthread_mutex_unlock(&book->lock);
 }
+
+int wfs_book_look(int fd, struct stat *ret_before)
+{
+	struct wfs_file_key key;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	key = wfs_file_key_of(&st);
+	if (wfs_file_key_young(&key))
+		return -EAGAIN;
+	*ret_before = st;
+	return 0;
+}
+
+void wfs_book_keep(struct wfs_book *book, int fd, const struct stat *before,
+		   const struct wfs_digests *list)
+{
+	struct wfs_file_key was = wfs_file_key_of(before), is;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return;
+	is = wfs_file_key_of(&st);
+	if (list->size == is.size && wfs_file_key_equal(&was, &is))
+		wfs_shelf_save(book->shelf, &is, list);
+}

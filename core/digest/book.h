@@ -14,6 +14,7 @@
 #define WFS_CORE_DIGEST_BOOK_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "core/base/err.h"
 #include "core/digest/digests.h"
@@ -64,6 +65,16 @@ bool wfs_page_chunk(struct wfs_page *page, uint64_t index,
 /* Takes in the XXH3-128 of a chunk whose bytes somebody read. */
 void wfs_page_note(struct wfs_page *page, uint64_t index,
 		   const uint8_t digest[16]);
+
+/*
+ * For who reads a whole file for its digests anyway: `look` before it, and
+ * `keep` after it with what was computed, which is then kept in the book's
+ * directory if the file has not changed since.  `look` says -EAGAIN when the
+ * file was written so recently that its times might not tell, or -errno.
+ */
+int wfs_book_look(int fd, struct stat *ret_before);
+void wfs_book_keep(struct wfs_book *book, int fd, const struct stat *before,
+		   const struct wfs_digests *list);
 
 /*
  * Called with no lock held, on a thread of the book, whenever a list of any

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import subprocess
+import time
 import urllib.request
 
 import pytest
@@ -38,14 +39,25 @@ def expected(top):
     return files, hashlib.sha256(lines.encode()).hexdigest()
 
 
+@pytest.fixture(autouse=True)
+def cache(folder, monkeypatch):
+    monkeypatch.setenv("WEIGHTFS_TEST_CACHE", str(folder / "cache"))
+    return folder / "cache"
+
+
+def digest(*args):
+    return run("digest", "--digest-cache", os.environ["WEIGHTFS_TEST_CACHE"],
+               *args)
+
+
 def good(*args):
-    done = run("digest", *args)
+    done = digest(*args)
     assert done.returncode == 0, done.stderr
     return done
 
 
 def bad(*args):
-    done = run("digest", *args)
+    done = digest(*args)
     assert done.returncode == 1, done.stdout
     assert done.stdout == ""
     return done.stderr
@@ -162,7 +174,8 @@ def test_a_name_that_could_forge_a_line_is_refused(plain):
 def test_a_terminal_gets_a_bar_instead_of_lines(plain, folder):
     (plain.path / "large").write_bytes(bytes(64 << 20))
     leader, follower = pty.openpty()
-    with subprocess.Popen([PROGRAM, "digest", plain.path], stdout=-1,
+    with subprocess.Popen([PROGRAM, "digest", "--digest-cache", folder / "cache",
+                           plain.path], stdout=-1,
                           stderr=follower) as process:
         os.close(follower)
         shown = b""
@@ -190,12 +203,12 @@ def offered(folder):
     """offered(path) -> the manifest of that checkpoint as a seed sends it."""
     started = []
 
-    def manifest_of(path):
+    def manifest_of(path, cache="cache"):
         log = folder / f"seed{len(started)}.log"
         with open(log, "wb") as out:
             started.append(subprocess.Popen(
                 [PROGRAM, "seed", "-f", "--listen", "127.0.0.1:0",
-                 "--digest-cache", folder / "cache", "--model", f"m={path}"],
+                 "--digest-cache", folder / cache, "--model", f"m={path}"],
                 stdin=-3, stdout=out, stderr=out, env=environment(folder),
                 preexec_fn=die_with_parent))
 
@@ -215,7 +228,7 @@ def offered(folder):
 def test_a_seed_has_its_roots_from_the_manifest(plain, offered):
     files, root = expected(plain.path)
     good(plain.path)
-    sent, _ = offered(plain.path)
+    sent, _ = offered(plain.path, "empty")
     assert sent["tree_sha256"] == root
     roots = {f["path"]: f["sha256"] for f in sent["files"]
              if "sha256" in f}
@@ -223,16 +236,31 @@ def test_a_seed_has_its_roots_from_the_manifest(plain, offered):
     assert roots[MANIFEST] is None, "nobody asked for it"
 
 
+def test_a_seed_need_not_read_what_was_digested(plain, offered):
+    """Its times were old enough to tell of a change."""
+    for path in plain.path.iterdir():
+        wait_until(lambda p=path: time.time() - p.stat().st_ctime > 0.1,
+                   "the file has aged")
+    files, _ = expected(plain.path)
+    good(plain.path)
+    (plain.path / MANIFEST).unlink()
+    sent, _ = offered(plain.path)
+    rows = {f["path"]: f for f in sent["files"]}
+    for f in files:
+        assert rows[f["path"]]["sha256"] == f["sha256"], f["path"]
+        assert rows[f["path"]]["xxh3"], f["path"]
+
+
 def test_a_seed_believes_no_manifest_of_another_size_or_spelling(plain, offered):
     good(plain.path)
     (plain.path / "config.json").write_text("{}")
-    sent, _ = offered(plain.path)
+    sent, _ = offered(plain.path, "empty")
     assert sent["tree_sha256"] is None
     roots = {f["path"]: f.get("sha256") for f in sent["files"]}
     assert roots["config.json"] is None
     assert roots["tokenizer.json"] is not None
     manifest = plain.path / MANIFEST
     manifest.write_text(manifest.read_text() + "\n")
-    sent, log = offered(plain.path)
+    sent, log = offered(plain.path, "empty")
     assert {f.get("sha256") for f in sent["files"]} == {None}
     assert f"'{MANIFEST}' of '{plain.path}': not a digest manifest" in log

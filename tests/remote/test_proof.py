@@ -18,7 +18,8 @@ MIB = 1 << 20
 
 def digest(path, *args):
     """Writes the digest manifest; "sha256:…" of the tree."""
-    done = mounts.run("digest", *args, path)
+    done = mounts.run("digest", "--digest-cache", path.parent / "cache",
+                      *args, path)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

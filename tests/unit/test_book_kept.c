@@ -129,6 +129,52 @@ static void a_damaged_list_is_computed_again(void **state)
 	}
 }
 
+/* Reads it as anybody could who wants its digests. */
+static struct wfs_digests *computed(const struct scratch *s, const char *name)
+{
+	char *path wfs_autofree = scratch_path(s, name);
+	char *bytes wfs_autofree = NULL;
+	struct wfs_digests *list;
+	size_t len;
+
+	assert_int_equal(wfs_file_slurp(path, 1 << 26, &bytes, &len), 0);
+	list = wfs_digests_new(WFS_SHA256, len);
+	for (uint64_t i = 0; i < list->count; i++)
+		wfs_digest_bytes(WFS_SHA256, bytes + i * WFS_CHUNK,
+				 wfs_chunk_len(len, i),
+				 wfs_digests_at(list, i));
+	return list;
+}
+
+static void what_somebody_else_computed_is_kept_unless_it_changed(void **state)
+{
+	struct scratch *s = *state;
+	struct wfs_book *book = book_in(s, "kept");
+	struct wfs_digests *list;
+	struct wfs_page *page;
+	struct stat before;
+	int fd;
+
+	book_random(s, "f", WFS_CHUNK + 1);
+	book_age(s, "f");
+	fd = openat(s->fd, "f", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(wfs_book_look(fd, &before), 0);
+	list = computed(s, "f");
+	wfs_book_keep(book, fd, &before, list);
+	page = book_page(book, s, "f");
+	book_check(s, "f", wfs_page_list(page, WFS_SHA256, false));
+	wfs_page_close(page);
+	book_change(s, "f", 3);
+	wfs_book_keep(book, fd, &before, list);
+	page = book_page(book, s, "f");
+	assert_null(wfs_page_list(page, WFS_SHA256, false));
+	wfs_page_close(page);
+	assert_int_equal(wfs_book_look(-1, &before), -EBADF);
+	close(fd);
+	free(list);
+	wfs_book_close(book);
+}
+
 static void a_directory_that_others_may_write_is_refused(void **state)
 {
 	struct scratch *s = *state;
@@ -227,6 +273,8 @@ int main(void)
 		IN_SCRATCH(a_kept_list_is_not_believed_after_a_change),
 		IN_SCRATCH(older_lists_of_a_file_are_dropped),
 		IN_SCRATCH(a_damaged_list_is_computed_again),
+		IN_SCRATCH(
+			what_somebody_else_computed_is_kept_unless_it_changed),
 		IN_SCRATCH(a_directory_that_others_may_write_is_refused),
 		IN_SCRATCH(a_file_that_changed_before_it_is_read_is_stale),
 		IN_SCRATCH(a_file_that_changes_while_it_is_read_is_stale),
