@@ -123,6 +123,9 @@ int wfs_layout_ranks(struct wfs_layout *layout, struct wfs_model *model,
 /* layout_files.c: the model's entries and directories. */
 int wfs_layout_files(struct wfs_layout *layout, struct wfs_model *model,
 		     struct wfs_err *err);
+/* mend.c: after files; the model's config.json as the plan's "mend"s say. */
+int wfs_layout_mend(struct wfs_layout *layout, struct wfs_model *model,
+		    struct wfs_err *err);
 
 /*
  * layout_headers.c: a source whose regions are the headers of files, each
@@ -133,6 +136,9 @@ struct wfs_source *wfs_headers_new(void);
 uint32_t wfs_headers_add(struct wfs_source *headers,
 			 const struct wfs_rank *rank, const uint32_t *order,
 			 uint32_t count);
+/* Adds bytes, copied, called `path` in messages (kept); their index. */
+uint32_t wfs_headers_add_text(struct wfs_source *headers, const char *path,
+			      const char *text, size_t len);
 struct wfs_region *wfs_headers_region(struct wfs_source *headers,
 				      uint32_t index);
 /* Which place a dtype has in a file: 0 comes first. */

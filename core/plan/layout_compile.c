@@ -79,6 +79,8 @@ static int compile(struct wfs_layout *layout, struct wfs_model *model,
 	if (!rc)
 		rc = wfs_layout_files(layout, model, err);
 	if (!rc)
+		rc = wfs_layout_mend(layout, model, err);
+	if (!rc)
 		model->fingerprint =
 			fingerprint(layout, model, options->part_size);
 	return rc;

@@ -126,14 +126,29 @@ static void add_tensor(struct wfs_text *t, const struct wfs_tensor *tensor,
 		     off + tensor->size);
 }
 
+uint32_t wfs_headers_add_text(struct wfs_source *headers, const char *path,
+			      const char *text, size_t len)
+{
+	struct headers *h = (struct headers *)headers;
+	struct wfs_region *region = wfs_calloc(1, sizeof(*region) + len);
+
+	region->source = headers;
+	region->path = path;
+	region->size = len;
+	memcpy(region + 1, text, len);
+	h->regions =
+		wfs_realloc(h->regions, (h->count + 1) * sizeof(*h->regions));
+	h->regions[h->count] = region;
+	return h->count++;
+}
+
 uint32_t wfs_headers_add(struct wfs_source *headers,
 			 const struct wfs_rank *rank, const uint32_t *order,
 			 uint32_t count)
 {
-	struct headers *h = (struct headers *)headers;
 	struct wfs_text t = { 0 };
-	struct wfs_region *region;
 	uint64_t off = 0, len;
+	uint32_t index;
 
 	wfs_text_add_bytes(&t, "\0\0\0\0\0\0\0\0{", 9);
 	for (uint32_t i = 0; i < count; i++) {
@@ -147,16 +162,9 @@ uint32_t wfs_headers_add(struct wfs_source *headers,
 		wfs_text_add_bytes(&t, " ", 1);
 	len = htole64(t.len - 8);
 	memcpy(t.data, &len, 8);
-	region = wfs_calloc(1, sizeof(*region) + t.len);
-	region->source = headers;
-	region->path = "header";
-	region->size = t.len;
-	memcpy(region + 1, t.data, t.len);
+	index = wfs_headers_add_text(headers, "header", t.data, t.len);
 	free(t.data);
-	h->regions =
-		wfs_realloc(h->regions, (h->count + 1) * sizeof(*h->regions));
-	h->regions[h->count] = region;
-	return h->count++;
+	return index;
 }
 
 struct wfs_region *wfs_headers_region(struct wfs_source *headers,

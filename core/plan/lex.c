@@ -139,7 +139,7 @@ static const char *const keywords[] = {
 	"plan",	   "engine", "architectures", "quantisation", "include",
 	"let",	   "def",    "index",	      "pipeline",     "when",
 	"tensor",  "drop",   "expect",	      "require",      "stage",
-	"storage", "as",     "optional",      "otherwise",
+	"storage", "as",     "optional",      "otherwise",    "mend",
 };
 
 bool wfs_word_is_keyword(const struct wfs_word *word)

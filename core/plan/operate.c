@@ -290,6 +290,7 @@ int wfs_operate(struct wfs_eval *e, const struct wfs_node *n,
 		[WFS_OP_DIM] = wfs_op_dim,
 		[WFS_OP_EXISTS] = wfs_op_exists,
 		[WFS_OP_SAME] = wfs_op_same,
+		[WFS_OP_MODULES] = wfs_op_modules,
 		[WFS_OP_MATCHES] = wfs_op_matches,
 		[WFS_OP_ITEM] = wfs_op_item,
 	};

@@ -13,7 +13,7 @@ typedef int wfs_op_fn(struct wfs_eval *e, const struct wfs_node *n,
 wfs_op_fn wfs_op_split, wfs_op_share, wfs_op_slice, wfs_op_pad;
 wfs_op_fn wfs_op_reshape, wfs_op_cast, wfs_op_const;
 wfs_op_fn wfs_op_if, wfs_op_dim, wfs_op_exists, wfs_op_matches, wfs_op_item;
-wfs_op_fn wfs_op_same;
+wfs_op_fn wfs_op_same, wfs_op_modules;
 
 /* The tensor's name in messages. */
 const char *wfs_op_source(const struct wfs_eval *e, const struct wfs_value *v);

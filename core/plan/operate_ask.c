@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdalign.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/mem.h"
@@ -107,6 +109,72 @@ int wfs_op_same(struct wfs_eval *e, const struct wfs_node *n,
 		return wfs_eval_fail(e, n, "cannot read '%s' and '%s': %s",
 				     t[0]->name, t[1]->name, strerror(-rc));
 	*ret = (struct wfs_value){ .kind = WFS_VALUE_BOOL, .number = rc };
+	return 0;
+}
+
+/* The length of a tensor's name without its last part. */
+static size_t module_len(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return dot ? (size_t)(dot - name) : 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(((const struct wfs_value *)a)->text,
+		      ((const struct wfs_value *)b)->text);
+}
+
+/* Modules with a tensor called so, sorted, each once; their number. */
+static uint32_t modules(struct wfs_eval *e, const char *pattern,
+			struct wfs_value *to)
+{
+	const struct wfs_rank *base = &e->base->ranks[0];
+	uint32_t n = 0, once = 0;
+
+	for (uint32_t i = 0; i < base->count; i++) {
+		const char *name = base->tensors[i].name;
+		size_t len = module_len(name);
+
+		if (len && wfs_glob(name, pattern))
+			to[n++] = wfs_value_text(
+				wfs_pool_text(e->pool, name, len));
+	}
+	qsort(to, n, sizeof(*to), by_text);
+	for (uint32_t i = 0; i < n; i++)
+		if (!once || by_text(&to[once - 1], &to[i]))
+			to[once++] = to[i];
+	return once;
+}
+
+/* modules("*.a"[, "*.b"]): names less the last part, of tensors called so;
+   but none that has another called so */
+int wfs_op_modules(struct wfs_eval *e, const struct wfs_node *n,
+		   struct wfs_value *ret)
+{
+	const char *with = NULL, *without = NULL;
+	size_t bytes = e->base->ranks[0].count * sizeof(struct wfs_value) + 1;
+	struct wfs_value *list, *gone;
+	uint32_t count, gone_count = 0, left = 0;
+	int rc = wfs_evaluate_text(e, n->args[0], &with);
+
+	if (!rc && n->count > 1)
+		rc = wfs_evaluate_text(e, n->args[1], &without);
+	if (rc)
+		return rc;
+	list = wfs_pool_alloc(e->pool, bytes, alignof(struct wfs_value));
+	gone = wfs_pool_alloc(e->pool, bytes, alignof(struct wfs_value));
+	count = modules(e, with, list);
+	if (without)
+		gone_count = modules(e, without, gone);
+	for (uint32_t i = 0; i < count; i++)
+		if (!bsearch(&list[i], gone, gone_count, sizeof(*gone),
+			     by_text))
+			list[left++] = list[i];
+	*ret = (struct wfs_value){ .kind = WFS_VALUE_LIST,
+				   .count = left,
+				   .items = list };
 	return 0;
 }
 

@@ -88,6 +88,8 @@ static bool parse_statement(struct wfs_parser *p, struct wfs_place in)
 		return wfs_parse_expect(p, in);
 	if (wfs_word_is(&as, "require"))
 		return wfs_parse_require(p, in);
+	if (wfs_word_is(&as, "mend"))
+		return wfs_parse_mend(p, in);
 	if (wfs_word_is(&as, "when"))
 		return parse_when(p, in);
 	if (!inner && wfs_word_is(&as, "plan"))

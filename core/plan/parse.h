@@ -26,6 +26,7 @@ bool wfs_parse_tensor(struct wfs_parser *p, struct wfs_place in);
 bool wfs_parse_drop(struct wfs_parser *p, struct wfs_place in);
 bool wfs_parse_expect(struct wfs_parser *p, struct wfs_place in);
 bool wfs_parse_require(struct wfs_parser *p, struct wfs_place in);
+bool wfs_parse_mend(struct wfs_parser *p, struct wfs_place in);
 
 /* Adds a condition to those that there are. */
 bool wfs_parse_condition(struct wfs_parser *p, const struct wfs_node **when);

@@ -161,6 +161,28 @@ bool wfs_parse_expect(struct wfs_parser *p, struct wfs_place in)
 	return to;
 }
 
+bool wfs_parse_mend(struct wfs_parser *p, struct wfs_place in)
+{
+	struct wfs_mend m = { .when = in.when }, *to;
+
+	m.path = wfs_parse_template(p);
+	if (!m.path)
+		return false;
+	if (wfs_word_is(p, "when") &&
+	    (!wfs_lex_next(p) || !wfs_parse_condition(p, &m.when)))
+		return false;
+	if (!wfs_parse_take(p, "="))
+		return false;
+	m.value = wfs_parse_expression(p);
+	if (!m.value)
+		return false;
+	to = wfs_parse_grow(p, &p->plan->mends, &p->plan->mend_count,
+			    WFS_PLAN_RULES, sizeof(*to));
+	if (to)
+		*to = m;
+	return to;
+}
+
 bool wfs_parse_require(struct wfs_parser *p, struct wfs_place in)
 {
 	struct wfs_require r = { .when = in.when }, *to;

@@ -10,6 +10,7 @@
  *   operate.c   expressions -> views: the operations
  *   choose.c    which plan fits a model
  *   expand.c    rules -> the tensors of a layout
+ *   mend.c      the config.json of a layout
  *   layout.c    a layout as a model; layout_*.c its ranks and files
  *
  * The language is described in weightfs-plan(5).  The code knows operations,
@@ -80,6 +81,7 @@ enum wfs_op {
 	WFS_OP_DIM,
 	WFS_OP_EXISTS,
 	WFS_OP_SAME,
+	WFS_OP_MODULES,
 	WFS_OP_MATCHES,
 	WFS_OP_ITEM,
 	WFS_OP_COUNT,
@@ -161,6 +163,13 @@ struct wfs_require {
 	const struct wfs_node *sentence;
 };
 
+/* "mend PATH = VALUE": what config.json beside a layout says there. */
+struct wfs_mend {
+	const struct wfs_node *path;
+	const struct wfs_node *when;
+	const struct wfs_node *value;
+};
+
 struct wfs_let {
 	const char *name;
 	const struct wfs_node *value;
@@ -219,6 +228,8 @@ struct wfs_plan {
 	uint32_t expect_count;
 	struct wfs_require *requires;
 	uint32_t require_count;
+	struct wfs_mend *mends;
+	uint32_t mend_count;
 };
 
 /*

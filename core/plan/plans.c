@@ -28,6 +28,7 @@ void wfs_plan_put(struct wfs_plan *plan)
 	free(plan->engine_words);
 	free(plan->architecture_words);
 	free(plan->quantisation_words);
+	free(plan->mends);
 	free(plan->lets);
 	free(plan->defs);
 	free(plan->indices);

@@ -44,6 +44,7 @@ static const struct {
 	[WFS_OP_DIM] = { "dim", 2, 2 },
 	[WFS_OP_EXISTS] = { "exists", 1, 1 },
 	[WFS_OP_SAME] = { "same", 2, 2 },
+	[WFS_OP_MODULES] = { "modules", 1, 2 },
 	[WFS_OP_MATCHES] = { "matches", 2, 2 },
 	[WFS_OP_ITEM] = { "item", 2, 2 },
 };

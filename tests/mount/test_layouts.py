@@ -63,6 +63,22 @@ def test_a_layout_appears_when_it_is_looked_up(mount, folder, llama):
     assert xattr(m.path / "llama@tp2", "plan") == "llama"
 
 
+def test_config_json_of_a_layout_tells_what_names_do_not(mount, folder):
+    own = make("llama_gptq", folder / "models" / "gptq") / "config.json"
+    make("llama", folder / "models" / "llama")
+    m = mount(models=folder / "models")
+    path = m.path / "gptq@tp2" / "config.json"
+    told = json.loads(path.read_text())
+    assert path.stat().st_size == len(path.read_bytes())
+    modules = told["quantization_config"].pop("modules_in_block_to_quantize")
+    assert "model.layers.0.self_attn.q_proj" in modules
+    assert told == json.loads(own.read_text())
+    for model in ("llama", "gptq"):
+        for layout in ("", "@tp2+hf"):
+            assert (m.path / (model + layout) / "config.json").read_bytes() == (
+                folder / "models" / model / "config.json").read_bytes()
+
+
 def test_a_configured_layout_is_listed(mount, folder, llama):
     m = mount("layout=llama@tp2", "layout=llama@tp1pp2",
               models=folder / "models")
