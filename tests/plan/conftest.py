@@ -29,8 +29,10 @@ def seed():
 
 
 @pytest.fixture
-def folder():
-    path = Path(tempfile.mkdtemp(prefix="weightfs-plan-"))
+def folder(request):
+    """Where a module's FOLDERS says, if it does."""
+    path = Path(tempfile.mkdtemp(
+        prefix="weightfs-plan-", dir=getattr(request.module, "FOLDERS", None)))
     yield path
     for point, *_ in reversed(mounts.mountinfo()):
         if point.startswith(f"{path}/"):

@@ -10,7 +10,7 @@
 #include "core/base/mem.h"
 #include "core/plan/learn/inner.h"
 
-#define CHUNK 65536u /* elements */
+#define CHUNK 8192u /* elements */
 
 int wfs_elements_open(const struct wfs_view *view, struct wfs_elements *ret,
 		      struct wfs_err *err)
@@ -94,13 +94,14 @@ const struct wfs_view *wfs_learn_source_view(struct wfs_pool *pool,
 	uint64_t shape[WFS_VIEW_DIMS];
 	const struct wfs_view *v;
 
-	if (t->ndim > WFS_VIEW_DIMS || (merged && t->ndim == 1))
+	if (t->ndim > WFS_VIEW_DIMS ||
+	    (merged && t->ndim == 1 && t->shape[0] != 1))
 		return NULL;
 	v = wfs_view_source(pool, base->entries[t->shard].region, t->off,
 			    (enum wfs_dtype)t->dtype, t->ndim, t->shape);
-	if (v && merged && !t->ndim) {
+	if (v && merged && t->ndim < 2) {
 		shape[0] = 1;
-		v = wfs_view_reshape(pool, v, 1, shape, NULL);
+		v = wfs_view_reshape(pool, v, 1u - t->ndim, shape, NULL);
 	} else if (v && merged) {
 		memcpy(shape, t->shape, t->ndim * sizeof(*shape));
 		shape[t->ndim - 2] *= shape[t->ndim - 1];

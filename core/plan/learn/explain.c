@@ -263,15 +263,19 @@ static int measure(struct search *s)
 	return rc;
 }
 
-/* Only zeros from s->at on?  1, 0, or an error. */
+/* Only zeros from s->at on?  Looked at up to where the dim that has begun
+   ends.  1, 0, or an error. */
 static int is_zero(struct search *s)
 {
 	const struct wfs_elements *e = s->e;
-	unsigned last = e->ndim - 1u;
-	uint64_t at = wfs_elements_flat(e->shape, e->ndim, s->at);
-	uint64_t n = s->at[last] ? e->shape[last] - s->at[last] : e->count - at;
+	uint64_t at = wfs_elements_flat(e->shape, e->ndim, s->at), n = 1;
 	int rc = 0;
 
+	for (unsigned d = e->ndim; d--;) {
+		n *= e->shape[d] - s->at[d];
+		if (s->at[d])
+			break;
+	}
 	for (uint64_t i = 0; i < n && !rc; i += LINE) {
 		uint64_t some = least(LINE, n - i);
 

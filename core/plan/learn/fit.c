@@ -269,15 +269,29 @@ static bool fit_pieces(const struct seen *s, struct wfs_learnt_rule *rule)
 	return rule->count > 0;
 }
 
+int wfs_learn_pad(struct wfs_learn *k, const struct wfs_member *m,
+		  struct wfs_learnt_rule *rule)
+{
+	static const unsigned multiples[] = { 64, 128, 256, 512, 1024, 2048,
+					      32, 16,  8,   4,	 2,    1 };
+	const unsigned n = sizeof(multiples) / sizeof(*multiples);
+	int rc = 0;
+
+	rule->pieces[0].how[rule->pad_dim] = WFS_HOW_SPLIT;
+	for (unsigned i = 0; i < 2 * n && !rc; i++) {
+		rule->pad = multiples[i / 2];
+		rule->pad_by_tp = i & 1;
+		rc = wfs_rule_matches(k, rule, m);
+	}
+	return rc;
+}
+
 /* Zeros on some ranks: rank 0 alone has it, or rows are padded. */
 static int fit_zeros(struct seen *s, struct wfs_learnt_rule *rule)
 {
-	static const unsigned multiples[] = { 64, 128, 256, 512, 1024, 2048,
-					      32, 16,  8,   4,	 2 };
 	const struct wfs_found_piece *p = &s->found[0].pieces[0];
 	const struct wfs_rank *base = &s->learn->base->ranks[0];
 	struct wfs_learnt_piece *to = rule->pieces;
-	int rc;
 
 	if (p->source < 0 ||
 	    !lift_name(s, base->tensors[p->source].name, &to->source))
@@ -295,16 +309,7 @@ static int fit_zeros(struct seen *s, struct wfs_learnt_rule *rule)
 	for (unsigned r = 0; r < s->ex->tp; r++)
 		if (s->found[r].count > 1)
 			rule->pad_dim = (uint8_t)s->found[r].dim;
-	to->how[rule->pad_dim] = WFS_HOW_SPLIT;
-	for (unsigned i = 0; i < 2 * sizeof(multiples) / sizeof(*multiples);
-	     i++) {
-		rule->pad = multiples[i / 2];
-		rule->pad_by_tp = i & 1;
-		rc = wfs_rule_matches(s->learn, rule, s->member);
-		if (rc)
-			return rc;
-	}
-	return 0;
+	return wfs_learn_pad(s->learn, s->member, rule);
 }
 
 static bool has_zeros(const struct seen *s)

@@ -168,7 +168,6 @@ static void add_rule(struct wfs_learn *k, const struct wfs_learnt_rule *rule)
 	*to = *rule;
 	set_condition(k, to);
 	mark_used(k, to);
-	wfs_learn_note_rule(k, to);
 }
 
 /* Tries the rule of one member on all that are left: 1, or an error. */
@@ -198,21 +197,25 @@ static int spread(struct wfs_learn *k, const struct wfs_group *g, uint32_t from,
 	return 0;
 }
 
-int wfs_learn_group(struct wfs_learn *k, const struct wfs_group *g)
+int wfs_learn_group(struct wfs_learn *k, struct wfs_group *g, bool last)
 {
-	bool *done wfs_autofree = wfs_calloc(g->count, 1);
 	int rc = 0;
+
+	if (!g->done) {
+		g->done = wfs_pool_alloc(&k->pool, g->count, 0);
+		memset(g->done, 0, g->count);
+	}
 
 	for (uint32_t i = g->count; i-- && rc >= 0;) {
 		struct wfs_learnt_rule rule = { 0 };
 		const char *why = "";
 
-		if (done[i])
+		if (g->done[i])
 			continue;
 		rc = derive(k, g, &g->members[i], &rule, &why);
 		if (rc > 0)
-			rc = spread(k, g, i, done, &rule);
-		else if (!rc)
+			rc = spread(k, g, i, g->done, &rule);
+		else if (!rc && last)
 			wfs_learn_unexplained(k, g->members[i].name, "%s", why);
 	}
 	return rc < 0 ? rc : 0;

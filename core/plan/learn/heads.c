@@ -7,7 +7,8 @@
  * there are more heads than key/value heads (query, key, value), or when the
  * tensor's name says key or value.  A dim that is only as long as all
  * key/value heads together, and as nothing else that config.json names, is
- * split into no more parts than there are such heads: more are refused.
+ * split into no more parts than there are such heads, more are refused; unless
+ * other tensors are these heads already.
  */
 #include <string.h>
 
@@ -108,6 +109,31 @@ void wfs_learn_heads(struct wfs_learn *k, const struct wfs_member *m,
 		}
 	if (any && wfs_rule_matches(k, rule, m) <= 0)
 		memcpy(rule->pieces, before, rule->count * sizeof(*before));
+}
+
+/* Does any rule say how key/value heads are shared out? */
+bool wfs_learn_knows_heads(const struct wfs_learn *k)
+{
+	for (uint32_t r = 0; r < k->rule_count; r++)
+		for (uint32_t i = 0; i < k->rules[r].count; i++)
+			for (unsigned d = 0; d < WFS_VIEW_DIMS; d++)
+				if (k->rules[r].pieces[i].how[d] ==
+				    WFS_HOW_HEADS)
+					return true;
+	return false;
+}
+
+void wfs_learn_trust_heads(struct wfs_learn *k)
+{
+	if (!wfs_learn_knows_heads(k))
+		return;
+	for (uint32_t r = 0; r < k->rule_count; r++)
+		for (uint32_t i = 0; i < k->rules[r].count; i++)
+			for (unsigned d = 0; d < WFS_VIEW_DIMS; d++)
+				if (k->rules[r].pieces[i].how[d] ==
+				    WFS_HOW_PARTS)
+					k->rules[r].pieces[i].how[d] =
+						WFS_HOW_SPLIT;
 }
 
 /* A pattern for people. */

@@ -59,7 +59,8 @@ enum wfs_how {
 /* What a piece takes of one tensor of the checkpoint. */
 struct wfs_learnt_piece {
 	const char *source; /* pattern */
-	bool merged;	    /* its last two dims are one; a scalar has one */
+	bool merged;	    /* its last two dims are one; a scalar has one,
+			and a dim of one element is none */
 	uint8_t ndim;
 	enum wfs_how how[WFS_VIEW_DIMS];
 	uint64_t start[WFS_VIEW_DIMS], len[WFS_VIEW_DIMS]; /* before sharing */
@@ -111,6 +112,7 @@ struct wfs_group {
 	uint32_t count;
 	int32_t domain;
 	uint64_t elements; /* of the largest */
+	bool *done;	   /* by member: has a rule */
 };
 
 /* Groups whose patterns begin alike share an index. */
@@ -245,9 +247,16 @@ int wfs_learn_explain(const struct wfs_look *look, const struct wfs_elements *e,
 int wfs_learn_fit(struct wfs_learn *k, const struct wfs_group *g,
 		  const struct wfs_member *m, struct wfs_learnt_rule *ret,
 		  const char **why);
+/* Splits the first piece's pad_dim, padded to the first multiple that fits. */
+int wfs_learn_pad(struct wfs_learn *k, const struct wfs_member *m,
+		  struct wfs_learnt_rule *rule);
 /* heads.c: which shares are of key/value heads, if the bytes allow it. */
 void wfs_learn_heads(struct wfs_learn *k, const struct wfs_member *m,
 		     struct wfs_learnt_rule *rule);
+/* Does any rule say how key/value heads are shared out? */
+bool wfs_learn_knows_heads(const struct wfs_learn *k);
+/* Once all rules are there: caution that they make needless goes. */
+void wfs_learn_trust_heads(struct wfs_learn *k);
 /* What a hypothesis decided in a rule, for the report. */
 void wfs_learn_note_rule(struct wfs_learn *k,
 			 const struct wfs_learnt_rule *rule);
@@ -278,8 +287,9 @@ const struct wfs_view *wfs_rule_view(struct wfs_learn *k,
 int wfs_rule_matches(struct wfs_learn *k, const struct wfs_learnt_rule *rule,
 		     const struct wfs_member *m);
 
-/* group.c: rules for a group, or what is not explained. */
-int wfs_learn_group(struct wfs_learn *k, const struct wfs_group *g);
+/* group.c: rules for what a group has none for yet.  What is left is kept for
+   another time, or (`last`) not explained. */
+int wfs_learn_group(struct wfs_learn *k, struct wfs_group *g, bool last);
 
 /* merge.c: rules that differ in a second number become one. */
 void wfs_learn_merge(struct wfs_learn *k);

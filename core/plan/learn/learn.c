@@ -29,11 +29,16 @@ static int learn(struct wfs_learn *k, struct wfs_model *const *dumps,
 	k->used = wfs_calloc((size_t)k->base->ranks[0].count + 1, 1);
 	/* Large ones say what small ones beside them are. */
 	qsort(k->groups, k->group_count, sizeof(*k->groups), by_elements);
-	for (uint32_t i = 0; i < k->group_count && !rc; i++)
-		rc = wfs_learn_group(k, &k->groups[i]);
+	/* Twice: small ones also say what large ones are. */
+	for (unsigned last = 0; last < 2; last++)
+		for (uint32_t i = 0; i < k->group_count && !rc; i++)
+			rc = wfs_learn_group(k, &k->groups[i], last);
 	if (rc)
 		return rc;
+	wfs_learn_trust_heads(k);
 	wfs_learn_merge(k);
+	for (uint32_t i = 0; i < k->rule_count; i++)
+		wfs_learn_note_rule(k, &k->rules[i]);
 	rc = wfs_learn_stages(k);
 	return rc ? rc : wfs_learn_write(k);
 }

@@ -93,27 +93,63 @@ static size_t stem_of(const char *a, const char *b)
 	return len && !strncmp(a, b, len) && !strchr(b + len, '.') ? len : 0;
 }
 
-/* The pieces of `like`, their last words replaced. */
+/*
+ * "w13_scale" beside "w13_weight", whose source is "gate.weight": the end
+ * that they do not share is replaced, "gate.scale".  NULL: the source does not
+ * end so.
+ */
+static const char *rename_source(struct wfs_learn *k, const char *source,
+				 const char *theirs, const char *ours)
+{
+	size_t same = 0, cut = 0, tail, len = strlen(source);
+	char *name wfs_autofree = NULL;
+
+	while (ours[same] && ours[same] == theirs[same]) {
+		if (ours[same] == '_')
+			cut = same + 1;
+		same++;
+	}
+	tail = strlen(theirs + cut);
+	if (tail > len || strcmp(source + len - tail, theirs + cut) != 0 ||
+	    (tail < len && !strchr("._", source[len - tail - 1])))
+		return NULL;
+	name = wfs_asprintf("%.*s%s", (int)(len - tail), source, ours + cut);
+	return wfs_pool_text(&k->pool, name, strlen(name));
+}
+
+/* The region of `like`, in proportion: packed or grouped elements are fewer.
+   Whole where that does not divide. */
+static void scale_region(const struct wfs_learnt_piece *like,
+			 struct wfs_learnt_piece *p)
+{
+	for (unsigned d = 0; d < p->ndim && d < like->ndim; d++) {
+		if (like->start[d] * p->full[d] % like->full[d] ||
+		    like->len[d] * p->full[d] % like->full[d])
+			continue;
+		p->start[d] = like->start[d] * p->full[d] / like->full[d];
+		p->len[d] = like->len[d] * p->full[d] / like->full[d];
+	}
+}
+
+/* The pieces of `like` under other names. */
 static bool imitate(struct wfs_learn *k, const struct wfs_member *m,
 		    const struct wfs_learnt_rule *like, const char *word,
 		    unsigned ndim, struct wfs_learnt_rule *rule)
 {
+	const char *theirs = strrchr(like->target, '.') + 1;
+
 	rule->count = 0;
-	rule->dim = like->dim < ndim ? like->dim : 0;
 	rule->stack = like->stack;
 	rule->transposed = false;
+	ndim -= like->stack > 0;
+	rule->dim = like->dim < ndim ? like->dim : 0;
 	for (uint32_t i = 0; i < like->count; i++) {
-		const struct wfs_learnt_piece *from = &like->pieces[i];
-		const char *dot = strrchr(from->source, '.');
-		char *name wfs_autofree = NULL;
+		const char *name =
+			rename_source(k, like->pieces[i].source, theirs, word);
 
-		if (!dot)
+		if (!name || !whole(k, rule, name, m->layer, ndim))
 			return false;
-		name = wfs_asprintf("%.*s%s", (int)(dot + 1 - from->source),
-				    from->source, word);
-		if (!whole(k, rule, wfs_pool_text(&k->pool, name, strlen(name)),
-			   m->layer, ndim - (like->stack > 0)))
-			return false;
+		scale_region(&like->pieces[i], &rule->pieces[i]);
 	}
 	return rule->count > 0;
 }
@@ -210,17 +246,40 @@ static bool is_target(const struct wfs_learn *k, const struct wfs_tensor *t)
 	return false;
 }
 
-/* One source, whole or split: 1 and how in `rule`, 0, or an error. */
+/* The one dim that is shorter than all ranks' together, so padded; -1: none. */
+static int padded_dim(const struct wfs_tensor *source,
+		      const struct wfs_tensor *t, unsigned tp)
+{
+	int dim = -1;
+
+	if (source->ndim != t->ndim)
+		return -1;
+	for (unsigned d = 0; d < t->ndim; d++) {
+		if (source->shape[d] == t->shape[d])
+			continue;
+		if (dim >= 0 || source->shape[d] >= t->shape[d] * tp)
+			return -1;
+		dim = (int)d;
+	}
+	return dim;
+}
+
+/* One source, whole, split or padded: 1 and how in `rule`, 0, or an error. */
 static int try_small(struct wfs_learn *k, const struct wfs_member *m,
-		     const struct wfs_tensor *t, uint32_t source,
+		     const struct wfs_tensor *t, uint32_t source, int pad_dim,
 		     struct wfs_learnt_rule *rule)
 {
 	const char *name = k->base->ranks[0].tensors[source].name;
+	int rc;
 
 	prepare(k, t, rule);
-	return whole(k, rule, lift(k, name, m->layer), m->layer, t->ndim) ?
-		       try_dims(k, m, rule) :
-		       0;
+	if (!whole(k, rule, lift(k, name, m->layer), m->layer, t->ndim))
+		return 0;
+	rc = try_dims(k, m, rule);
+	if (rc || pad_dim < 0)
+		return rc;
+	rule->pad_dim = (uint8_t)pad_dim;
+	return wfs_learn_pad(k, m, rule);
 }
 
 int wfs_learn_propose_small(struct wfs_learn *k, const struct wfs_group *g,
@@ -240,13 +299,14 @@ int wfs_learn_propose_small(struct wfs_learn *k, const struct wfs_group *g,
 			2 * wfs_learn_likeness(base->tensors[i].name, m->name) +
 			!k->used[i];
 		uint64_t has = count_of(&base->tensors[i]);
+		int pad = padded_dim(&base->tensors[i], t, ex->tp);
 		struct wfs_learnt_rule rule;
 		int rc;
 
-		if ((has != count && has != count * ex->tp) || like <= score ||
-		    is_target(k, &base->tensors[i]))
+		if ((pad < 0 && has != count && has != count * ex->tp) ||
+		    like <= score || is_target(k, &base->tensors[i]))
 			continue;
-		rc = try_small(k, m, t, i, &rule);
+		rc = try_small(k, m, t, i, pad, &rule);
 		if (rc < 0)
 			return rc;
 		if (!rc)

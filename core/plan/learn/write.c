@@ -126,18 +126,6 @@ static void add_indices(const struct wfs_learn *k, struct wfs_text *text)
 	}
 }
 
-/* Does any rule say how key/value heads are shared out? */
-static bool knows_heads(const struct wfs_learn *k)
-{
-	for (uint32_t r = 0; r < k->rule_count; r++)
-		for (uint32_t i = 0; i < k->rules[r].count; i++)
-			for (unsigned d = 0; d < WFS_VIEW_DIMS; d++)
-				if (k->rules[r].pieces[i].how[d] ==
-				    WFS_HOW_HEADS)
-					return true;
-	return false;
-}
-
 /* Does any rule split the rows of the vocabulary without padding them? */
 static bool splits_vocabulary(const struct wfs_learn *k, uint64_t rows)
 {
@@ -186,7 +174,7 @@ static void add_requires(struct wfs_learn *k, struct wfs_text *text)
 				   "take a tp that divides them\"\n");
 		wfs_learn_note(k, "tp must divide config." HEADS);
 	}
-	if (divides(k, KV) && !knows_heads(k)) {
+	if (divides(k, KV) && !wfs_learn_knows_heads(k)) {
 		wfs_text_add(text,
 			     "require config." KV " %% tp == 0 "
 			     "otherwise \"the plan does not tell how {tp} "

@@ -8,7 +8,8 @@
 
 #include "core/plan/learn/write.h"
 
-#define KV "config.num_key_value_heads"
+#define KV     "config.num_key_value_heads"
+#define DIGITS 18
 
 static const struct wfs_tensor *source_of(const struct wfs_learn *k,
 					  const struct wfs_learnt_rule *rule,
@@ -31,8 +32,9 @@ static void add_merged(const struct wfs_learn *k,
 	struct wfs_text name = { 0 };
 
 	wfs_write_name(k, rule, p->source, &name);
-	if (!source_of(k, rule, p)->ndim) {
-		wfs_text_add(text, "reshape([1], %s)", name.data);
+	if (source_of(k, rule, p)->ndim < 2) {
+		wfs_text_add(text, "reshape([%s], %s)", p->ndim ? "1" : "",
+			     name.data);
 	} else {
 		wfs_text_add(text, "reshape([");
 		for (unsigned d = 0; d + 1 < p->ndim; d++)
@@ -187,6 +189,12 @@ bool wfs_write_number(const struct wfs_learnt_rule *rule, struct wfs_text *text)
 		snprintf(digits, sizeof(digits), "%.0f", value);
 	else
 		snprintf(digits, sizeof(digits), "%.24f", value);
+	/* A number of a plan has no exponent, and so many digits. */
+	if (strlen(digits) > DIGITS)
+		for (char *c = digits + strlen(digits); *--c == '0';)
+			*c = '\0';
+	if (strlen(digits) > DIGITS)
+		return false;
 	back = strtod(digits, NULL);
 	if (back < value || back > value)
 		return false;
