@@ -19,6 +19,17 @@ void wfs_cmd_parse(const struct argp *argp, int argc, char **argv, void *input)
 	}
 }
 
+void wfs_cmd_take(struct argp_state *state, const char *arg, const char **first,
+		  const char **second)
+{
+	if (!*first)
+		*first = arg;
+	else if (second && !*second)
+		*second = arg;
+	else
+		argp_error(state, "there is an argument too many: '%s'", arg);
+}
+
 void wfs_complain(const char *fmt, ...)
 {
 	struct wfs_err err = { 0 };

@@ -57,6 +57,13 @@ wfs_cmd_fn wfs_cmd_version;
  */
 void wfs_cmd_parse(const struct argp *argp, int argc, char **argv, void *input);
 
+/*
+ * Takes one more word that is no option as the first of the two that is not
+ * set yet; `second` may be NULL.  One too many is a mistake.
+ */
+void wfs_cmd_take(struct argp_state *state, const char *arg, const char **first,
+		  const char **second);
+
 /* One line on stderr: "weightfs: " and the text, control bytes escaped. */
 void wfs_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

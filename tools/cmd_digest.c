@@ -42,10 +42,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->key = arg;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (args->dir)
-			argp_error(state, "there is an argument too many: '%s'",
-				   arg);
-		args->dir = arg;
+		wfs_cmd_take(state, arg, &args->dir, NULL);
 		return 0;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "DIR is missing");

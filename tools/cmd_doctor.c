@@ -34,10 +34,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 				   arg);
 		return 0;
 	case ARGP_KEY_ARG:
-		if (args->model)
-			argp_error(state, "there is an argument too many: '%s'",
-				   arg);
-		args->model = arg;
+		wfs_cmd_take(state, arg, &args->model, NULL);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

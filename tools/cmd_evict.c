@@ -20,9 +20,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	if (key != ARGP_KEY_ARG)
 		return ARGP_ERR_UNKNOWN;
-	if (*path)
-		argp_error(state, "there is an argument too many: '%s'", arg);
-	*path = arg;
+	wfs_cmd_take(state, arg, path, NULL);
 	return 0;
 }
 

@@ -32,13 +32,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->force = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (!args->model)
-			args->model = arg;
-		else if (!args->dir)
-			args->dir = arg;
-		else
-			argp_error(state, "there is an argument too many: '%s'",
-				   arg);
+		wfs_cmd_take(state, arg, &args->model, &args->dir);
 		return 0;
 	case ARGP_KEY_END:
 		if (!args->dir)

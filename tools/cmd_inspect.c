@@ -29,10 +29,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->follow_links = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (args->path)
-			argp_error(state, "there is an argument too many: '%s'",
-				   arg);
-		args->path = arg;
+		wfs_cmd_take(state, arg, &args->path, NULL);
 		return 0;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "PATH is missing");

@@ -33,13 +33,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (!args->model)
-			args->model = arg;
-		else if (!args->dump)
-			args->dump = arg;
-		else
-			argp_error(state, "there is an argument too many: '%s'",
-				   arg);
+		wfs_cmd_take(state, arg, &args->model, &args->dump);
 		return 0;
 	case ARGP_KEY_END:
 		if (!args->dump)

@@ -34,13 +34,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->json = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (!args->model)
-			args->model = arg;
-		else if (!args->tensor)
-			args->tensor = arg;
-		else
-			argp_error(state, "there is an argument too many: '%s'",
-				   arg);
+		wfs_cmd_take(state, arg, &args->model, &args->tensor);
 		return 0;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "MODEL@tpN is missing");

@@ -34,10 +34,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->lazy = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		if (args->mountpoint)
-			argp_error(state, "there is an argument too many: '%s'",
-				   arg);
-		args->mountpoint = arg;
+		wfs_cmd_take(state, arg, &args->mountpoint, NULL);
 		return 0;
 	case ARGP_KEY_END:
 		if (!args->mountpoint)

@@ -26,15 +26,16 @@ int wfs_path_compare(const char *x, const char *y)
 	return strcmp(x + xd, y + yd);
 }
 
-int64_t wfs_model_find_entry(const struct wfs_model *model, uint32_t dir,
-			     const char *name)
-{
-	uint32_t low = model->dirs[dir].first;
-	uint32_t high = low + model->dirs[dir].count;
+/* < 0, 0, > 0: how what is looked for stands to number `at` of `list`. */
+typedef int compare_fn(const void *wanted, const void *list, uint32_t at);
 
+/* In [low, high), which is sorted; or -1. */
+static int64_t find(const void *wanted, const void *list, uint32_t low,
+		    uint32_t high, compare_fn *compare)
+{
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
-		int order = strcmp(name, model->entries[mid].name);
+		int order = compare(wanted, list, mid);
 
 		if (!order)
 			return mid;
@@ -44,41 +45,44 @@ int64_t wfs_model_find_entry(const struct wfs_model *model, uint32_t dir,
 			low = mid + 1;
 	}
 	return -1;
+}
+
+static int compare_entry(const void *wanted, const void *list, uint32_t at)
+{
+	return strcmp(wanted, ((const struct wfs_model_entry *)list)[at].name);
+}
+
+int64_t wfs_model_find_entry(const struct wfs_model *model, uint32_t dir,
+			     const char *name)
+{
+	uint32_t first = model->dirs[dir].first;
+
+	return find(name, model->entries, first, first + model->dirs[dir].count,
+		    compare_entry);
+}
+
+static int compare_dir(const void *wanted, const void *list, uint32_t at)
+{
+	uint32_t entry = *(const uint32_t *)wanted;
+	uint32_t other = ((const struct wfs_model_dir *)list)[at].entry;
+
+	return entry < other ? -1 : entry > other;
 }
 
 int64_t wfs_model_find_dir(const struct wfs_model *model, uint32_t entry)
 {
-	uint32_t low = 0, high = model->dir_count;
+	return find(&entry, model->dirs, 0, model->dir_count, compare_dir);
+}
 
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (model->dirs[mid].entry == entry)
-			return mid;
-		if (entry < model->dirs[mid].entry)
-			high = mid;
-		else
-			low = mid + 1;
-	}
-	return -1;
+static int compare_path(const void *wanted, const void *list, uint32_t at)
+{
+	return wfs_path_compare(
+		wanted, ((const struct wfs_model_entry *)list)[at].path);
 }
 
 int64_t wfs_model_find_path(const struct wfs_model *model, const char *path)
 {
-	uint32_t low = 1, high = model->entry_count;
-
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-		int order = wfs_path_compare(path, model->entries[mid].path);
-
-		if (!order)
-			return mid;
-		if (order < 0)
-			high = mid;
-		else
-			low = mid + 1;
-	}
-	return -1;
+	return find(path, model->entries, 1, model->entry_count, compare_path);
 }
 
 int64_t wfs_model_find_rank(const struct wfs_model *model, const char *name)
@@ -90,20 +94,12 @@ int64_t wfs_model_find_rank(const struct wfs_model *model, const char *name)
 	return -1;
 }
 
+static int compare_tensor(const void *wanted, const void *list, uint32_t at)
+{
+	return strcmp(wanted, ((const struct wfs_tensor *)list)[at].file_name);
+}
+
 int64_t wfs_rank_find(const struct wfs_rank *rank, const char *file_name)
 {
-	uint32_t low = 0, high = rank->count;
-
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-		int order = strcmp(file_name, rank->tensors[mid].file_name);
-
-		if (!order)
-			return mid;
-		if (order < 0)
-			high = mid;
-		else
-			low = mid + 1;
-	}
-	return -1;
+	return find(file_name, rank->tensors, 0, rank->count, compare_tensor);
 }

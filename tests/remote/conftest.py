@@ -15,9 +15,11 @@ import pytest
 
 MOUNT = Path(__file__).parents[1] / "mount"
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(MOUNT))
+for _part in ("plan", "seed", "mount"):
+    sys.path.insert(0, str(MOUNT.parent / _part))
 import checkpoints as ck  # noqa: E402
 import mounts  # noqa: E402
+import seeds as real  # noqa: E402
 from fake_seed import FakeSeed  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("mount_conftest",
@@ -84,3 +86,18 @@ def processes():
     for one in made:
         if one.process.poll() is None:
             one.kill()
+
+
+@pytest.fixture
+def seeder(folder):
+    """seeder(*args, NAME=path) -> a running `weightfs seed`."""
+    made = []
+
+    def make(*args, address="127.0.0.1:0", **models):
+        for name, where in models.items():
+            args += ("--model", f"{name}={where}")
+        made.append(real.Seed(folder, f"seed{len(made)}", args, address))
+        return made[-1].wait_ready()
+    yield make
+    wrong = [w for s in reversed(made) for w in s.close()]
+    assert not wrong, "; ".join(wrong)

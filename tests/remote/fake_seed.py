@@ -139,6 +139,8 @@ class FakeSeed:
         del self.models[name]
 
     def close(self):
+        if self.closed:
+            return
         self.closed = True
         self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()

@@ -279,3 +279,26 @@ def test_a_mount_ends_while_reads_wait(mount, processes, model):
     mounts.wait_until(lambda: seeds_of(m)[0]["requests"], "it is asked")
     assert m.terminate() == 0
     assert failed.wait(mounts.DEADLINE)
+
+
+def test_without_known_roots_nobody_stands_in_for_the_authority(
+        mount, seeds, model):
+    first, second = seeds(llama=model.path), seeds(llama=model.path)
+    for seed in (first, second):
+        seed.faults.roots = False
+    m = mount("passthrough=off", "seed_deadline=1",
+              args=("--seed", first.url, "--seed", second.url))
+    first.close()
+    with pytest.raises(OSError) as e:
+        (m.path / "llama" / shard(model)).read_bytes()
+    assert e.value.errno == errno.EIO
+    assert not second.requests and models(m) == ["llama"]
+
+
+def test_the_other_seed_offers_what_the_first_takes_back(mount, seeds, model):
+    first, second = seeds(llama=model.path), seeds(llama=model.path)
+    m = mount("rescan=0.1", "switch_after=0",
+              args=("--seed", first.url, "--seed", second.url))
+    first.withdraw("llama")
+    mounts.wait_until(lambda: read_cold(m, model) or seeds_of(m)[1]["bytes"],
+                      "the second gives bytes")

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/base/text.h"
@@ -310,32 +309,6 @@ static void evict_drops_prefetches_that_have_not_begun(void **state)
 	bench_close(&b);
 }
 
-static void descriptors_are_a_bound_as_well(void **state)
-{
-	struct rlimit old, low;
-	struct wfs_store_stats stats;
-	struct bench b;
-
-	(void)state;
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-	low = old;
-	low.rlim_cur = 200;
-	bench_open(&b, 64 * MIB, 64 * MIB);
-	b.kernel.bare = true;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-	for (uint64_t key = 0; key < 500; key++) {
-		assert_true(bench_acquire(&b, key, key * 4096, 4096) > 0);
-		wfs_store_release(b.store, key);
-	}
-	wfs_store_stats(b.store, &stats);
-	assert_int_equal(stats.resident_files, 100);
-	for (uint64_t key = 0; key < 100; key++)
-		assert_true(bench_acquire(&b, key, key * 4096, 4096) > 0);
-	assert_int_equal(bench_acquire(&b, 100, 0, 4096), -ENOSPC);
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-	bench_close(&b);
-}
-
 static void a_reader_keeps_its_map_after_detach(void **state)
 {
 	struct bench b;
@@ -349,32 +322,6 @@ static void a_reader_keeps_its_map_after_detach(void **state)
 	assert_int_equal(pattern_check(map, 4 * MIB, MIB), -1);
 	munmap(map, 4 * MIB);
 	assert_int_equal(bench_used(&b), 0);
-	bench_close(&b);
-}
-
-static void ten_thousand_small_files_take_what_they_hold(void **state)
-{
-	enum { N = 10000 };
-	struct wfs_store_stats stats;
-	struct rlimit limit;
-	struct bench b;
-
-	(void)state;
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-	bench_open(&b, 64 * MIB, 64 * MIB);
-	b.kernel.bare = true;
-	for (uint64_t key = 0; key < N; key++) {
-		assert_true(bench_acquire(&b, key, key * 4096, 4096) > 0);
-		wfs_store_release(b.store, key);
-	}
-	wfs_store_stats(b.store, &stats);
-	if (limit.rlim_max > N + 256) {
-		assert_int_equal(stats.resident_files, N);
-		assert_true(stats.arena_used >= N * 4096);
-	}
-	assert_true(stats.arena_used <= N * 4096 / 100 * 105);
 	bench_close(&b);
 }
 
@@ -392,9 +339,7 @@ int main(void)
 		T(the_doomed_go_as_soon_as_they_can),
 		T(the_doomed_are_not_given_to_anybody_new),
 		T(evict_drops_prefetches_that_have_not_begun),
-		T(descriptors_are_a_bound_as_well),
 		T(a_reader_keeps_its_map_after_detach),
-		T(ten_thousand_small_files_take_what_they_hold),
 	};
 
 	return cmocka_run_group_tests_name("store_evict", tests, NULL, NULL);

@@ -69,7 +69,7 @@ static const struct wfs_source_ops remote_ops = {
 
 /* Read-only for all, whatever it is at the seed: ours is a read-only mount. */
 static void fill_entry(struct wfs_source_entry *entry,
-		       const struct wfs_manifest_file *file)
+		       const struct wfs_manifest_file *file, uint64_t seed_hash)
 {
 	struct stat *st = &entry->st;
 
@@ -82,8 +82,11 @@ static void fill_entry(struct wfs_source_entry *entry,
 	st->st_mtim = st->st_ctim = st->st_atim = file->mtime;
 	if (file->is_dir)
 		return;
-	/* The model's fingerprint is made of this: another region, another. */
-	memcpy(&st->st_ino, file->id, sizeof(st->st_ino));
+	/*
+	 * The model's fingerprint is made of this: another region is another
+	 * version, and so is the same one of a seed that stands in for good.
+	 */
+	st->st_ino = wfs_hash(file->id, sizeof(file->id), seed_hash);
 }
 
 static void prove_region(struct remote_region *r,
@@ -128,6 +131,7 @@ static struct wfs_remote_source *make_source(struct wfs_remote *remote,
 	char *label wfs_autofree = wfs_asprintf("%s/v1/models/%s",
 						choice->seed->link->base,
 						choice->remote_name);
+	uint64_t hash = wfs_hash(label, strlen(label), WFS_HASH_SEED);
 
 	wfs_source_init(&source->base, &remote_ops, label);
 	source->remote = remote;
@@ -140,7 +144,7 @@ static struct wfs_remote_source *make_source(struct wfs_remote *remote,
 	source->regions =
 		wfs_calloc(manifest->count + 1, sizeof(*source->regions));
 	for (size_t i = 0; i < manifest->count; i++) {
-		fill_entry(&source->entries[i], &manifest->files[i]);
+		fill_entry(&source->entries[i], &manifest->files[i], hash);
 		if (!manifest->files[i].is_dir)
 			fill_region(source, i);
 	}
