@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One engine, one load, in a process of its own.
 
-usage: engine.py auto|sharded_state|transformers DIR
+usage: engine.py auto|sharded_state|transformers DIR RANKS
 
-Loads DIR, continues fixed prompts greedily, and prints "RESULT " and, as JSON,
+Loads DIR, vLLM on that many ranks, continues fixed prompts greedily, and prints "RESULT " and, as JSON,
 what it said: token ids, and with vLLM the log probabilities, exactly.  With
 transformers also a digest of every weight as it was loaded.
 """
@@ -14,19 +14,18 @@ import sys
 
 PROMPTS = [[1, 5, 17, 101, 333, 7, 900, 42], list(range(20, 60)), [102, 3, 3]]
 TOKENS = 24
-RANKS = 2
 
 
-def vllm(load_format, path):
+def vllm(load_format, path, ranks):
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     # Its own choice of cores wants a NUMA node for each rank.
     cores = sorted(os.sched_getaffinity(0))
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "|".join(
-        str(cores[i % len(cores)]) for i in range(RANKS)))
+        str(cores[i % len(cores)]) for i in range(ranks)))
     from vllm import LLM, SamplingParams
 
-    llm = LLM(model=path, load_format=load_format, tensor_parallel_size=RANKS,
+    llm = LLM(model=path, load_format=load_format, tensor_parallel_size=ranks,
               skip_tokenizer_init=True, enforce_eager=True, dtype="bfloat16",
               max_model_len=128, max_num_seqs=4, max_num_batched_tokens=256)
     params = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True,
@@ -54,9 +53,10 @@ def transformers(path):
 
 
 def main():
-    how, path = sys.argv[1:]
+    how, path, ranks = sys.argv[1:]
     os.environ["HF_HUB_OFFLINE"] = "1"
-    result = transformers(path) if how == "transformers" else vllm(how, path)
+    result = (transformers(path) if how == "transformers"
+              else vllm(how, path, int(ranks)))
     print("RESULT " + json.dumps(result), flush=True)
 
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real inference engines load from a mount, and say what they say from disk.
 
-usage: peers.py WORKDIR
+usage: peers.py WORKDIR [layouts]
 
 vLLM loads a plain checkpoint and a two-rank sharded_state dump, transformers
 the plain checkpoint; each from disk and through weightfs, in processes of
-their own.  Exit status 1 if any answer differs or a load fails.
+their own.  Then vLLM loads layouts that nobody saved as sharded_state from the
+mount, and must say what it says of the checkpoint; `layouts`: only that.  Exit
+status 1 if any answer differs or a load fails.
 """
 import json
 import os
@@ -14,20 +16,26 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import llama
 
 PROGRAM = os.environ.get("WEIGHTFS", "build/weightfs")
 HERE = os.path.dirname(os.path.abspath(__file__))
+for part in "mount", "plan":
+    sys.path.insert(0, os.path.join(HERE, "..", part))
+import truth  # noqa: E402
 LOADS = (("transformers", "plain"), ("auto", "plain"),
          ("sharded_state", "sharded"))
+RANKS = 2
+LAYOUTS = (("llama", 2), ("qwen3_moe", 2), ("deepseek_v2", 1))
 
 
-def answer(how, path):
+def answer(how, path, ranks=RANKS):
     """What an engine says, or None and its last words on stderr."""
     begin = time.monotonic()
     done = subprocess.run([sys.executable, os.path.join(HERE, "engine.py"),
-                           how, path], text=True, stdout=subprocess.PIPE,
+                           how, path, str(ranks)], text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE)
     print("  %-14s %-40s %4.0f s" % (how, path, time.monotonic() - begin),
           flush=True)
@@ -56,6 +64,20 @@ def compare(disk, mounted):
     return wrong
 
 
+def compare_layouts(disk, mounted):
+    """How many layouts were loaded wrongly."""
+    wrong = 0
+    for family, ranks in LAYOUTS:
+        layout = f"{family}@tp{ranks}"
+        a = answer("auto", os.path.join(disk, family), ranks)
+        b = answer("sharded_state", os.path.join(mounted, layout), ranks)
+        good = a is not None and a == b
+        print("  %-14s %s" % (layout, "says what the checkpoint says"
+                              if good else "WRONG"), flush=True)
+        wrong += not good
+    return wrong
+
+
 def counts(mounted):
     with open(os.path.join(mounted, ".weightfs/status.json"),
               encoding="utf-8") as file:
@@ -78,10 +100,13 @@ def main():
     shutil.rmtree(disk, ignore_errors=True)
     llama.write_plain(os.path.join(disk, "plain"))
     llama.write_sharded(os.path.join(disk, "sharded"))
+    for family, _ in LAYOUTS:
+        truth.make(truth.read(family)["spec"], Path(disk, family))
     os.makedirs(mounted, exist_ok=True)
     subprocess.run([PROGRAM, "mount", "--models", disk, mounted], check=True)
     try:
-        wrong = compare(disk, mounted)
+        wrong = 0 if sys.argv[2:] == ["layouts"] else compare(disk, mounted)
+        wrong += compare_layouts(disk, mounted)
         wrong += counts(mounted)
     finally:
         if subprocess.run([PROGRAM, "umount", mounted]).returncode:
