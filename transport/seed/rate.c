@@ -10,9 +10,10 @@
 #include "core/base/mem.h"
 #include "transport/seed/rate.h"
 
-#define NS_PER_S  1000000000ull
-#define SAVED_NS  (NS_PER_S / 10)
-#define TURNS_S	  20 /* pieces a second, about */
+#define NS_PER_S 1000000000ull
+#define SAVED_NS (NS_PER_S / 10)
+/* Pieces a second: a thousand connections wait for their turns 10 s. */
+#define TURNS_S	  100
 #define PIECE_MIN 4096
 #define PIECE_MAX (1u << 20)
 

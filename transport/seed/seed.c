@@ -28,9 +28,10 @@ static uint64_t or_default(uint64_t value, uint64_t otherwise)
 	return value ? value : otherwise;
 }
 
-static int add_connection(void *ctx, int fd, const struct sockaddr *address,
-			  socklen_t len)
+static int add_connection(void *ctx, int fd)
 {
+	/* Nobody asks for it: a client has its own. */
+	static const struct sockaddr address = { .sa_family = AF_UNIX };
 	struct wfs_seed *seed = ctx;
 	int rc = -ECANCELED;
 
@@ -39,8 +40,8 @@ static int add_connection(void *ctx, int fd, const struct sockaddr *address,
 	if (atomic_load(&seed->stopping))
 		close(fd);
 	else
-		rc = MHD_add_connection(seed->daemon, fd, address, len) ==
-				     MHD_YES ?
+		rc = MHD_add_connection(seed->daemon, fd, &address,
+					sizeof(address)) == MHD_YES ?
 			     0 :
 			     -EIO;
 	pthread_mutex_unlock(&seed->lock);
@@ -191,16 +192,18 @@ static void note_connection(void *cls, struct MHD_Connection *connection,
 static struct MHD_Daemon *start_http(struct wfs_seed *seed)
 {
 	unsigned flags = MHD_USE_POLL_INTERNAL_THREAD |
-			 MHD_USE_THREAD_PER_CONNECTION | MHD_ALLOW_UPGRADE |
-			 MHD_USE_ERROR_LOG;
+			 MHD_USE_THREAD_PER_CONNECTION | MHD_ALLOW_UPGRADE;
 	struct MHD_OptionItem listen[] = {
 		{ MHD_OPTION_LISTEN_SOCKET, seed->listener.fd, NULL },
 		{ MHD_OPTION_END, 0, NULL },
 	};
 
 	if (seed->tls) {
+		/* It would log three times a request that this is no TCP. */
 		flags |= MHD_USE_NO_LISTEN_SOCKET;
 		listen[0].option = MHD_OPTION_END;
+	} else {
+		flags |= MHD_USE_ERROR_LOG;
 	}
 	return MHD_start_daemon(
 		flags, 0, NULL, NULL, wfs_seed_access, seed,

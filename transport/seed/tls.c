@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include "core/base/log.h"
 #include "core/base/mem.h"
@@ -35,8 +36,6 @@ struct relay {
 	struct wfs_client *client; /* owns the descriptor below */
 	int fd;			   /* encrypted */
 	int pair[2];		   /* plain: ours, the server's */
-	struct sockaddr_storage address;
-	socklen_t address_len;
 	gnutls_session_t session;
 	bool over;
 	size_t in_len, in_at, out_len, out_at;
@@ -289,9 +288,7 @@ static void *run_relay(void *arg)
 		return NULL;
 	}
 	wfs_client_lend(config->clients, relay->client, relay->pair[1]);
-	rc = config->add(config->ctx, wfs_steal_fd(&relay->pair[1]),
-			 (struct sockaddr *)&relay->address,
-			 relay->address_len);
+	rc = config->add(config->ctx, wfs_steal_fd(&relay->pair[1]));
 	if (rc == 0)
 		carry(relay);
 	else
@@ -301,8 +298,7 @@ static void *run_relay(void *arg)
 }
 
 /* Takes the connection over: -errno when that cannot be. */
-static int start_relay(struct wfs_tls *tls, int fd,
-		       const struct sockaddr_storage *address, socklen_t len)
+static int start_relay(struct wfs_tls *tls, int fd)
 {
 	struct relay *relay = wfs_malloc(sizeof(*relay));
 	pthread_t thread;
@@ -311,8 +307,6 @@ static int start_relay(struct wfs_tls *tls, int fd,
 	memset(relay, 0, offsetof(struct relay, in));
 	relay->tls = tls;
 	relay->fd = fd;
-	relay->address = *address;
-	relay->address_len = len;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, relay->pair)) {
 		rc = -errno;
 		free(relay);
@@ -338,20 +332,18 @@ static void *run(void *arg)
 				 { .fd = tls->stop, .events = POLLIN } };
 
 	for (;;) {
-		struct sockaddr_storage address = { 0 };
-		socklen_t len = sizeof(address);
 		int fd;
 
 		poll(fds, 2, -1);
 		if (fds[1].revents)
 			return NULL;
-		fd = accept4(tls->listener, (struct sockaddr *)&address, &len,
+		fd = accept4(tls->listener, NULL, NULL,
 			     SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0 && wfs_clients_full(tls->config.clients)) {
 			close(fd);
 			continue;
 		}
-		if (fd >= 0 ? start_relay(tls, fd, &address, len) :
+		if (fd >= 0 ? start_relay(tls, fd) :
 			      errno == EMFILE || errno == ENFILE)
 			poll(&fds[1], 1, NO_ROOM_MS);
 	}

@@ -11,8 +11,6 @@
 #ifndef WFS_TRANSPORT_SEED_TLS_H
 #define WFS_TRANSPORT_SEED_TLS_H
 
-#include <sys/socket.h>
-
 #include "core/base/err.h"
 #include "transport/seed/clients.h"
 
@@ -26,8 +24,7 @@ struct wfs_tls_config {
 	 * Takes `fd` over: the server's end of the pair, which the client was
 	 * lent for.  -errno.
 	 */
-	int (*add)(void *ctx, int fd, const struct sockaddr *address,
-		   socklen_t len);
+	int (*add)(void *ctx, int fd);
 	void *ctx;
 };
 
