@@ -134,10 +134,10 @@ static void f32_is_rounded_to_the_nearest_even(void **state)
 static void a_run_of_any_length_is_as_its_elements(void **state)
 {
 	struct chance chance = chance_new();
-	char *in wfs_autofree = wfs_malloc(4 * 2000);
+	char *in wfs_autofree = wfs_malloc(8ul * 2000);
 
 	(void)state;
-	for (size_t i = 0; i < 4ul * 2000; i++)
+	for (size_t i = 0; i < 8ul * 2000; i++)
 		in[i] = (char)chance_next(&chance);
 	for (int cast = 1; cast < WFS_CAST_COUNT; cast++)
 		for (unsigned i = 0; i < 20; i++)
