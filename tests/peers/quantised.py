@@ -180,7 +180,8 @@ ALL = {
     "qwen3_moe+": (makers.qwen_moe, f.QWEN3_MOE, {
         **QWEN3_MOE, **WIDE, "moe_intermediate_size": 512},
         ("fp8_block", "fp8_blocks")),
-    "qwen2_moe": (makers.qwen_moe, f.QWEN2_MOE, SPARSE, ("gptq", "w4a16")),
+    "qwen2_moe": (makers.qwen_moe, f.QWEN2_MOE, SPARSE, (
+        "gptq", "awq", "w4a16")),
     "mixtral": (makers.mixtral, f.MIXTRAL, {"num_local_experts": 4}, (
         "fp8_static", "fp8_dynamic", "gptq", "gptq8", "awq", "w8a16")),
     "glm4_moe": (makers.glm4_moe, f.GLM4_MOE, DEEP, ("fp8_channel", "awq")),
