@@ -75,6 +75,7 @@ struct wfs_options {
 	enum wfs_trust trust; /* the least that is served */
 	enum wfs_log_level log_level;
 	bool insecure;
+	bool same_host; /* descriptors rather than bytes on one host */
 	bool follow_links;
 	bool allow_other;
 	bool nonempty;

@@ -73,6 +73,27 @@ int wfs_open_book(const char *dir, struct wfs_book **ret_book,
 	return wfs_book_open(&config, ret_book, err);
 }
 
+static int lend(void *ctx, const uint8_t id[WFS_WIRE_ID_BYTES],
+		uint64_t *ret_size)
+{
+	return wfs_seed_descriptor(ctx, id, ret_size);
+}
+
+/* Without it processes of this host are sent bytes like any other. */
+static void open_lender(struct wfs_seeding *seeding)
+{
+	struct wfs_lender_config config = { .descriptor = lend,
+					    .ctx = seeding->seed };
+	struct wfs_err why = { 0 };
+
+	if (wfs_lender_start(&config, &seeding->lender, &why)) {
+		seeding->lender = NULL;
+		wfs_info("no descriptors are lent on this host: %s", why.text);
+		return;
+	}
+	wfs_seed_set_socket(seeding->seed, wfs_lender_path(seeding->lender));
+}
+
 int wfs_seeding_open(const struct wfs_options *options,
 		     struct wfs_registry *registry,
 		     struct wfs_seeding *ret_seeding, struct wfs_err *err)
@@ -101,12 +122,15 @@ int wfs_seeding_open(const struct wfs_options *options,
 		wfs_seeding_close(&seeding);
 		return rc;
 	}
+	if (options->same_host)
+		open_lender(&seeding);
 	*ret_seeding = seeding;
 	return 0;
 }
 
 void wfs_seeding_close(struct wfs_seeding *seeding)
 {
+	wfs_lender_stop(seeding->lender);
 	wfs_seed_close(seeding->seed);
 	wfs_book_close(seeding->book);
 	*seeding = (struct wfs_seeding){ 0 };

@@ -12,6 +12,7 @@
 #include "tools/daemon.h"
 #include "tools/options.h"
 #include "tools/watch.h"
+#include "transport/lend/lend.h"
 #include "transport/seed/seed.h"
 
 /*
@@ -33,6 +34,7 @@ int wfs_open_book(const char *dir, struct wfs_book **ret_book,
 struct wfs_seeding {
 	struct wfs_book *book;
 	struct wfs_seed *seed;
+	struct wfs_lender *lender; /* NULL: this host gets bytes, too */
 };
 
 /*

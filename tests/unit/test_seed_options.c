@@ -51,7 +51,8 @@ static void a_mount_and_a_seed_listen_alike(void **state)
 	wfs_options_init(&o);
 	set(&o, "serve=127.0.0.1:0,rate=5M,connections=7,token_file=/t,"
 		"tls_cert=/c,tls_key=/k,tls_client_ca=/a,client_timeout=2,"
-		"connections_per_client=3,digest_cache=/d,insecure");
+		"connections_per_client=3,digest_cache=/d,insecure,"
+		"same_host=off");
 	assert_string_equal("127.0.0.1:0", o.listen);
 	assert_int_equal(5 << 20, o.rate);
 	assert_int_equal(7, o.connections);
@@ -63,6 +64,7 @@ static void a_mount_and_a_seed_listen_alike(void **state)
 	assert_string_equal("/a", o.tls_client_ca);
 	assert_string_equal("/d", o.digest_cache);
 	assert_true(o.insecure);
+	assert_false(o.same_host);
 	o.command = WFS_FOR_SEED;
 	set(&o, "listen=[::1]:99");
 	assert_string_equal("[::1]:99", o.listen);

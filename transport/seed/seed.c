@@ -3,6 +3,7 @@
  * A seed's life, and what it tells libmicrohttpd.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -150,6 +151,31 @@ int wfs_seed_open(const struct wfs_seed_config *config,
 	}
 	*ret_seed = seed;
 	return 0;
+}
+
+int wfs_seed_descriptor(struct wfs_seed *seed,
+			const uint8_t id[WFS_WIRE_ID_BYTES], uint64_t *ret_size)
+{
+	struct wfs_stock_model *model;
+	struct wfs_stock_file *file;
+	int fd, rc = wfs_stock_region(seed->stock, id, &model, &file);
+
+	if (rc)
+		return rc;
+	fd = wfs_region_descriptor(file->region);
+	if (fd >= 0) {
+		fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		fd = fd < 0 ? -errno : fd;
+	}
+	if (fd >= 0)
+		*ret_size = file->region->size;
+	wfs_stock_put(model);
+	return fd;
+}
+
+void wfs_seed_set_socket(struct wfs_seed *seed, const char *path)
+{
+	wfs_stock_set_socket(seed->stock, path);
 }
 
 const char *wfs_seed_url(const struct wfs_seed *seed)

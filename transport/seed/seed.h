@@ -48,6 +48,16 @@ int wfs_seed_open(const struct wfs_seed_config *config,
 		  struct wfs_registry *registry, struct wfs_seed **ret_seed,
 		  struct wfs_err *err);
 
+/*
+ * A descriptor of a region's file, the caller's, and its size, for processes
+ * of this host.  -ENOENT, -ESTALE, -ENOTSUP: there is no such file.
+ */
+int wfs_seed_descriptor(struct wfs_seed *seed,
+			const uint8_t id[WFS_WIRE_ID_BYTES],
+			uint64_t *ret_size);
+/* Tells clients at which socket these are to be had; before the start. */
+void wfs_seed_set_socket(struct wfs_seed *seed, const char *path);
+
 /* Starts the threads.  Once; not before a fork. */
 int wfs_seed_start(struct wfs_seed *seed, struct wfs_err *err);
 

@@ -83,6 +83,7 @@ void wfs_stock_free(struct wfs_stock *stock)
 	free(stock->models);
 	free(stock->places);
 	free(stock->gone);
+	free(stock->socket);
 	free(stock->list.data);
 	pthread_cond_destroy(&stock->changed);
 	pthread_mutex_destroy(&stock->lock);
@@ -185,7 +186,7 @@ static void write_list(struct wfs_stock *stock)
 	struct wfs_manifest_host host = {
 		.node = stock->node,
 		.boot_id = stock->boot_id,
-		.socket = stock->config.socket,
+		.socket = stock->socket,
 	};
 	struct wfs_text text = { 0 };
 
@@ -196,6 +197,15 @@ static void write_list(struct wfs_stock *stock)
 	}
 	free(stock->list.data);
 	stock->list = text;
+}
+
+void wfs_stock_set_socket(struct wfs_stock *stock, const char *path)
+{
+	pthread_mutex_lock(&stock->lock);
+	free(stock->socket);
+	stock->socket = wfs_strdup(path);
+	write_list(stock);
+	pthread_mutex_unlock(&stock->lock);
 }
 
 static void rebuild(struct wfs_stock *stock)

@@ -60,8 +60,7 @@ struct wfs_stock_config {
 	struct wfs_registry *registry;	 /* outlives the stock, as all here */
 	struct wfs_book *book;		 /* may be NULL: no digests are known */
 	const struct wfs_holder *holder; /* copied; NULL: descriptors only */
-	const char *socket; /* of the same host's protocol; NULL: none */
-	uint64_t linger_ns; /* how long a replaced one stays */
+	uint64_t linger_ns;		 /* how long a replaced one stays */
 };
 
 /* A file in stock.  Belongs to its model. */
@@ -95,6 +94,9 @@ void wfs_stock_free(struct wfs_stock *stock);
 
 /* Looks at the registry.  Cheap when nothing changed; call every second. */
 void wfs_stock_refresh(struct wfs_stock *stock);
+
+/* What the list says of a socket for this host; before anybody asks. */
+void wfs_stock_set_socket(struct wfs_stock *stock, const char *path);
 
 /* The list of models as JSON, and its tag (17 bytes). */
 void wfs_stock_list(struct wfs_stock *stock, struct wfs_text *ret_text,

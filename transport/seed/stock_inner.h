@@ -21,6 +21,7 @@ struct wfs_stock {
 	struct wfs_stock_config config;
 	struct wfs_holder holder; /* all NULL: none */
 	char node[33], boot_id[40];
+	char *socket;	      /* or NULL */
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t changed;
 	struct wfs_stock_model **models; /* a reference each */
