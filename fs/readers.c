@@ -27,6 +27,7 @@ struct wfs_readers {
 	struct job *first, **last;
 	pthread_t *threads;
 	unsigned max, running, idle;
+	unsigned queued; /* jobs; an idle thread may be on its way to one */
 	bool stopping;
 };
 
@@ -41,6 +42,7 @@ static struct job *take(struct wfs_readers *r)
 	r->idle--;
 	job = r->first;
 	if (job) {
+		r->queued--;
 		r->first = job->next;
 		if (!r->first)
 			r->last = &r->first;
@@ -111,7 +113,8 @@ void wfs_readers_queue(struct wfs_readers *r, fuse_req_t req, uint64_t id,
 	pthread_mutex_lock(&r->lock);
 	*r->last = job;
 	r->last = &job->next;
-	if (r->idle == 0 && r->running < r->max && !r->stopping &&
+	r->queued++;
+	if (r->queued > r->idle && r->running < r->max && !r->stopping &&
 	    pthread_create(&r->threads[r->running], NULL, run, r) == 0)
 		r->running++;
 	pthread_cond_signal(&r->wake);

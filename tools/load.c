@@ -18,6 +18,9 @@
 /* Over a network nearly all of it is waiting. */
 #define THREADS_FAR 32
 
+#define CONFIG	   "config.json"
+#define CONFIG_MAX (1u << 20)
+
 struct pool {
 	const struct wfs_load_config *config;
 	struct wfs_load_job *jobs;
@@ -25,6 +28,29 @@ struct pool {
 	atomic_size_t next;
 	unsigned threads_each; /* for the headers of one model */
 };
+
+/*
+ * What says how layouts are cut: a look-up of one must not wait for a network.
+ * Failing is no matter, who needs it reads it again.
+ */
+static void keep_config(struct wfs_source *source)
+{
+	size_t n;
+	const struct wfs_source_entry *list = wfs_source_list(source, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		struct wfs_region *region = list[i].region;
+		char *bytes wfs_autofree = NULL;
+
+		if (!region || region->head || strcmp(list[i].path, CONFIG) ||
+		    !region->size || region->size > CONFIG_MAX)
+			continue;
+		bytes = wfs_malloc(region->size);
+		if (wfs_region_read(region, bytes, region->size, 0) ==
+		    (ssize_t)region->size)
+			wfs_region_keep(region, bytes, region->size);
+	}
+}
 
 static void load(const struct pool *pool, struct wfs_load_job *job)
 {
@@ -53,6 +79,8 @@ static void load(const struct pool *pool, struct wfs_load_job *job)
 			source = config->wrap_source(source);
 		source->chunks = config->chunks;
 		rc = wfs_source_check_trust(source, config->trust, &job->err);
+		if (rc == 0 && source->ops->far)
+			keep_config(source);
 		if (rc == 0)
 			rc = wfs_model_load(source, job->name, threads,
 					    &job->model, &job->err);

@@ -83,7 +83,7 @@ const struct wfs_option wfs_option_table[] = {
 	ROW(MOUNT, "hydrators", COUNT, hydrators, "N",
 	    "Threads that bring tensors into memory (default: one a CPU)"),
 	ROW(MOUNT, "readers", COUNT, readers, "N",
-	    "Threads that answer reads, at most (default: 16)"),
+	    "Threads that answer reads, at most (default: 16, with seeds 64)"),
 	ROW(MOUNT, "readahead", SIZE, readahead, "SIZE",
 	    "Readahead of the mount where we answer reads (default: 4M)"),
 	ROW(MOUNT, "trust", TRUST, trust, "none|seed|origin|signed",

@@ -26,6 +26,7 @@
 #define OVERLAYFS_MAGIC 0x794c7630
 #define CHUNK_CACHE_MAX (1ull << 30)
 #define FAR_HYDRATORS	8  /* each asks for 8 MiB at a time */
+#define FAR_READERS	64 /* some wait for seeds, the others must not */
 #define LAST_RESORT_S	20 /* umount waits 30 s for us to be gone */
 
 struct serve {
@@ -172,7 +173,9 @@ static int make_mount(struct serve *serve)
 		.open_wait_ns = options->open_wait_ns,
 		.prefetch = options->prefetch,
 		.readahead_kib = (uint32_t)(options->readahead >> 10),
-		.readers = options->readers,
+		.readers = options->readers || !serve->seeds ?
+				   options->readers :
+				   FAR_READERS,
 		.chunks = serve->chunks,
 		.report_seeds = serve->seeds ? wfs_seeds_report : NULL,
 		.report_ctx = serve->seeds,

@@ -302,3 +302,24 @@ def test_the_other_seed_offers_what_the_first_takes_back(mount, seeds, model):
     first.withdraw("llama")
     mounts.wait_until(lambda: read_cold(m, model) or seeds_of(m)[1]["bytes"],
                       "the second gives bytes")
+
+
+def test_local_models_are_read_while_all_seeds_hang(mount, processes, model,
+                                                    plain):
+    seed = processes(llama=model.path)
+    m = mount("passthrough=off", here=plain, args=("--seed", seed.url))
+    seed.stop()
+
+    def read(at):
+        try:
+            fd = os.open(m.path / "llama" / shard(model), os.O_RDONLY)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+            os.pread(fd, 4096, at * 100_000)
+            os.close(fd)
+        except OSError:
+            pass
+    for at in range(20):
+        threading.Thread(target=read, args=(at,), daemon=True).start()
+    mounts.wait_until(lambda: seeds_of(m)[0]["requests"], "reads wait")
+    read_all(m, plain, "here")
+    seed.go_on()
