@@ -16,6 +16,7 @@
 #include "core/base/text.h"
 #include "fs/report.h"
 #include "fs/state.h"
+#include "fs/warm.h"
 #include "fs/weightfs_ioctl.h"
 
 struct control_open {
@@ -265,15 +266,13 @@ void wfs_control_poll(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
 	fuse_reply_poll(req, revents);
 }
 
-void wfs_control_ioctl(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
-		       unsigned cmd, size_t out_size)
+static void evict(struct wfs_fs *fs, fuse_req_t req, size_t out_size)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct weightfs_evict out = { 0 };
 	struct wfs_store_stats st;
 
-	if (id != WFS_CONTROL_VERSION || cmd != WEIGHTFS_IOC_EVICT ||
-	    out_size < sizeof(out)) {
+	if (out_size < sizeof(out)) {
 		fuse_reply_err(req, ENOTTY);
 		return;
 	}
@@ -287,4 +286,31 @@ void wfs_control_ioctl(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
 		out.left = st.arena_used;
 	}
 	fuse_reply_ioctl(req, 0, &out, sizeof(out));
+}
+
+static void warm(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
+		 const struct wfs_ioctl *call)
+{
+	struct weightfs_warm warm;
+	int rc = -ENOTTY;
+
+	if (call->in_size == sizeof(warm) && call->out_size == sizeof(warm)) {
+		memcpy(&warm, call->in, sizeof(warm));
+		rc = wfs_warm(fs, id, &warm);
+	}
+	if (rc)
+		fuse_reply_err(req, -rc);
+	else
+		fuse_reply_ioctl(req, 0, &warm, sizeof(warm));
+}
+
+void wfs_control_ioctl(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
+		       const struct wfs_ioctl *call)
+{
+	if (id == WFS_CONTROL_VERSION && call->cmd == WEIGHTFS_IOC_EVICT)
+		evict(fs, req, call->out_size);
+	else if (call->cmd == WEIGHTFS_IOC_WARM)
+		warm(fs, req, id, call);
+	else
+		fuse_reply_err(req, ENOTTY);
 }

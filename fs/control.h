@@ -36,8 +36,14 @@ void wfs_control_read(struct wfs_fs *fs, struct fuse_req *req, uint64_t id,
 		      size_t size, off_t off, uint64_t fh);
 void wfs_control_poll(struct wfs_fs *fs, struct fuse_req *req, uint64_t id,
 		      uint64_t fh, struct fuse_pollhandle *ph);
+/* What came with an ioctl, and the room for what goes back. */
+struct wfs_ioctl {
+	unsigned cmd;
+	const void *in; /* in_size bytes */
+	size_t in_size, out_size;
+};
 void wfs_control_ioctl(struct wfs_fs *fs, struct fuse_req *req, uint64_t id,
-		       unsigned cmd, size_t out_size);
+		       const struct wfs_ioctl *call);
 
 /* Forgets what an open kept; the caller replies. */
 void wfs_control_release(struct wfs_fs *fs, uint64_t fh);

@@ -68,12 +68,17 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t id, unsigned cmd, void *arg,
 		     struct fuse_file_info *fi, unsigned flags,
 		     const void *in_buf, size_t in_size, size_t out_size)
 {
+	const struct wfs_ioctl call = {
+		.cmd = cmd,
+		.in = in_buf,
+		.in_size = in_size,
+		.out_size = out_size,
+	};
+
 	(void)arg;
 	(void)fi;
 	(void)flags;
-	(void)in_buf;
-	(void)in_size;
-	wfs_control_ioctl(wfs_fs_of(req), req, id, cmd, out_size);
+	wfs_control_ioctl(wfs_fs_of(req), req, id, &call);
 }
 
 static const struct fuse_lowlevel_ops reading = {

@@ -48,6 +48,7 @@ wfs_cmd_fn wfs_cmd_digest;
 wfs_cmd_fn wfs_cmd_doctor;
 wfs_cmd_fn wfs_cmd_du;
 wfs_cmd_fn wfs_cmd_evict;
+wfs_cmd_fn wfs_cmd_warm;
 wfs_cmd_fn wfs_cmd_version;
 
 /*

@@ -30,6 +30,7 @@ static const struct command {
 	{ "digest", wfs_cmd_digest, "what a checkpoint's files hash to" },
 	{ "doctor", wfs_cmd_doctor, "what the fast path needs and lacks here" },
 	{ "du", wfs_cmd_du, "bytes in memory beside bytes in all" },
+	{ "warm", wfs_cmd_warm, "bring files here before they are read" },
 	{ "evict", wfs_cmd_evict, "drop from memory what nobody uses" },
 	{ "version", wfs_cmd_version, "the version and what is compiled in" },
 };

@@ -258,6 +258,7 @@ void wfs_store_residency(struct wfs_store *store, uint64_t key,
 			wfs_digest_format(object->digest, res.digest);
 	} else if (object) {
 		res.bytes = job_bytes(object->job);
+		res.hydrating = true;
 	}
 	pthread_mutex_unlock(&store->lock);
 	*ret_residency = res;

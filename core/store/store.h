@@ -140,6 +140,7 @@ ssize_t wfs_store_read(struct wfs_store *store, uint64_t key,
 struct wfs_residency {
 	uint64_t bytes; /* in the arena now */
 	bool resident;	/* all of them */
+	bool hydrating; /* on their way */
 	bool has_digest;
 	char digest[48]; /* "xxh3-128:<32 hex digits>" */
 };
