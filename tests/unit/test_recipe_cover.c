@@ -44,7 +44,8 @@ struct made {
 static unsigned all_loops(const struct wfs_piece *p,
 			  struct wfs_loop out[LOOPS + 1])
 {
-	memcpy(out, p->loops, p->nloops * sizeof(*out));
+	if (p->nloops)
+		memcpy(out, p->loops, p->nloops * sizeof(*out));
 	out[p->nloops] = (struct wfs_loop){ p->count, p->stride,
 					    p->step ? p->step : p->run };
 	return p->nloops + 1u;

@@ -44,27 +44,37 @@ static void report_seed(const struct remote_seed *seed, struct wfs_text *t)
 		     (ull)stats.won, stats.quarantine_s);
 }
 
+static void report_down(const struct remote_url *url, struct wfs_text *t)
+{
+	wfs_text_add(t, "{\"url\": ");
+	wfs_text_add_json(t, url->url.base);
+	wfs_text_add(t, ", \"state\": \"down\", \"why\": ");
+	wfs_text_add_json(t, url->why);
+	wfs_text_add(t, "}");
+}
+
+/* In the order of the configuration, whoever answered first. */
 void wfs_remote_report(struct wfs_remote *remote, struct wfs_text *t)
 {
 	const char *between = "";
 
 	wfs_text_add(t, "[");
 	pthread_mutex_lock(&remote->lock);
-	for (size_t i = 0; i < remote->seed_count; i++) {
-		wfs_text_add(t, "%s\n    ", between);
-		report_seed(remote->seeds[i], t);
-		between = ",";
-	}
-	/* Hosts whose addresses are not known yet. */
-	for (size_t i = 0; i < remote->url_count; i++) {
-		if (!remote->urls[i].why[0])
-			continue;
-		wfs_text_add(t, "%s\n    {\"url\": ", between);
-		wfs_text_add_json(t, remote->urls[i].url.base);
-		wfs_text_add(t, ", \"state\": \"down\", \"why\": ");
-		wfs_text_add_json(t, remote->urls[i].why);
-		wfs_text_add(t, "}");
-		between = ",";
+	for (size_t u = 0; u < remote->url_count; u++) {
+		const struct remote_url *url = &remote->urls[u];
+
+		for (size_t i = 0; i < remote->seed_count; i++) {
+			if (remote->seeds[i]->url != url)
+				continue;
+			wfs_text_add(t, "%s\n    ", between);
+			report_seed(remote->seeds[i], t);
+			between = ",";
+		}
+		if (url->why[0]) { /* its addresses are not known yet */
+			wfs_text_add(t, "%s\n    ", between);
+			report_down(url, t);
+			between = ",";
+		}
 	}
 	pthread_mutex_unlock(&remote->lock);
 	wfs_text_add(t, "\n  ]");
