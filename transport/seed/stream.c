@@ -218,6 +218,7 @@ static void end(struct stream *stream)
 {
 	struct wfs_seed *seed = stream->sender.seed;
 
+	close(stream->sender.fd);
 	MHD_upgrade_action(stream->handle, MHD_UPGRADE_ACTION_CLOSE);
 	free(stream->chunk);
 	free(stream);
@@ -260,12 +261,19 @@ static void begin(void *cls, struct MHD_Connection *connection, void *own,
 
 	(void)own;
 	stream->sender.seed = seed;
-	stream->sender.fd = fd;
+	/*
+	 * Of our own: the library closes its descriptor whenever it looks at
+	 * the connection after the end of the stream.
+	 */
+	stream->sender.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	stream->handle = handle;
 	stream->client = MHD_get_connection_info(
 				 connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
 				 ->socket_context;
-	if (!count_in(seed) || extra_len > sizeof(stream->early)) {
+	if (stream->sender.fd < 0 || extra_len > sizeof(stream->early) ||
+	    !count_in(seed)) {
+		if (stream->sender.fd >= 0)
+			close(stream->sender.fd);
 		MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
 		free(stream);
 		return;
