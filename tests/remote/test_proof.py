@@ -169,12 +169,9 @@ def test_a_forged_file_under_the_true_manifest_is_never_served(
     honest = seeds(llama=model.path)
     m = mount(args=(*pinned(liar, root), "--seed", honest.url))
     mounts.wait_until(lambda: "llama" in names(m), "the model is there")
+    # Whether the liar is found out, or never asked for that file since the
+    # honest one's digests were there first, is a matter of who is faster.
     mounts.assert_model_equals(m, "llama", model)
-    forged = shards(model)[1]
-    # By its list, or by the chunk where the honest one's was there first.
-    assert re.search(rf"seed '{liar.url}'(: model 'llama', file '{forged}': "
-                     r"digests of another root| sent wrong bytes: model "
-                     rf"'llama', file '{forged}')", m.log())
 
 
 def test_a_forger_alone_has_no_model(mount, seeds, model, folder, plain):
