@@ -1,41 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The watch's thread.  It alone touches the tracks, so the lock guards
- * nothing but the wish to stop.
+ * The watch's routine, which alone touches the tracks.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/base/text.h"
+#include "tools/routine.h"
 #include "tools/watch_look.h"
 
-#define NS_PER_S 1000000000ull
-#define TICK_NS	 NS_PER_S
+#define TICK_NS 1000000000ull
 
 struct wfs_watch {
 	struct wfs_watch_config config;
 	struct wfs_tracks tracks;
-	pthread_t thread;
-	bool started;
-	pthread_mutex_t lock; /* guards stop */
-	pthread_cond_t wake;
-	bool stop;
+	uint64_t look_at; /* ns */
+	struct wfs_routine routine;
 };
+
+static uint64_t turn(void *ctx);
 
 struct wfs_watch *wfs_watch_new(const struct wfs_watch_config *config)
 {
 	struct wfs_watch *watch = wfs_calloc(1, sizeof(*watch));
-	pthread_condattr_t attr;
 
 	watch->config = *config;
 	watch->tracks.config = &watch->config;
-	pthread_mutex_init(&watch->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&watch->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	wfs_routine_init(&watch->routine, turn, watch);
 	return watch;
 }
 
@@ -44,8 +35,7 @@ void wfs_watch_free(struct wfs_watch *watch)
 	if (!watch)
 		return;
 	wfs_tracks_clear(&watch->tracks);
-	pthread_cond_destroy(&watch->wake);
-	pthread_mutex_destroy(&watch->lock);
+	wfs_routine_clear(&watch->routine);
 	free(watch);
 }
 
@@ -71,61 +61,29 @@ int wfs_watch_first(struct wfs_watch *watch, struct wfs_err *err)
 			   "read");
 }
 
-/* Sleeps until `when` or the wish to stop; true for the latter. */
-static bool sleep_until(struct wfs_watch *watch, uint64_t when)
+/* A look when it is time for one, else a tick. */
+static uint64_t turn(void *ctx)
 {
-	struct timespec ts = {
-		.tv_sec = (time_t)(when / NS_PER_S),
-		.tv_nsec = (long)(when % NS_PER_S),
-	};
-	bool stop;
+	struct wfs_watch *watch = ctx;
+	uint64_t now = wfs_now_ns();
 
-	pthread_mutex_lock(&watch->lock);
-	while (!watch->stop &&
-	       pthread_cond_timedwait(&watch->wake, &watch->lock, &ts) !=
-		       ETIMEDOUT)
-		;
-	stop = watch->stop;
-	pthread_mutex_unlock(&watch->lock);
-	return stop;
-}
-
-static void *run(void *arg)
-{
-	struct wfs_watch *watch = arg;
-	uint64_t look = wfs_now_ns() + watch->config.rescan_ns;
-
-	for (;;) {
-		uint64_t now = wfs_now_ns();
-		uint64_t tick = now + TICK_NS;
-
-		if (sleep_until(watch, look < tick ? look : tick))
-			return NULL;
-		if (wfs_now_ns() < look) {
-			wfs_registry_tick(watch->config.registry);
-			continue;
-		}
+	if (now < watch->look_at) {
+		wfs_registry_tick(watch->config.registry);
+	} else {
 		wfs_watch_look(watch);
-		look = wfs_now_ns() + watch->config.rescan_ns;
+		now = wfs_now_ns();
+		watch->look_at = now + watch->config.rescan_ns;
 	}
+	return watch->look_at - now < TICK_NS ? watch->look_at - now : TICK_NS;
 }
 
 int wfs_watch_start(struct wfs_watch *watch)
 {
-	int rc = pthread_create(&watch->thread, NULL, run, watch);
-
-	watch->started = rc == 0;
-	return -rc;
+	watch->look_at = wfs_now_ns() + watch->config.rescan_ns;
+	return wfs_routine_start(&watch->routine, 0);
 }
 
 void wfs_watch_stop(struct wfs_watch *watch)
 {
-	if (!watch->started)
-		return;
-	pthread_mutex_lock(&watch->lock);
-	watch->stop = true;
-	pthread_cond_signal(&watch->wake);
-	pthread_mutex_unlock(&watch->lock);
-	pthread_join(watch->thread, NULL);
-	watch->started = false;
+	wfs_routine_stop(&watch->routine);
 }

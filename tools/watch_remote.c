@@ -5,13 +5,12 @@
 #include "tools/watch_remote.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
 #include "core/base/events.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
+#include "tools/routine.h"
 
 #define NS_PER_S  1000000000ull
 #define LOOK_NS	  (NS_PER_S / 2) /* asks nobody: seeds have their threads */
@@ -31,28 +30,21 @@ struct wfs_remote_watch {
 	struct wfs_load_config load;
 	struct track *tracks;
 	size_t count;
-	pthread_t thread;
-	bool started;
-	pthread_mutex_t lock; /* guards stop and looked */
-	pthread_cond_t wake;
-	bool stop, looked;
+	struct wfs_routine routine;
 };
+
+static uint64_t look(void *ctx);
 
 struct wfs_remote_watch *
 wfs_remote_watch_new(struct wfs_remote *remote, struct wfs_registry *registry,
 		     const struct wfs_load_config *load)
 {
 	struct wfs_remote_watch *watch = wfs_calloc(1, sizeof(*watch));
-	pthread_condattr_t attr;
 
 	watch->remote = remote;
 	watch->registry = registry;
 	watch->load = *load;
-	pthread_mutex_init(&watch->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&watch->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	wfs_routine_init(&watch->routine, look, watch);
 	return watch;
 }
 
@@ -208,8 +200,9 @@ static void note_stale(struct wfs_remote_watch *watch)
 	wfs_registry_rows_free(rows, n);
 }
 
-static void look(struct wfs_remote_watch *watch)
+static uint64_t look(void *ctx)
 {
+	struct wfs_remote_watch *watch = ctx;
 	struct wfs_remote_model *models;
 	size_t n = wfs_remote_models(watch->remote, &models);
 
@@ -219,74 +212,24 @@ static void look(struct wfs_remote_watch *watch)
 	drop_missing(watch);
 	note_stale(watch);
 	wfs_remote_models_free(models, n);
-}
-
-/* Waits up to `ns` for *flag, which it returns. */
-static bool wait_for(struct wfs_remote_watch *watch, const bool *flag,
-		     uint64_t ns)
-{
-	uint64_t until = wfs_now_ns() + ns;
-	struct timespec ts = {
-		.tv_sec = (time_t)(until / NS_PER_S),
-		.tv_nsec = (long)(until % NS_PER_S),
-	};
-	bool set;
-
-	pthread_mutex_lock(&watch->lock);
-	while (!*flag && pthread_cond_timedwait(&watch->wake, &watch->lock,
-						&ts) != ETIMEDOUT)
-		;
-	set = *flag;
-	pthread_mutex_unlock(&watch->lock);
-	return set;
-}
-
-static void *run(void *arg)
-{
-	struct wfs_remote_watch *watch = arg;
-
-	do {
-		look(watch);
-		pthread_mutex_lock(&watch->lock);
-		watch->looked = true;
-		pthread_cond_broadcast(&watch->wake);
-		pthread_mutex_unlock(&watch->lock);
-	} while (!wait_for(watch, &watch->stop, LOOK_NS));
-	return NULL;
+	return LOOK_NS;
 }
 
 int wfs_remote_watch_start(struct wfs_remote_watch *watch, uint64_t wait_ns)
 {
-	sigset_t all, old;
-	int rc;
-
-	/* Signals are for the threads of the caller. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&watch->thread, NULL, run, watch);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	watch->started = rc == 0;
-	if (!rc)
-		wait_for(watch, &watch->looked, wait_ns);
-	return -rc;
+	return wfs_routine_start(&watch->routine, wait_ns);
 }
 
 void wfs_remote_watch_free(struct wfs_remote_watch *watch)
 {
 	if (!watch)
 		return;
-	pthread_mutex_lock(&watch->lock);
-	watch->stop = true;
-	pthread_cond_broadcast(&watch->wake);
-	pthread_mutex_unlock(&watch->lock);
-	if (watch->started)
-		pthread_join(watch->thread, NULL);
+	wfs_routine_stop(&watch->routine);
 	for (size_t i = 0; i < watch->count; i++) {
 		free(watch->tracks[i].name);
 		free(watch->tracks[i].complaint);
 	}
 	free(watch->tracks);
-	pthread_cond_destroy(&watch->wake);
-	pthread_mutex_destroy(&watch->lock);
+	wfs_routine_clear(&watch->routine);
 	free(watch);
 }

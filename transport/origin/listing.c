@@ -175,7 +175,7 @@ static int names_of_index(struct look *look)
 	struct wfs_index index;
 	char *text wfs_autofree = NULL;
 	struct wfs_web_head head;
-	size_t len;
+	size_t len = 0;
 	int rc = 0;
 
 	for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]) && !rc; i++)

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See routine.h.
+ */
+#include "tools/routine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+#include "core/base/mem.h"
+
+#define NS_PER_S 1000000000ull
+
+void wfs_routine_init(struct wfs_routine *routine, uint64_t (*turn)(void *ctx),
+		      void *ctx)
+{
+	pthread_condattr_t attr;
+
+	*routine = (struct wfs_routine){ .turn = turn, .ctx = ctx };
+	pthread_mutex_init(&routine->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&routine->wake, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+/* Waits up to `ns` for *flag, which it returns. */
+static bool wait_for(struct wfs_routine *routine, const bool *flag, uint64_t ns)
+{
+	uint64_t until = wfs_now_ns() + ns;
+	struct timespec ts = {
+		.tv_sec = (time_t)(until / NS_PER_S),
+		.tv_nsec = (long)(until % NS_PER_S),
+	};
+	bool set;
+
+	pthread_mutex_lock(&routine->lock);
+	while (!*flag && pthread_cond_timedwait(&routine->wake, &routine->lock,
+						&ts) != ETIMEDOUT)
+		;
+	set = *flag;
+	pthread_mutex_unlock(&routine->lock);
+	return set;
+}
+
+static void raise_flag(struct wfs_routine *routine, bool *flag)
+{
+	pthread_mutex_lock(&routine->lock);
+	*flag = true;
+	pthread_cond_broadcast(&routine->wake);
+	pthread_mutex_unlock(&routine->lock);
+}
+
+static void *run(void *arg)
+{
+	struct wfs_routine *routine = arg;
+	uint64_t pause;
+
+	do {
+		pause = routine->turn(routine->ctx);
+		raise_flag(routine, &routine->turned);
+	} while (!wait_for(routine, &routine->stop, pause));
+	return NULL;
+}
+
+int wfs_routine_start(struct wfs_routine *routine, uint64_t wait_ns)
+{
+	sigset_t all, old;
+	int rc;
+
+	/* Signals are for the threads of the caller. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&routine->thread, NULL, run, routine);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	routine->started = rc == 0;
+	if (!rc && wait_ns)
+		wait_for(routine, &routine->turned, wait_ns);
+	return -rc;
+}
+
+void wfs_routine_stop(struct wfs_routine *routine)
+{
+	if (!routine->started)
+		return;
+	raise_flag(routine, &routine->stop);
+	pthread_join(routine->thread, NULL);
+	routine->started = false;
+}
+
+void wfs_routine_clear(struct wfs_routine *routine)
+{
+	pthread_cond_destroy(&routine->wake);
+	pthread_mutex_destroy(&routine->lock);
+}
