@@ -72,6 +72,13 @@ void *wfs_realloc(void *p, size_t size);
 char *wfs_strdup(const char *s);
 char *wfs_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * Gives free memory back to the system.  Several threads may ask at once:
+ * glibc's own malloc, where a sanitizer's stands in its place, sets itself up
+ * at the first call, and not twice at a time.
+ */
+void wfs_mem_trim(void);
+
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t wfs_now_ns(void);
 

@@ -3,7 +3,6 @@
  * A model from a source: the steps in order, and its life afterwards.
  */
 #include <errno.h>
-#include <malloc.h>
 #include <string.h>
 
 #include "core/base/text.h"
@@ -110,7 +109,7 @@ int wfs_model_load(struct wfs_source *source, const char *name,
 	}
 	load_clear(&load);
 	/* Parsing took several times what is kept. */
-	malloc_trim(0);
+	wfs_mem_trim();
 	return rc;
 }
 
