@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/base/cond.h"
 #include "core/base/text.h"
 #include "fs/state.h"
 
@@ -69,19 +69,6 @@ static struct wfs_deadline *take_due(struct wfs_notifier *n, uint64_t *ret_next)
 	return NULL;
 }
 
-static void sleep_until(struct wfs_notifier *n, uint64_t at_ns)
-{
-	struct timespec ts = {
-		.tv_sec = (time_t)(at_ns / 1000000000u),
-		.tv_nsec = (long)(at_ns % 1000000000u),
-	};
-
-	if (at_ns == UINT64_MAX)
-		pthread_cond_wait(&n->wake, &n->lock);
-	else
-		pthread_cond_timedwait(&n->wake, &n->lock, &ts);
-}
-
 static void *run(void *arg)
 {
 	struct wfs_notifier *n = arg;
@@ -110,7 +97,7 @@ static void *run(void *arg)
 		}
 		if (n->stopping)
 			break;
-		sleep_until(n, next);
+		wfs_cond_wait_until(&n->wake, &n->lock, next);
 	}
 	pthread_mutex_unlock(&n->lock);
 	return NULL;
@@ -120,16 +107,12 @@ int wfs_notifier_start(struct fuse_session *session,
 		       struct wfs_notifier **ret_notifier)
 {
 	struct wfs_notifier *n = wfs_calloc(1, sizeof(*n));
-	pthread_condattr_t attr;
 	int r;
 
 	n->session = session;
 	n->last = &n->first;
 	pthread_mutex_init(&n->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&n->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	wfs_cond_init(&n->wake);
 	r = pthread_create(&n->thread, NULL, run, n);
 	if (r) {
 		free(n);

@@ -4,40 +4,28 @@
  */
 #include "tools/routine.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <time.h>
 
+#include "core/base/cond.h"
 #include "core/base/mem.h"
-
-#define NS_PER_S 1000000000ull
 
 void wfs_routine_init(struct wfs_routine *routine, uint64_t (*turn)(void *ctx),
 		      void *ctx)
 {
-	pthread_condattr_t attr;
-
 	*routine = (struct wfs_routine){ .turn = turn, .ctx = ctx };
 	pthread_mutex_init(&routine->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&routine->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	wfs_cond_init(&routine->wake);
 }
 
 /* Waits up to `ns` for *flag, which it returns. */
 static bool wait_for(struct wfs_routine *routine, const bool *flag, uint64_t ns)
 {
 	uint64_t until = wfs_now_ns() + ns;
-	struct timespec ts = {
-		.tv_sec = (time_t)(until / NS_PER_S),
-		.tv_nsec = (long)(until % NS_PER_S),
-	};
 	bool set;
 
 	pthread_mutex_lock(&routine->lock);
-	while (!*flag && pthread_cond_timedwait(&routine->wake, &routine->lock,
-						&ts) != ETIMEDOUT)
+	while (!*flag &&
+	       wfs_cond_wait_until(&routine->wake, &routine->lock, until))
 		;
 	set = *flag;
 	pthread_mutex_unlock(&routine->lock);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "core/base/cond.h"
 #include "core/base/log.h"
 #include "core/base/mem.h"
 #include "core/digest/book_inner.h"
@@ -178,7 +179,6 @@ int wfs_book_open(const struct wfs_book_config *config,
 {
 	struct wfs_shelf *shelf = NULL;
 	struct wfs_book *book;
-	pthread_condattr_t attr;
 	int rc;
 
 	if (config->dir) {
@@ -191,11 +191,8 @@ int wfs_book_open(const struct wfs_book_config *config,
 	book->queue_tail = &book->queue_head;
 	atomic_init(&book->stop, false);
 	pthread_mutex_init(&book->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&book->work, &attr);
-	pthread_cond_init(&book->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	wfs_cond_init(&book->work);
+	wfs_cond_init(&book->changed);
 	rc = start(book, config->threads ? config->threads : 1);
 	if (rc) {
 		wfs_book_close(book);

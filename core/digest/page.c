@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "core/base/cond.h"
 #include "core/base/mem.h"
 #include "core/base/text.h"
 #include "core/digest/book_inner.h"
@@ -214,13 +215,10 @@ int wfs_page_wait(struct wfs_page *page, enum wfs_digest_algorithm algorithm,
 	struct wfs_book *book = page->book;
 	unsigned kind = wfs_kind(algorithm);
 	uint64_t now = wfs_now_ns(), end;
-	struct timespec at;
 	int rc = 0;
 
 	if (__builtin_add_overflow(now, timeout_ns, &end))
 		end = UINT64_MAX;
-	at.tv_sec = (time_t)(end / 1000000000u);
-	at.tv_nsec = (long)(end % 1000000000u);
 	if (timeout_ns)
 		wfs_page_list(page, algorithm, true);
 	pthread_mutex_lock(&book->lock);
@@ -228,8 +226,7 @@ int wfs_page_wait(struct wfs_page *page, enum wfs_digest_algorithm algorithm,
 		if (page->failed[kind])
 			rc = page->failed[kind];
 		else if (!timeout_ns ||
-			 pthread_cond_timedwait(&book->changed, &book->lock,
-						&at) == ETIMEDOUT)
+			 !wfs_cond_wait_until(&book->changed, &book->lock, end))
 			rc = -ETIMEDOUT;
 	if (atomic_load(&page->lists[kind]))
 		rc = 0;

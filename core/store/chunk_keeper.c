@@ -4,11 +4,10 @@
  * a list, the oldest first, and a thread that otherwise sleeps drops those
  * whose time is over.
  */
-#include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/base/cond.h"
 #include "core/base/text.h"
 #include "core/store/chunks_inner.h"
 
@@ -147,8 +146,6 @@ static void *keeper_thread(void *arg)
 	pthread_mutex_lock(&chunks->lock);
 	while (!chunks->closing) {
 		uint64_t at = expire_locked(chunks);
-		struct timespec ts = { .tv_sec = (time_t)(at / 1000000000u),
-				       .tv_nsec = (long)(at % 1000000000u) };
 
 		/* What died is freed without the lock. */
 		wfs_chunks_unlock(chunks);
@@ -156,14 +153,9 @@ static void *keeper_thread(void *arg)
 		if (chunks->closing ||
 		    (at == UINT64_MAX && (chunks->head || chunks->warm_count)))
 			continue;
-		if (at == UINT64_MAX) {
-			chunks->keeper_sleeps = true;
-			pthread_cond_wait(&chunks->chores, &chunks->lock);
-			chunks->keeper_sleeps = false;
-		} else {
-			pthread_cond_timedwait(&chunks->chores, &chunks->lock,
-					       &ts);
-		}
+		chunks->keeper_sleeps = at == UINT64_MAX;
+		wfs_cond_wait_until(&chunks->chores, &chunks->lock, at);
+		chunks->keeper_sleeps = false;
 	}
 	pthread_mutex_unlock(&chunks->lock);
 	return NULL;
@@ -200,19 +192,15 @@ int wfs_chunks_open(const struct wfs_chunks_config *config,
 {
 	struct wfs_chunks *chunks = wfs_calloc(1, sizeof(*chunks));
 	uint64_t bytes = config->bytes;
-	pthread_condattr_t attr;
 	int rc;
 
 	wfs_budget_init(&chunks->budget, "");
 	if (!bytes)
 		bytes = default_bytes(&chunks->budget);
 	chunks->keep_ns = config->keep_ns ? config->keep_ns : KEEP_NS;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&chunks->lock, NULL);
-	pthread_cond_init(&chunks->changed, &attr);
-	pthread_cond_init(&chunks->chores, &attr);
-	pthread_condattr_destroy(&attr);
+	wfs_cond_init(&chunks->changed);
+	wfs_cond_init(&chunks->chores);
 	rc = wfs_slots_open(chunks, bytes);
 	for (chunks->buckets = 1; chunks->buckets < chunks->slots;)
 		chunks->buckets *= 2;

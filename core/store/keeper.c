@@ -10,8 +10,8 @@
  * sleeps when there is neither.
  */
 #include <errno.h>
-#include <time.h>
 
+#include "core/base/cond.h"
 #include "core/base/text.h"
 #include "core/store/inner.h"
 
@@ -63,16 +63,9 @@ static uint64_t digest_at(const struct wfs_store *store)
 /* Until `at`, for ever if it is UINT64_MAX, or until there is a chore. */
 static void sleep_until_locked(struct wfs_store *store, uint64_t at)
 {
-	struct timespec ts = { .tv_sec = (time_t)(at / 1000000000u),
-			       .tv_nsec = (long)(at % 1000000000u) };
-
-	if (at == UINT64_MAX) {
-		store->keeper_sleeps = true;
-		pthread_cond_wait(&store->chores, &store->lock);
-		store->keeper_sleeps = false;
-	} else {
-		pthread_cond_timedwait(&store->chores, &store->lock, &ts);
-	}
+	store->keeper_sleeps = at == UINT64_MAX;
+	wfs_cond_wait_until(&store->chores, &store->lock, at);
+	store->keeper_sleeps = false;
 }
 
 static void pace_locked(struct wfs_store *store, uint64_t ns)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/cond.h"
 #include "core/base/text.h"
 #include "core/store/chunks.h"
 #include "core/store/inner.h"
@@ -41,14 +42,9 @@ static void ignore_sigio(void)
 
 static void init_conds(struct wfs_store *store)
 {
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&store->lock, NULL);
-	pthread_cond_init(&store->changed, &attr);
-	pthread_cond_init(&store->chores, &attr);
-	pthread_condattr_destroy(&attr);
+	wfs_cond_init(&store->changed);
+	wfs_cond_init(&store->chores);
 }
 
 /* Signals are for the threads of the caller. */

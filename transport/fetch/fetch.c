@@ -14,30 +14,6 @@
 #define NS_PER_S 1000000000ull
 #define RATE_NS	 (NS_PER_S / 2)
 
-void wfs_cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
-void wfs_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock,
-			 uint64_t until)
-{
-	struct timespec ts = {
-		.tv_sec = (time_t)(until / NS_PER_S),
-		.tv_nsec = (long)(until % NS_PER_S),
-	};
-
-	if (until == UINT64_MAX)
-		pthread_cond_wait(cond, lock);
-	else
-		pthread_cond_timedwait(cond, lock, &ts);
-}
-
 static void set_default(uint64_t *value, uint64_t otherwise)
 {
 	if (!*value)

@@ -22,6 +22,7 @@
 
 #include <pthread.h>
 
+#include "core/base/cond.h"
 #include "transport/fetch/fetch.h"
 
 #define WFS_LANE_DEPTH 2 /* requests under way */
@@ -185,10 +186,5 @@ void wfs_peer_lied_locked(struct wfs_peer *peer, const struct wfs_slot *slot,
 void wfs_peer_delivered_locked(struct wfs_peer *peer,
 			       const struct wfs_slot *slot, uint64_t now);
 bool wfs_peer_is_usable_locked(const struct wfs_peer *peer, uint64_t now);
-
-void wfs_cond_init(pthread_cond_t *cond);
-/* Until `until` (ns, CLOCK_MONOTONIC; UINT64_MAX: for ever). */
-void wfs_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock,
-			 uint64_t until);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/cond.h"
 #include "core/base/hex.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
@@ -187,16 +188,13 @@ void wfs_remote_get_lists(struct remote_seed *seed)
 static void kick_locked(struct wfs_remote *remote, uint64_t end)
 {
 	uint64_t until = wfs_now_ns() + KICK_NS;
-	struct timespec ts;
 
 	if (until > end)
 		until = end;
-	ts = (struct timespec){ .tv_sec = (time_t)(until / NS_PER_S),
-				.tv_nsec = (long)(until % NS_PER_S) };
 	for (size_t i = 0; i < remote->seed_count; i++)
 		remote->seeds[i]->kicked = true;
 	pthread_cond_broadcast(&remote->changed);
-	pthread_cond_timedwait(&remote->changed, &remote->lock, &ts);
+	wfs_cond_wait_until(&remote->changed, &remote->lock, until);
 }
 
 int wfs_remote_await_list(struct wfs_remote *remote,

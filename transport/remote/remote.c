@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "core/base/cond.h"
 #include "core/base/text.h"
 #include "core/digest/sign.h"
 #include "transport/remote/inner.h"
@@ -162,17 +163,13 @@ int wfs_remote_open(const struct wfs_remote_config *config,
 		.lost = on_lost,
 		.ctx = remote,
 	};
-	pthread_condattr_t attr;
 	int rc;
 
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	remote->lanes = config->lanes ? config->lanes : LANES;
 	remote->poll_ns = config->poll_ns ? config->poll_ns : 2 * NS_PER_S;
 	pthread_mutex_init(&remote->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&remote->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	wfs_cond_init(&remote->changed);
 	atomic_init(&remote->stop, false);
 	wfs_fetch_new(&fetch, &remote->fetch);
 	remote->deadline_ns = config->deadline_ns ? config->deadline_ns :
@@ -214,16 +211,11 @@ void wfs_remote_first(struct wfs_remote *remote, uint64_t timeout_ns,
 		      void (*tell)(void *ctx, const char *text), void *ctx)
 {
 	uint64_t until = wfs_now_ns() + timeout_ns;
-	struct timespec ts = {
-		.tv_sec = (time_t)(until / NS_PER_S),
-		.tv_nsec = (long)(until % NS_PER_S),
-	};
-	int rc = 0;
 
 	pthread_mutex_lock(&remote->lock);
-	while (!all_tried_locked(remote) && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&remote->changed, &remote->lock,
-					    &ts);
+	while (!all_tried_locked(remote) &&
+	       wfs_cond_wait_until(&remote->changed, &remote->lock, until))
+		;
 	pthread_mutex_unlock(&remote->lock);
 	for (size_t i = 0; i < remote->url_count && tell; i++) {
 		char *text wfs_autofree = NULL;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/cond.h"
 #include "core/base/events.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
@@ -22,17 +23,11 @@ bool wfs_remote_pause(struct wfs_remote *remote, struct remote_seed *seed,
 		      uint64_t ns)
 {
 	uint64_t until = wfs_now_ns() + ns;
-	struct timespec ts = {
-		.tv_sec = (time_t)(until / NS_PER_S),
-		.tv_nsec = (long)(until % NS_PER_S),
-	};
-	int rc = 0;
 
 	pthread_mutex_lock(&remote->lock);
 	while (!atomic_load(&remote->stop) && !(seed && seed->kicked) &&
-	       rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&remote->changed, &remote->lock,
-					    &ts);
+	       wfs_cond_wait_until(&remote->changed, &remote->lock, until))
+		;
 	if (seed)
 		seed->kicked = false;
 	pthread_mutex_unlock(&remote->lock);

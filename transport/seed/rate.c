@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <time.h>
 
+#include "core/base/cond.h"
 #include "core/base/mem.h"
 #include "transport/seed/rate.h"
 
@@ -28,14 +28,10 @@ struct wfs_rate {
 struct wfs_rate *wfs_rate_new(uint64_t bytes)
 {
 	struct wfs_rate *rate = wfs_calloc(1, sizeof(*rate));
-	pthread_condattr_t attr;
 
 	rate->bytes = bytes;
 	pthread_mutex_init(&rate->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&rate->stopping, &attr);
-	pthread_condattr_destroy(&attr);
+	wfs_cond_init(&rate->stopping);
 	return rate;
 }
 
@@ -64,8 +60,7 @@ size_t wfs_rate_piece(const struct wfs_rate *rate, size_t len)
 int wfs_rate_take(struct wfs_rate *rate, size_t bytes)
 {
 	uint64_t now, mine;
-	struct timespec when;
-	int rc = 0;
+	int rc;
 
 	if (!rate->bytes)
 		return 0;
@@ -76,11 +71,9 @@ int wfs_rate_take(struct wfs_rate *rate, size_t bytes)
 	rate->next += (uint64_t)((double)bytes * (double)NS_PER_S /
 				 (double)rate->bytes);
 	mine = rate->next;
-	when.tv_sec = (time_t)(mine / NS_PER_S);
-	when.tv_nsec = (long)(mine % NS_PER_S);
-	while (!rate->stop && rc == 0 && mine > now)
-		rc = pthread_cond_timedwait(&rate->stopping, &rate->lock,
-					    &when);
+	while (!rate->stop && mine > now &&
+	       wfs_cond_wait_until(&rate->stopping, &rate->lock, mine))
+		;
 	rc = rate->stop ? -ECANCELED : 0;
 	pthread_mutex_unlock(&rate->lock);
 	return rc;

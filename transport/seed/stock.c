@@ -8,11 +8,10 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "core/base/cond.h"
 #include "core/base/hex.h"
 #include "transport/seed/manifest.h"
 #include "transport/seed/stock_inner.h"
-
-#define NS_PER_S 1000000000ull
 
 static int compare_places(const void *a, const void *b)
 {
@@ -47,7 +46,6 @@ int wfs_stock_new(const struct wfs_stock_config *config,
 		  struct wfs_stock **ret_stock)
 {
 	struct wfs_stock *stock;
-	pthread_condattr_t attr;
 	uint8_t node[16];
 
 	if (getrandom(node, sizeof(node), 0) != sizeof(node))
@@ -60,10 +58,7 @@ int wfs_stock_new(const struct wfs_stock_config *config,
 	read_boot_id(stock->boot_id, sizeof(stock->boot_id));
 	stock->gone = wfs_calloc(WFS_STOCK_GONE, WFS_WIRE_ID_BYTES);
 	pthread_mutex_init(&stock->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&stock->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	wfs_cond_init(&stock->changed);
 	stock->looked.tv_nsec = -1;
 	if (config->book)
 		wfs_book_on_known(config->book, note_known, stock);
@@ -348,14 +343,11 @@ uint64_t wfs_stock_await(struct wfs_stock *stock, uint64_t seen,
 			 uint64_t timeout_ns)
 {
 	uint64_t until = wfs_now_ns() + timeout_ns;
-	struct timespec when = { .tv_sec = (time_t)(until / NS_PER_S),
-				 .tv_nsec = (long)(until % NS_PER_S) };
-	int rc = 0;
 
 	pthread_mutex_lock(&stock->lock);
-	while (!stock->woken && stock->generation == seen && rc == 0)
-		rc = pthread_cond_timedwait(&stock->changed, &stock->lock,
-					    &when);
+	while (!stock->woken && stock->generation == seen &&
+	       wfs_cond_wait_until(&stock->changed, &stock->lock, until))
+		;
 	seen = stock->generation;
 	pthread_mutex_unlock(&stock->lock);
 	return seen;
