@@ -7,12 +7,12 @@
  */
 #include "core/digest/digests.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <openssl/evp.h>
 #include <string.h>
 #include <xxhash.h>
 
+#include "core/base/bytes.h"
 #include "core/base/log.h"
 #include "core/base/mem.h"
 
@@ -95,43 +95,15 @@ int wfs_digests_verify(const struct wfs_digests *digests, uint64_t index,
 		       0;
 }
 
-static void put32(uint8_t *at, uint32_t value)
-{
-	value = htole32(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static void put64(uint8_t *at, uint64_t value)
-{
-	value = htole64(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	uint32_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return le32toh(value);
-}
-
-static uint64_t get64(const uint8_t *at)
-{
-	uint64_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return le64toh(value);
-}
-
 void wfs_digests_head(const struct wfs_digests *digests,
 		      uint8_t ret_head[WFS_DIGESTS_HEAD])
 {
 	memcpy(ret_head, magic, sizeof(magic));
-	put32(ret_head + AT_ALGORITHM, digests->algorithm);
-	put32(ret_head + AT_WIDTH,
-	      (uint32_t)wfs_digest_size(digests->algorithm));
-	put64(ret_head + AT_CHUNK, WFS_CHUNK);
-	put64(ret_head + AT_SIZE, digests->size);
+	wfs_put_le32(ret_head + AT_ALGORITHM, digests->algorithm);
+	wfs_put_le32(ret_head + AT_WIDTH,
+		     (uint32_t)wfs_digest_size(digests->algorithm));
+	wfs_put_le64(ret_head + AT_CHUNK, WFS_CHUNK);
+	wfs_put_le64(ret_head + AT_SIZE, digests->size);
 }
 
 static int check_head(const uint8_t *head, size_t len,
@@ -140,21 +112,22 @@ static int check_head(const uint8_t *head, size_t len,
 {
 	if (len < WFS_DIGESTS_HEAD || memcmp(head, magic, sizeof(magic)) != 0)
 		return wfs_err_set(err, -EBADMSG, "not a list of digests");
-	if (get32(head + AT_ALGORITHM) != (uint32_t)algorithm ||
-	    get32(head + AT_WIDTH) != wfs_digest_size(algorithm))
+	if (wfs_get_le32(head + AT_ALGORITHM) != (uint32_t)algorithm ||
+	    wfs_get_le32(head + AT_WIDTH) != wfs_digest_size(algorithm))
 		return wfs_err_set(err, -EBADMSG,
 				   "digests of another kind than %s",
 				   wfs_digest_name(algorithm));
-	if (get64(head + AT_CHUNK) != WFS_CHUNK)
+	if (wfs_get_le64(head + AT_CHUNK) != WFS_CHUNK)
 		return wfs_err_set(
 			err, -EBADMSG,
 			"digests of chunks of %llu bytes instead of %u",
-			(unsigned long long)get64(head + AT_CHUNK), WFS_CHUNK);
-	if (get64(head + AT_SIZE) != size)
-		return wfs_err_set(err, -EBADMSG,
-				   "digests of %llu bytes instead of %llu",
-				   (unsigned long long)get64(head + AT_SIZE),
-				   (unsigned long long)size);
+			(unsigned long long)wfs_get_le64(head + AT_CHUNK),
+			WFS_CHUNK);
+	if (wfs_get_le64(head + AT_SIZE) != size)
+		return wfs_err_set(
+			err, -EBADMSG, "digests of %llu bytes instead of %llu",
+			(unsigned long long)wfs_get_le64(head + AT_SIZE),
+			(unsigned long long)size);
 	return 0;
 }
 

@@ -4,11 +4,11 @@
  * with its own sentence.  Nothing in the header is believed before it was
  * compared with the size of the file.
  */
-#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/base/bytes.h"
 #include "core/base/json.h"
 #include "core/base/keys.h"
 #include "core/base/text.h"
@@ -45,8 +45,7 @@ int wfs_safetensors_header_len(const void *head, uint64_t file_size,
 				   " bytes, a safetensors file has at least "
 				   "8; fetch it again",
 				   what, file_size);
-	memcpy(&len, head, sizeof(len));
-	len = le64toh(len);
+	len = wfs_get_le64(head);
 	if (len > WFS_HEADER_MAX)
 		return wfs_err_set(err, -EBADMSG,
 				   "'%s': header of %" PRIu64

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/base/bytes.h"
 #include "core/base/text.h"
 #include "core/plan/inner.h"
 
@@ -147,7 +148,7 @@ uint32_t wfs_headers_add(struct wfs_source *headers,
 			 uint32_t count)
 {
 	struct wfs_text t = { 0 };
-	uint64_t off = 0, len;
+	uint64_t off = 0;
 	uint32_t index;
 
 	wfs_text_add_bytes(&t, "\0\0\0\0\0\0\0\0{", 9);
@@ -160,8 +161,7 @@ uint32_t wfs_headers_add(struct wfs_source *headers,
 	wfs_text_add_bytes(&t, "}", 1);
 	while (t.len % 8)
 		wfs_text_add_bytes(&t, " ", 1);
-	len = htole64(t.len - 8);
-	memcpy(t.data, &len, 8);
+	wfs_put_le64(t.data, t.len - 8);
 	index = wfs_headers_add_text(headers, "header", t.data, t.len);
 	free(t.data);
 	return index;

@@ -4,84 +4,42 @@
  * say, so that no compiler and no machine has a word in it.  Everything that a
  * peer sent is checked here; whoever calls this may rely on it.
  */
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/bytes.h"
 #include "core/digest/digests.h"
 #include "transport/wire/frame.h"
 
 static const uint8_t request_magic[4] = { 'W', 'F', 'R', '1' };
 static const uint8_t answer_magic[4] = { 'W', 'F', 'A', '1' };
 
-static void put16(uint8_t *at, uint16_t value)
-{
-	value = htole16(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-	value = htole32(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static void put64(uint8_t *at, uint64_t value)
-{
-	value = htole64(value);
-	memcpy(at, &value, sizeof(value));
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-	uint16_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return le16toh(value);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	uint32_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return le32toh(value);
-}
-
-static uint64_t get64(const uint8_t *at)
-{
-	uint64_t value;
-
-	memcpy(&value, at, sizeof(value));
-	return le64toh(value);
-}
-
 void wfs_wire_put_request(const struct wfs_wire_request *request,
 			  uint8_t bytes[WFS_REQUEST_BYTES])
 {
 	memset(bytes, 0, WFS_REQUEST_BYTES);
 	memcpy(bytes, request_magic, sizeof(request_magic));
-	put16(bytes + 4, request->op);
-	put32(bytes + 8, request->tag);
-	put32(bytes + 12, request->len);
+	wfs_put_le16(bytes + 4, request->op);
+	wfs_put_le32(bytes + 8, request->tag);
+	wfs_put_le32(bytes + 12, request->len);
 	memcpy(bytes + 16, request->region, WFS_WIRE_ID_BYTES);
-	put64(bytes + 32, request->off);
+	wfs_put_le64(bytes + 32, request->off);
 }
 
 int wfs_wire_get_request(const uint8_t bytes[WFS_REQUEST_BYTES],
 			 struct wfs_wire_request *ret_request)
 {
 	struct wfs_wire_request request = {
-		.op = get16(bytes + 4),
-		.tag = get32(bytes + 8),
-		.len = get32(bytes + 12),
-		.off = get64(bytes + 32),
+		.op = wfs_get_le16(bytes + 4),
+		.tag = wfs_get_le32(bytes + 8),
+		.len = wfs_get_le32(bytes + 12),
+		.off = wfs_get_le64(bytes + 32),
 	};
 
 	memcpy(request.region, bytes + 16, WFS_WIRE_ID_BYTES);
 	if (memcmp(bytes, request_magic, sizeof(request_magic)) != 0 ||
-	    request.op != WFS_WIRE_READ || get16(bytes + 6) != 0 ||
-	    get64(bytes + 40) != 0)
+	    request.op != WFS_WIRE_READ || wfs_get_le16(bytes + 6) != 0 ||
+	    wfs_get_le64(bytes + 40) != 0)
 		return -EBADMSG;
 	if (request.len == 0 || request.len > WFS_CHUNK ||
 	    request.off % WFS_CHUNK != 0)
@@ -94,9 +52,9 @@ void wfs_wire_put_answer(const struct wfs_wire_answer *answer,
 			 uint8_t bytes[WFS_ANSWER_BYTES])
 {
 	memcpy(bytes, answer_magic, sizeof(answer_magic));
-	put32(bytes + 4, answer->tag);
-	put32(bytes + 8, answer->status);
-	put32(bytes + 12, answer->len);
+	wfs_put_le32(bytes + 4, answer->tag);
+	wfs_put_le32(bytes + 8, answer->status);
+	wfs_put_le32(bytes + 12, answer->len);
 	memcpy(bytes + 16, answer->digest, WFS_WIRE_HASH_SIZE);
 }
 
@@ -104,9 +62,9 @@ int wfs_wire_get_answer(const uint8_t bytes[WFS_ANSWER_BYTES],
 			struct wfs_wire_answer *ret_answer)
 {
 	struct wfs_wire_answer answer = {
-		.tag = get32(bytes + 4),
-		.status = get32(bytes + 8),
-		.len = get32(bytes + 12),
+		.tag = wfs_get_le32(bytes + 4),
+		.status = wfs_get_le32(bytes + 8),
+		.len = wfs_get_le32(bytes + 12),
 	};
 
 	memcpy(answer.digest, bytes + 16, WFS_WIRE_HASH_SIZE);
