@@ -141,6 +141,16 @@ ssize_t wfs_region_read(struct wfs_region *region, void *buf, size_t len,
 	return (ssize_t)len;
 }
 
+int wfs_region_read_exactly(struct wfs_region *region, void *buf, size_t len,
+			    uint64_t off)
+{
+	ssize_t got = wfs_region_read(region, buf, len, off);
+
+	if (got < 0)
+		return (int)got;
+	return (size_t)got == len ? 0 : -EIO;
+}
+
 int wfs_region_readv(struct wfs_region *region, const struct iovec *parts,
 		     int n, uint64_t off)
 {
@@ -156,15 +166,12 @@ int wfs_region_readv(struct wfs_region *region, const struct iovec *parts,
 	}
 	/* What went wrong is the source's to find and to tell. */
 	for (int i = 0; i < n; i++) {
-		size_t len = parts[i].iov_len;
-		ssize_t got =
-			wfs_region_read(region, parts[i].iov_base, len, off);
+		int rc = wfs_region_read_exactly(region, parts[i].iov_base,
+						 parts[i].iov_len, off);
 
-		if (got < 0)
-			return (int)got;
-		if ((size_t)got != len)
-			return -EIO;
-		off += len;
+		if (rc)
+			return rc;
+		off += parts[i].iov_len;
 	}
 	return 0;
 }

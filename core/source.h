@@ -126,6 +126,10 @@ const struct wfs_source_entry *wfs_source_list(struct wfs_source *src,
 ssize_t wfs_region_read(struct wfs_region *region, void *buf, size_t len,
 			uint64_t off);
 
+/* All `len` bytes at `off`: 0 or a negative errno, -EIO when it ends before. */
+int wfs_region_read_exactly(struct wfs_region *region, void *buf, size_t len,
+			    uint64_t off);
+
 /*
  * Reads `n` stretches that follow each other from `off`, all within the
  * region, each to its own place: 0 or a negative errno.  One call where the

@@ -46,8 +46,7 @@ static void keep_config(struct wfs_source *source)
 		    !region->size || region->size > CONFIG_MAX)
 			continue;
 		bytes = wfs_malloc(region->size);
-		if (wfs_region_read(region, bytes, region->size, 0) ==
-		    (ssize_t)region->size)
+		if (!wfs_region_read_exactly(region, bytes, region->size, 0))
 			wfs_region_keep(region, bytes, region->size);
 	}
 }

@@ -171,7 +171,7 @@ static void use_rank_0(struct wfs_load *load, uint32_t files)
 
 static int read_index(struct wfs_load *load, struct wfs_region *region)
 {
-	uint64_t have = 0;
+	int rc;
 
 	load->index_path =
 		wfs_asprintf("%s/%s", load->model->source->label, region->path);
@@ -180,18 +180,11 @@ static int read_index(struct wfs_load *load, struct wfs_region *region)
 				   "'%s': more than %u bytes: no index",
 				   load->index_path, WFS_INDEX_MAX);
 	load->index_text = wfs_malloc(region->size + WFS_JSON_PADDING);
-	while (have < region->size) {
-		ssize_t n = wfs_region_read(region, load->index_text + have,
-					    region->size - have, have);
-
-		if (n <= 0)
-			return wfs_err_set(
-				load->err, n ? (int)n : -EIO,
-				"cannot read '%s': %s", load->index_path,
-				n ? strerror((int)-n) : "it ends too early");
-		have += (uint64_t)n;
-	}
-	return wfs_index_parse(load->index_text, have, load->index_path,
+	rc = wfs_region_read_exactly(region, load->index_text, region->size, 0);
+	if (rc)
+		return wfs_err_set(load->err, rc, "cannot read '%s': %s",
+				   load->index_path, strerror(-rc));
+	return wfs_index_parse(load->index_text, region->size, load->index_path,
 			       &load->index, load->err);
 }
 

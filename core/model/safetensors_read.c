@@ -20,27 +20,14 @@
 
 static pthread_mutex_t one_large = PTHREAD_MUTEX_INITIALIZER;
 
-static int read_exactly(struct wfs_region *region, char *buf, uint64_t len,
-			uint64_t off, const char *what, struct wfs_err *err)
+static int read_header(struct wfs_region *region, char *buf, uint64_t len,
+		       uint64_t off, const char *what, struct wfs_err *err)
 {
-	while (len) {
-		ssize_t n = wfs_region_read(region, buf, len, off);
+	int rc = wfs_region_read_exactly(region, buf, len, off);
 
-		if (n < 0)
-			return wfs_err_set(err, (int)n,
-					   "cannot read the header of '%s': "
-					   "%s",
-					   what, strerror((int)-n));
-		if (!n)
-			return wfs_err_set(err, -EIO,
-					   "cannot read the header of '%s': "
-					   "it ends at byte %" PRIu64,
-					   what, off);
-		buf += n;
-		off += (uint64_t)n;
-		len -= (uint64_t)n;
-	}
-	return 0;
+	return rc ? wfs_err_set(err, rc, "cannot read the header of '%s': %s",
+				what, strerror(-rc)) :
+		    0;
 }
 
 static int read_large(struct wfs_region *region, char **buf, uint64_t have,
@@ -49,8 +36,8 @@ static int read_large(struct wfs_region *region, char **buf, uint64_t have,
 	*buf = wfs_realloc(*buf, 8 + len + WFS_JSON_PADDING);
 	if (8 + len <= have)
 		return 0;
-	return read_exactly(region, *buf + have, 8 + len - have, have, what,
-			    err);
+	return read_header(region, *buf + have, 8 + len - have, have, what,
+			   err);
 }
 
 int wfs_safetensors_read(struct wfs_region *region, struct wfs_pool *pool,
@@ -62,7 +49,7 @@ int wfs_safetensors_read(struct wfs_region *region, struct wfs_pool *pool,
 	char *buf wfs_autofree = wfs_malloc(FIRST_READ + WFS_JSON_PADDING);
 	bool far = wfs_region_descriptor(region) < 0;
 	uint64_t len;
-	int rc = read_exactly(region, buf, have, 0, what, err);
+	int rc = read_header(region, buf, have, 0, what, err);
 
 	if (!rc)
 		rc = wfs_safetensors_header_len(buf, region->size, what, &len,

@@ -12,21 +12,6 @@
 #define CONFIG	   "config.json"
 #define CONFIG_MAX (16u << 20)
 
-static int read_all(struct wfs_region *region, char *text)
-{
-	uint64_t have = 0;
-
-	while (have < region->size) {
-		ssize_t n = wfs_region_read(region, text + have,
-					    region->size - have, have);
-
-		if (n <= 0)
-			return n ? (int)n : -EIO;
-		have += (uint64_t)n;
-	}
-	return 0;
-}
-
 int wfs_plan_config_read(const struct wfs_model *base, struct wfs_config *ret,
 			 struct wfs_err *err)
 {
@@ -49,7 +34,7 @@ int wfs_plan_config_read(const struct wfs_model *base, struct wfs_config *ret,
 				   "bytes: put the checkpoint's own there",
 				   base->name, CONFIG_MAX);
 	config.text = wfs_malloc(region->size + WFS_JSON_PADDING);
-	rc = read_all(region, config.text);
+	rc = wfs_region_read_exactly(region, config.text, region->size, 0);
 	if (rc)
 		wfs_err_set(err, rc, "model '%s': cannot read " CONFIG ": %s",
 			    base->name, strerror(-rc));

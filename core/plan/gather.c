@@ -73,17 +73,6 @@ bool wfs_odometer_next(struct wfs_odometer *o, const struct wfs_loop *loops,
 	return false;
 }
 
-/* All of it or a negative errno: the recipe promised that it is there. */
-static int read_exactly(struct wfs_region *region, void *buf, size_t len,
-			uint64_t off)
-{
-	ssize_t got = wfs_region_read(region, buf, len, off);
-
-	if (got < 0)
-		return (int)got;
-	return (size_t)got == len ? 0 : -EIO;
-}
-
 static int flush_span(struct batch *b)
 {
 	uint64_t pos = 0;
@@ -91,8 +80,8 @@ static int flush_span(struct batch *b)
 
 	if (!b->span)
 		b->span = wfs_malloc(WFS_TILE_BYTES);
-	rc = read_exactly(b->from->region, b->span, (size_t)(b->end - b->start),
-			  b->start);
+	rc = wfs_region_read_exactly(b->from->region, b->span,
+				     (size_t)(b->end - b->start), b->start);
 	for (int i = 0; i < b->n && !rc; i++) {
 		const struct iovec *part = &b->parts[i];
 
@@ -110,8 +99,9 @@ static int flush(struct batch *b)
 	if (!b->n)
 		return 0;
 	if (b->n == 1)
-		rc = read_exactly(b->from->region, b->parts[0].iov_base,
-				  b->parts[0].iov_len, b->start);
+		rc = wfs_region_read_exactly(b->from->region,
+					     b->parts[0].iov_base,
+					     b->parts[0].iov_len, b->start);
 	else if (b->vectored)
 		rc = wfs_region_readv(b->from->region, b->parts, b->n,
 				      b->start);
@@ -250,7 +240,8 @@ int wfs_gather(const struct wfs_from *from, const struct wfs_nest *nest,
 		return wfs_chunks_read(from->chunks, region, &from->want, to,
 				       (size_t)nest->run, nest->off);
 	if (!nest->n)
-		return read_exactly(region, to, (size_t)nest->run, nest->off);
+		return wfs_region_read_exactly(region, to, (size_t)nest->run,
+					       nest->off);
 	b.from = from;
 	b.vectored = nest->loops[nest->n - 1].stride >= VECTOR_STRIDE &&
 		     wfs_region_descriptor(region) >= 0;

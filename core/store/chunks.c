@@ -245,23 +245,13 @@ static void unuse_locked(struct wfs_chunks *chunks, struct wfs_chunk *chunk)
 		wfs_chunk_idle_locked(chunks, chunk);
 }
 
-static int read_exactly(struct wfs_region *region, void *buf, size_t len,
-			uint64_t off)
-{
-	ssize_t got = wfs_region_read(region, buf, len, off);
-
-	if (got < 0)
-		return (int)got;
-	return (size_t)got == len ? 0 : -EIO;
-}
-
 /* Bytes of the reader's own, where there is no room for more. */
 static int get_own(struct wfs_region *region, struct wfs_chunk_ref *ref)
 {
 	int rc;
 
 	ref->own = wfs_malloc(ref->len);
-	rc = read_exactly(region, ref->own, ref->len, ref->off);
+	rc = wfs_region_read_exactly(region, ref->own, ref->len, ref->off);
 	if (rc)
 		free(ref->own);
 	ref->data = ref->own;
@@ -347,7 +337,7 @@ int wfs_chunks_read(struct wfs_chunks *chunks, struct wfs_region *region,
 		int rc;
 
 		if (n) {
-			rc = read_exactly(region, to, n, off);
+			rc = wfs_region_read_exactly(region, to, n, off);
 		} else {
 			struct wfs_chunk_ref ref;
 
