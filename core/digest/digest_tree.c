@@ -11,6 +11,7 @@
 #include "core/base/hex.h"
 #include "core/base/json.h"
 #include "core/digest/digests.h"
+#include "core/model/names.h"
 
 #define VERSION	 1
 #define HEX_ROOM (2 * WFS_ROOT_BYTES + 1)
@@ -33,23 +34,13 @@ bool wfs_digest_tree_leaves_out(const char *path)
 static bool is_legal(const char *path)
 {
 	size_t len = strlen(path);
-	const char *part = path;
 
 	if (wfs_utf8_span(path, len) != len)
 		return false;
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)path[i] < 0x20 || path[i] == 0x7f)
 			return false;
-	for (;;) {
-		size_t n = strcspn(part, "/");
-
-		if (!n || (n == 1 && part[0] == '.') ||
-		    (n == 2 && part[0] == '.' && part[1] == '.'))
-			return false;
-		if (!part[n])
-			return true;
-		part += n + 1;
-	}
+	return wfs_name_is_path(path);
 }
 
 int wfs_digest_tree_add(struct wfs_digest_tree *tree, const char *path,

@@ -41,6 +41,21 @@ static bool is_continuation(unsigned char c)
 	return (c & 0xc0) == 0x80;
 }
 
+bool wfs_name_is_path(const char *path)
+{
+	for (;;) {
+		size_t len = strcspn(path, "/");
+
+		if (!len || len > WFS_FILE_NAME_MAX ||
+		    (len == 1 && path[0] == '.') ||
+		    (len == 2 && path[0] == '.' && path[1] == '.'))
+			return false;
+		if (!path[len])
+			return true;
+		path += len + 1;
+	}
+}
+
 size_t wfs_name_escape(const char *name, size_t len,
 		       char out[WFS_FILE_NAME_MAX + 1])
 {

@@ -33,6 +33,12 @@
 bool wfs_name_is_plain(const char *name, size_t len);
 
 /*
+ * Is this the path of a file in a checkpoint: relative, and no way out?  Each
+ * component has 1 to WFS_FILE_NAME_MAX bytes and is neither "." nor "..".
+ */
+bool wfs_name_is_path(const char *path);
+
+/*
  * The file name of a tensor's name (`len` bytes, NULs count) into `out` of
  * WFS_FILE_NAME_MAX + 1 bytes, NUL-terminated.  Returns its length, 1 … 255.
  */

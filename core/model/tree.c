@@ -25,7 +25,6 @@ static int by_path(const void *a, const void *b)
 static int check_path(const struct wfs_load *load,
 		      const struct wfs_source_entry *e)
 {
-	const char *at = e->path;
 	const char *label = load->model->source->label;
 
 	if (S_ISDIR(e->st.st_mode) != !e->region)
@@ -37,20 +36,12 @@ static int check_path(const struct wfs_load *load,
 		return wfs_err_set(load->err, -ENAMETOOLONG,
 				   "'%s/%.200s…': path of more than %d bytes",
 				   label, e->path, PATH_MAX);
-	for (;;) {
-		size_t len = strcspn(at, "/");
-
-		if (!len || len > WFS_FILE_NAME_MAX ||
-		    (len == 1 && *at == '.') ||
-		    (len == 2 && !strncmp(at, "..", 2)))
-			return wfs_err_set(load->err, -EINVAL,
-					   "'%s': '%.200s' is no path of a "
-					   "file in a checkpoint",
-					   label, e->path);
-		if (!at[len])
-			return 0;
-		at += len + 1;
-	}
+	if (!wfs_name_is_path(e->path))
+		return wfs_err_set(load->err, -EINVAL,
+				   "'%s': '%.200s' is no path of a file in a "
+				   "checkpoint",
+				   label, e->path);
+	return 0;
 }
 
 static void fill_entry(struct wfs_model *m, uint32_t at,

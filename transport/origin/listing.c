@@ -13,6 +13,7 @@
 #include "core/base/text.h"
 #include "core/digest/digest_tree.h"
 #include "core/model/index.h"
+#include "core/model/names.h"
 
 #define INDEX	  "model.safetensors.index.json"
 #define PAGE_MAX  (16u << 20) /* bytes of a directory's page */
@@ -53,32 +54,19 @@ struct look {
 	struct wfs_err *err;
 };
 
-static bool is_clean(const char *path)
-{
-	for (const char *at = path;;) {
-		size_t n = strcspn(at, "/");
-
-		if (!n || (n == 1 && at[0] == '.') ||
-		    (n == 2 && at[0] == '.' && at[1] == '.') || n > 255)
-			return false;
-		if (!at[n])
-			return true;
-		at += n + 1;
-	}
-}
-
 static int add(struct look *look, const char *dir, const char *name)
 {
 	char *path = wfs_asprintf("%s%s", dir, name);
+	const char *why = NULL;
 
-	if (!is_clean(path) || look->count == WFS_WEB_FILES_MAX) {
-		int rc = wfs_err_set(
-			look->err, -EBADMSG,
-			is_clean(path) ? "'%s' has more files than a "
-					 "checkpoint: '%s' is one too many" :
-					 "'%s' lists '%s', which is no path "
-					 "below it",
-			look->site->base, path);
+	if (!wfs_name_is_path(path))
+		why = "which is no path below it";
+	else if (look->count == WFS_WEB_FILES_MAX)
+		why = "one file more than a checkpoint may have";
+	if (why) {
+		int rc = wfs_err_set(look->err, -EBADMSG, "'%s' lists '%s', %s",
+				     look->site->base, path, why);
+
 		free(path);
 		return rc;
 	}

@@ -13,8 +13,8 @@
 #include "core/base/text.h"
 #include "core/digest/digests.h"
 #include "core/model/model.h"
+#include "core/model/names.h"
 
-#define NAME_BYTES 255 /* of one component */
 #define PATH_BYTES 4095
 
 /* A string without NULs, or NULL. */
@@ -166,23 +166,6 @@ void wfs_listing_clear(struct wfs_listing *listing)
 	*listing = (struct wfs_listing){ 0 };
 }
 
-/* Relative, and no way out of it. */
-static bool is_sound_path(const char *path)
-{
-	if (!path || strlen(path) > PATH_BYTES)
-		return false;
-	for (;;) {
-		size_t len = strcspn(path, "/");
-
-		if (!len || len > NAME_BYTES || (len == 1 && path[0] == '.') ||
-		    (len == 2 && path[0] == '.' && path[1] == '.'))
-			return false;
-		if (!path[len])
-			return true;
-		path += len + 1;
-	}
-}
-
 /* [seconds, nanoseconds] */
 static int parse_time(yyjson_val *val, struct timespec *ret)
 {
@@ -226,7 +209,7 @@ static int parse_file(yyjson_val *val, const char *what,
 	struct wfs_manifest_file file = { 0 };
 	const char *path = text_of(val, "path");
 
-	if (!is_sound_path(path))
+	if (!path || strlen(path) > PATH_BYTES || !wfs_name_is_path(path))
 		return wfs_err_set(err, -EBADMSG,
 				   "%s: the path '%.200s' is none that a file "
 				   "of a model can have",
