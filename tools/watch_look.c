@@ -288,18 +288,6 @@ static void drop_missing(struct wfs_tracks *all)
 	all->count = kept;
 }
 
-/* Was one of its files rewritten in place?  (The source tells of it.) */
-static bool is_stale(const struct wfs_model *model)
-{
-	for (uint32_t i = 0; i < model->entry_count; i++) {
-		const struct wfs_model_entry *entry = &model->entries[i];
-
-		if (entry->region && wfs_region_check(entry->region))
-			return true;
-	}
-	return false;
-}
-
 /* A model that was rewritten in place is to be read again. */
 static void check_stale(struct wfs_tracks *all)
 {
@@ -312,7 +300,7 @@ static void check_stale(struct wfs_tracks *all)
 
 		if (!rows[i].named || !track ||
 		    track->stale_slot == rows[i].slot ||
-		    !is_stale(rows[i].model))
+		    !wfs_model_is_stale(rows[i].model))
 			continue;
 		track->stale_slot = rows[i].slot;
 		track->has_done = false;

@@ -124,16 +124,11 @@ static void list(struct wfs_origin_watch *watch, struct track *track)
 /* A file that is another now: the model is to be read again at once. */
 static bool is_stale(struct wfs_origin_watch *watch, const struct track *track)
 {
-	bool stale = false;
 	uint32_t slot;
 	struct wfs_model *model =
 		wfs_registry_by_name(watch->registry, track->name, &slot);
+	bool stale = model && wfs_model_is_stale(model);
 
-	for (uint32_t i = 0; model && i < model->entry_count; i++) {
-		struct wfs_region *region = model->entries[i].region;
-
-		stale |= region && atomic_load(&region->stale);
-	}
 	if (stale)
 		wfs_registry_note_stale(watch->registry, slot);
 	wfs_model_put(model);

@@ -176,17 +176,6 @@ static void drop_missing(struct wfs_remote_watch *watch)
 	watch->count = kept;
 }
 
-static bool is_stale(const struct wfs_model *model)
-{
-	for (uint32_t i = 0; i < model->entry_count; i++) {
-		struct wfs_region *region = model->entries[i].region;
-
-		if (region && atomic_load(&region->stale))
-			return true;
-	}
-	return false;
-}
-
 /* A version that a seed has rewritten may be replaced at once. */
 static void note_stale(struct wfs_remote_watch *watch)
 {
@@ -195,7 +184,8 @@ static void note_stale(struct wfs_remote_watch *watch)
 
 	for (size_t i = 0; i < n; i++)
 		if (rows[i].named && !rows[i].stale &&
-		    rows[i].model->source->ops->far && is_stale(rows[i].model))
+		    rows[i].model->source->ops->far &&
+		    wfs_model_is_stale(rows[i].model))
 			wfs_registry_note_stale(watch->registry, rows[i].slot);
 	wfs_registry_rows_free(rows, n);
 }

@@ -113,6 +113,17 @@ int wfs_model_load(struct wfs_source *source, const char *name,
 	return rc;
 }
 
+bool wfs_model_is_stale(const struct wfs_model *model)
+{
+	for (uint32_t i = 0; i < model->entry_count; i++) {
+		struct wfs_region *region = model->entries[i].region;
+
+		if (region && wfs_region_check(region))
+			return true;
+	}
+	return false;
+}
+
 const char *wfs_model_format_name(enum wfs_model_format format)
 {
 	static const char *const names[] = {

@@ -135,6 +135,9 @@ const char *wfs_model_format_name(enum wfs_model_format format);
 struct wfs_model *wfs_model_get(struct wfs_model *model);
 void wfs_model_put(struct wfs_model *model); /* NULL is fine */
 
+/* Is one of its files no longer what was listed?  (wfs_region_check) */
+bool wfs_model_is_stale(const struct wfs_model *model);
+
 /*
  * What the fingerprint of a model loaded from this listing would be, without
  * reading any header: tells a changed checkpoint from the same one.

@@ -21,9 +21,7 @@ static uint64_t start_of(const struct wfs_chunk *chunk)
 /* Bytes of the chunk: less than WFS_CHUNK_BYTES at the end of the region. */
 static uint64_t size_of(const struct wfs_chunk *chunk)
 {
-	uint64_t left = chunk->region->size - start_of(chunk);
-
-	return left < WFS_CHUNK_BYTES ? left : WFS_CHUNK_BYTES;
+	return wfs_chunk_len(chunk->region->size, chunk->index);
 }
 
 static bool is_far(struct wfs_region *region)

@@ -28,9 +28,11 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
+#include "core/digest/digests.h"
 #include "core/source.h"
 
-#define WFS_CHUNK_BYTES (1ull << 20) /* one digest of a seed, too */
+/* Those that digests are of. */
+#define WFS_CHUNK_BYTES ((uint64_t)WFS_CHUNK)
 
 struct wfs_chunks;
 
