@@ -60,13 +60,12 @@ static void load(const struct pool *pool, struct wfs_load_job *job)
 	};
 	unsigned threads = pool->threads_each;
 	struct wfs_source *source;
-	int rc;
+	int rc = 0;
 
-	if (job->remote) {
+	if (job->source) {
+		source = wfs_source_get(job->source);
+	} else if (job->remote) {
 		rc = wfs_remote_source(job->remote, job->path, &source,
-				       &job->err);
-	} else if (job->origins) {
-		rc = wfs_origin_source(job->origins, job->path, &source,
 				       &job->err);
 	} else {
 		rc = wfs_file_source_open(job->path, &file, &source, &job->err);

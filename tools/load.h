@@ -12,7 +12,6 @@
 #include "core/base/err.h"
 #include "core/model/model.h"
 #include "core/source.h"
-#include "transport/origin/origin.h"
 #include "transport/remote/remote.h"
 
 struct wfs_load_config {
@@ -25,12 +24,12 @@ struct wfs_load_config {
 
 /* One checkpoint. */
 struct wfs_load_job {
-	const char *name, *path;     /* the caller's */
-	const char *beneath;	     /* as in struct wfs_file_source_config */
-	struct wfs_remote *remote;   /* it is a seed's, `path` is its name */
-	struct wfs_origins *origins; /* `path` is the URL of a directory */
-	struct wfs_model *model;     /* result: a reference, or NULL */
-	struct wfs_err err;	     /* why there is none */
+	const char *name, *path;   /* the caller's */
+	const char *beneath;	   /* as in struct wfs_file_source_config */
+	struct wfs_remote *remote; /* it is a seed's, `path` is its name */
+	struct wfs_source *source; /* the caller's: open already; or NULL */
+	struct wfs_model *model;   /* result: a reference, or NULL */
+	struct wfs_err err;	   /* why there is none */
 };
 
 /* Does all `jobs`; returns when the last one is done. */

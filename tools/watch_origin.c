@@ -72,49 +72,48 @@ static void fail(struct track *track, const struct wfs_err *err)
 	wfs_event("error", track->name, "%s", err->text);
 }
 
-/* What the model's fingerprint would be, read now. */
-static int peek(struct wfs_origin_watch *watch, const struct track *track,
-		uint64_t *ret_fingerprint, struct wfs_err *err)
+/* Reads the model from what was listed just now, unless it is the same. */
+static int read_model(struct wfs_origin_watch *watch, struct track *track,
+		      struct wfs_source *source, struct wfs_err *err)
 {
-	const struct wfs_source_entry *list;
-	struct wfs_source *source;
+	struct wfs_load_job job = { .name = track->name,
+				    .path = track->url,
+				    .source = source };
 	size_t count;
-	int rc = wfs_origin_source(watch->origins, track->url, &source, err);
+	const struct wfs_source_entry *entries =
+		wfs_source_list(source, &count);
 
-	if (rc)
-		return rc;
-	list = wfs_source_list(source, &count);
-	*ret_fingerprint = wfs_model_fingerprint(track->name, list, count);
-	wfs_source_put(source);
+	if (track->offered &&
+	    wfs_model_fingerprint(track->name, entries, count) ==
+		    track->fingerprint)
+		return 0;
+	wfs_load_models(&watch->load, &job, 1);
+	if (!job.model) {
+		*err = job.err;
+		return err->code;
+	}
+	wfs_info("model '%s' read from '%s' ranks=%u files=%u bytes=%llu",
+		 track->name, job.model->source->label, job.model->rank_count,
+		 job.model->entry_count,
+		 (unsigned long long)job.model->file_bytes);
+	track->fingerprint = job.model->fingerprint;
+	track->offered = true;
+	wfs_registry_offer(watch->registry, job.model);
 	return 0;
 }
 
 static void list(struct wfs_origin_watch *watch, struct track *track)
 {
-	struct wfs_load_job job = { .name = track->name,
-				    .path = track->url,
-				    .origins = watch->origins };
+	struct wfs_source *source = NULL;
 	struct wfs_err err = { 0 };
-	uint64_t fingerprint = 0;
+	int rc = wfs_origin_source(watch->origins, track->url, &source, &err);
 
-	if (track->offered && peek(watch, track, &fingerprint, &err)) {
+	if (!rc)
+		rc = read_model(watch, track, source, &err);
+	wfs_source_put(source);
+	if (rc) {
 		fail(track, &err);
 		return;
-	}
-	if (!track->offered || fingerprint != track->fingerprint) {
-		wfs_load_models(&watch->load, &job, 1);
-		if (!job.model) {
-			fail(track, &job.err);
-			return;
-		}
-		wfs_info("model '%s' read from '%s' ranks=%u files=%u "
-			 "bytes=%llu",
-			 track->name, job.model->source->label,
-			 job.model->rank_count, job.model->entry_count,
-			 (unsigned long long)job.model->file_bytes);
-		track->fingerprint = job.model->fingerprint;
-		track->offered = true;
-		wfs_registry_offer(watch->registry, job.model);
 	}
 	track->pause = 0;
 	track->list_at = wfs_now_ns() + LIST_NS;

@@ -142,28 +142,29 @@ static const struct wfs_source_ops origin_ops = {
 	.close = origin_close,
 };
 
-/* The directories that the paths tell of, each once. */
+/*
+ * The directories that the paths tell of, each once: paths that begin alike
+ * follow each other.
+ */
 static void find_dirs(struct origin *o)
 {
+	const char *last = "";
+
 	for (size_t i = 0; i < o->listing.count; i++) {
 		const char *path = o->listing.files[i].path;
 
 		for (const char *slash = strchr(path, '/'); slash;
 		     slash = strchr(slash + 1, '/')) {
-			size_t len = (size_t)(slash - path), k;
+			size_t len = (size_t)(slash - path);
 
-			for (k = 0; k < o->dir_count; k++) {
-				if (!strncmp(o->dirs[k], path, len) &&
-				    !o->dirs[k][len])
-					break;
-			}
-			if (k < o->dir_count)
+			if (!strncmp(last, path, len + 1))
 				continue;
 			o->dirs = wfs_realloc(o->dirs, (o->dir_count + 1) *
 							       sizeof(char *));
 			o->dirs[o->dir_count++] =
 				wfs_asprintf("%.*s", (int)len, path);
 		}
+		last = path;
 	}
 }
 
