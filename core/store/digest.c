@@ -8,10 +8,8 @@
  */
 #include "core/store/digest.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "core/base/hex.h"
@@ -54,13 +52,11 @@ int64_t wfs_digester_step(struct wfs_digester *digester, int fd, uint64_t off)
 	int64_t done = 0;
 
 	while (done < WFS_DIGEST_STEP) {
-		ssize_t n =
-			pread(fd, digester->buffer, BUFFER, (off_t)off + done);
+		ssize_t n = wfs_pread_all(fd, digester->buffer, BUFFER,
+					  off + (uint64_t)done);
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0)
-			return -errno;
+			return n;
 		if (n == 0)
 			break;
 		XXH3_128bits_update(digester->state, digester->buffer,
