@@ -183,6 +183,11 @@ int wfs_region_descriptor(struct wfs_region *region)
 	return ops->descriptor ? ops->descriptor(region) : -ENOTSUP;
 }
 
+bool wfs_region_is_far(struct wfs_region *region)
+{
+	return region->source->ops->far && wfs_region_descriptor(region) < 0;
+}
+
 static _Thread_local bool reading_ahead;
 
 void wfs_read_ahead(bool ahead)

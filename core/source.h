@@ -50,8 +50,9 @@ struct wfs_source_entry {
 struct wfs_source_ops {
 	const char *name; /* "file", "http", … as in user.weightfs.source */
 	/*
-	 * Over a network: a read waits, so that many at once are faster.  Its
-	 * label is a URL, which says where it is by itself.
+	 * Of other nodes: a read may wait for a network, so that many at once
+	 * are faster, but ask wfs_region_is_far.  Its label is a URL, which
+	 * says where it is by itself.
 	 */
 	bool far;
 
@@ -147,6 +148,12 @@ void wfs_region_keep(struct wfs_region *region, const void *bytes,
 		     uint64_t len);
 
 int wfs_region_descriptor(struct wfs_region *region);
+
+/*
+ * Do its bytes come over a network?  Not those of a far source that has a
+ * descriptor of them: it was lent one on this host.
+ */
+bool wfs_region_is_far(struct wfs_region *region);
 
 /*
  * Says that what this thread reads from now on is read ahead: nobody waits

@@ -43,7 +43,8 @@ static void keep_config(struct wfs_source *source)
 		char *bytes wfs_autofree = NULL;
 
 		if (!region || region->head || strcmp(list[i].path, CONFIG) ||
-		    !region->size || region->size > CONFIG_MAX)
+		    !region->size || region->size > CONFIG_MAX ||
+		    !wfs_region_is_far(region))
 			continue;
 		bytes = wfs_malloc(region->size);
 		if (!wfs_region_read_exactly(region, bytes, region->size, 0))

@@ -114,8 +114,8 @@ const struct wfs_option wfs_option_table[] = {
 	    "Cut off whoever takes that long to ask (default: 20) or to take "
 	    "anything (default: 30)"),
 	ROW(BOTH, "same_host", SWITCH, same_host, NULL,
-	    "Processes of this host and user get descriptors instead of bytes "
-	    "(default: on)"),
+	    "Processes of this host and user lend each other files instead of "
+	    "sending bytes (default: on)"),
 	ROW(BOTH, "digest_cache", PATH, digest_cache, "DIR",
 	    "Keep digests of files in DIR (default: /var/cache/weightfs/digests"
 	    ", or in ~/.cache)"),

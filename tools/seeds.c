@@ -9,6 +9,7 @@
 #include "core/base/text.h"
 #include "tools/watch_origin.h"
 #include "tools/watch_remote.h"
+#include "transport/lend/lend.h"
 #include "transport/origin/origin.h"
 #include "transport/remote/remote.h"
 
@@ -41,6 +42,33 @@ bool wfs_seeds_any(const struct wfs_options *options)
 	return options->seed_count;
 }
 
+static int open_lender(const char *path, void **ret_lender, struct wfs_err *err)
+{
+	struct wfs_borrower *borrower;
+	int rc = wfs_borrower_open(path, &borrower, err);
+
+	if (!rc)
+		*ret_lender = borrower;
+	return rc;
+}
+
+static int borrow(void *lender, const uint8_t id[WFS_WIRE_ID_BYTES],
+		  uint64_t size, int *ret_fd, struct wfs_err *err)
+{
+	return wfs_borrow(lender, id, size, ret_fd, err);
+}
+
+static void close_lender(void *lender)
+{
+	wfs_borrower_close(lender);
+}
+
+static const struct wfs_remote_lending lending = {
+	.open = open_lender,
+	.borrow = borrow,
+	.close = close_lender,
+};
+
 static int open_remote(struct wfs_seeds *seeds,
 		       const struct wfs_options *options,
 		       struct wfs_registry *registry,
@@ -57,6 +85,7 @@ static int open_remote(struct wfs_seeds *seeds,
 		.cert_file = options->seed_cert,
 		.key_file = options->seed_key,
 		.trust_key = options->trust_key,
+		.lending = options->same_host ? &lending : NULL,
 		.lanes = options->seed_connections,
 		.deadline_ns = options->seed_deadline_ns,
 		.poll_ns = options->rescan_ns,

@@ -78,12 +78,11 @@ struct wfs_crew *wfs_crew_of(struct wfs_store *store,
 	struct wfs_crew *near = &store->crews[WFS_CREW_NEAR];
 	struct wfs_crew *far = &store->crews[WFS_CREW_FAR];
 
-	/* All pieces are of one model, and that of one source. */
+	/* All pieces are of one model, and so of one source. */
 	for (uint32_t i = 0; far->count && i < recipe->n; i++)
-		if (recipe->pieces[i].kind == WFS_PIECE_REGION)
-			return recipe->pieces[i].region->source->ops->far ?
-				       far :
-				       near;
+		if (recipe->pieces[i].kind == WFS_PIECE_REGION &&
+		    wfs_region_is_far(recipe->pieces[i].region))
+			return far;
 	return near;
 }
 

@@ -90,13 +90,20 @@ def processes():
 
 @pytest.fixture
 def seeder(folder):
-    """seeder(*args, NAME=path) -> a running `weightfs seed`."""
+    """seeder(*args, NAME=path) -> a running `weightfs seed`.
+
+    It lends nothing unless told so: what is tried here is the network.
+    """
     made = []
 
-    def make(*args, address="127.0.0.1:0", **models):
+    def make(*args, address="127.0.0.1:0", lend=False, wrap=(), env=None,
+             **models):
+        if not lend:
+            args += ("--same-host=off",)
         for name, where in models.items():
             args += ("--model", f"{name}={where}")
-        made.append(real.Seed(folder, f"seed{len(made)}", args, address))
+        made.append(real.Seed(folder, f"seed{len(made)}", args, address,
+                              wrap, env=env))
         return made[-1].wait_ready()
     yield make
     wrong = [w for s in reversed(made) for w in s.close()]

@@ -9,6 +9,7 @@
  *	lists.c   and their digests
  *	match.c   which version a name has, and who has the same bytes
  *	source.c  a version of a model as a source
+ *	borrow.c  descriptors of its files, lent on this host
  *	report.c  what is told of seeds
  *
  * One lock for all of it, never held across I/O; the fetch's lock may be taken
@@ -59,6 +60,7 @@ struct remote_seed {
 	uint64_t down_since; /* ns */
 	char why[WFS_ERR_TEXT];
 	char node[33];
+	char *socket; /* it is on this host, and lends there; or NULL */
 	struct remote_model *models; /* byte order of the names */
 	size_t model_count;
 	/* Its thread's alone. */
@@ -76,6 +78,10 @@ struct remote_region {
 	bool awaited;	   /* somebody waits for that */
 	uint64_t refused;  /* seeds that gave none, a bit each */
 	uint64_t asked_at; /* ns: some seed is asked for it */
+	int lent; /* a descriptor of it, -1: none; fixed once it is shared */
+	struct timespec lent_mtime;
+	struct timespec lent_ctime; /* under the lock, as is … */
+	nlink_t lent_links;
 	uint8_t sha256[WFS_ROOT_BYTES];
 	uint8_t id[WFS_WIRE_ID_BYTES]; /* the authority's */
 	uint8_t root[WFS_WIRE_HASH_SIZE];
@@ -91,6 +97,9 @@ struct wfs_remote_source {
 	enum wfs_trust trust;
 	struct wfs_manifest *manifest;
 	struct wfs_source_entry *entries;
+	void *lender;		       /* NULL: nothing is borrowed */
+	uint64_t lent_bytes;	       /* of the files that are … */
+	uint32_t lent_files;	       /* … both fixed once it is shared */
 	struct remote_region *regions; /* as many as the manifest has files */
 };
 
@@ -106,7 +115,9 @@ struct wfs_choice {
 
 struct wfs_remote {
 	struct wfs_security security;
-	char *trust_key; /* a file; NULL: none */
+	char *trust_key;		   /* a file; NULL: none */
+	struct wfs_remote_lending lending; /* all NULL: none */
+	char boot_id[WFS_BOOT_ID_BYTES];   /* of this host */
 	struct wfs_fetch *fetch;
 	unsigned lanes;
 	uint64_t deadline_ns, poll_ns;
@@ -150,6 +161,19 @@ void wfs_remote_get_lists(struct remote_seed *seed);
 /* Waits for the list of a proven region: 0, -EIO at the deadline, -ESHUTDOWN. */
 int wfs_remote_await_list(struct wfs_remote *remote,
 			  struct remote_region *region);
+
+/* borrow.c */
+/*
+ * Borrows what the authority lends at `socket`, for a source that nobody
+ * reads yet; what it does not lend is fetched.
+ */
+void wfs_remote_borrow(struct wfs_remote_source *source, const char *socket);
+/* Gives all of it back. */
+void wfs_remote_give_back(struct wfs_remote_source *source);
+int wfs_remote_read_lent(struct remote_region *region, void *buf, size_t len,
+			 uint64_t off);
+/* As struct wfs_source_ops has it. */
+int wfs_remote_check_lent(struct remote_region *region);
 
 /* hosts.c */
 int wfs_url_add(struct wfs_remote *remote, const char *text,

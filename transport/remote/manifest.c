@@ -104,6 +104,18 @@ static int parse_listed(yyjson_val *val, const char *what,
 	return 0;
 }
 
+/* Where processes of its host may borrow from it; nobody has to say. */
+static void parse_host(yyjson_val *host, struct wfs_listing *list)
+{
+	const char *boot_id = text_of(host, "boot_id");
+	const char *socket = text_of(host, "socket");
+
+	if (!boot_id || !socket || socket[0] != '/')
+		return;
+	list->boot_id = wfs_strdup(boot_id);
+	list->socket = wfs_strdup(socket);
+}
+
 static int parse_models(yyjson_val *top, const char *what,
 			struct wfs_listing *list, struct wfs_err *err)
 {
@@ -118,6 +130,7 @@ static int parse_models(yyjson_val *top, const char *what,
 				   what, WFS_LISTED_MAX);
 	if (node && strlen(node) == 32)
 		memcpy(list->node, node, 33);
+	parse_host(yyjson_obj_get(top, "host"), list);
 	list->models =
 		wfs_calloc(yyjson_arr_size(models) + 1, sizeof(*list->models));
 	yyjson_arr_iter_init(models, &iter);
@@ -163,6 +176,8 @@ void wfs_listing_clear(struct wfs_listing *listing)
 	for (size_t i = 0; i < listing->count; i++)
 		free(listing->models[i].name);
 	free(listing->models);
+	free(listing->boot_id);
+	free(listing->socket);
 	*listing = (struct wfs_listing){ 0 };
 }
 

@@ -31,6 +31,8 @@ struct wfs_listed {
 
 struct wfs_listing {
 	char node[33];
+	char *boot_id; /* of its kernel; NULL: it does not say */
+	char *socket;  /* where it lends descriptors; NULL: nowhere */
 	struct wfs_listed *models; /* byte order of the names */
 	size_t count;
 };

@@ -175,6 +175,9 @@ int wfs_remote_open(const struct wfs_remote_config *config,
 	remote->deadline_ns = config->deadline_ns ? config->deadline_ns :
 						    DEADLINE_NS;
 	remote->trust_key = dup_or_null(config->trust_key);
+	if (config->lending)
+		remote->lending = *config->lending;
+	wfs_boot_id_read(remote->boot_id);
 	rc = set_security(config, &remote->security, err);
 	if (!rc && config->trust_key)
 		rc = check_trust_key(config->trust_key, err);
@@ -245,6 +248,7 @@ static void free_seed(struct remote_seed *seed)
 	curl_easy_cleanup(seed->curl);
 	wfs_link_free(seed->link);
 	free(seed->complaint);
+	free(seed->socket);
 	free(seed);
 }
 

@@ -8,6 +8,10 @@
  * stays while that seed cannot be reached.  Bytes of that version come from
  * other seeds, too, file by file, as soon as their root digest is known to be
  * the authority's.
+ *
+ * An authority on this host that lends descriptors is borrowed from instead,
+ * when a version of it becomes a source: its regions then are local files, and
+ * the fetch is what is left if one of these cannot be read.
  */
 #ifndef WFS_TRANSPORT_REMOTE_REMOTE_H
 #define WFS_TRANSPORT_REMOTE_REMOTE_H
@@ -19,6 +23,7 @@
 #include "core/base/err.h"
 #include "core/base/text.h"
 #include "core/source.h"
+#include "transport/wire/frame.h"
 
 struct wfs_remote;
 
@@ -30,6 +35,17 @@ struct wfs_remote_name {
 	 * offered as that version alone, and every chunk checked.
 	 */
 	const uint8_t *root;
+};
+
+/*
+ * How descriptors are borrowed of a lender on this host: as the functions of
+ * transport/lend/lend.h, whose contracts these have.
+ */
+struct wfs_remote_lending {
+	int (*open)(const char *path, void **ret_lender, struct wfs_err *err);
+	int (*borrow)(void *lender, const uint8_t id[WFS_WIRE_ID_BYTES],
+		      uint64_t size, int *ret_fd, struct wfs_err *err);
+	void (*close)(void *lender);
 };
 
 struct wfs_remote_config {
@@ -45,6 +61,8 @@ struct wfs_remote_config {
 	 * one of them signed are checked, and `signed`.
 	 */
 	const char *trust_key;
+	/* Copied; NULL: bytes of seeds on this host come over the network. */
+	const struct wfs_remote_lending *lending;
 	unsigned lanes;	      /* connections to each seed; 0: 4 */
 	uint64_t deadline_ns; /* of reads; 0: 60 s */
 	uint64_t poll_ns;     /* how often seeds are asked for news; 0: 2 s */
@@ -85,8 +103,8 @@ size_t wfs_remote_models(struct wfs_remote *remote,
 void wfs_remote_models_free(struct wfs_remote_model *models, size_t count);
 
 /*
- * The source of a model that is offered; asks nobody.  -ENOENT with a
- * sentence when it is not offered any more.
+ * The source of a model that is offered; asks nobody but a lender on this
+ * host.  -ENOENT with a sentence when it is not offered any more.
  */
 int wfs_remote_source(struct wfs_remote *remote, const char *name,
 		      struct wfs_source **ret_source, struct wfs_err *err);

@@ -135,6 +135,9 @@ static void take_listing(struct remote_seed *seed, struct wfs_listing *listing)
 	models = wfs_calloc(listing->count + 1, sizeof(*models));
 	pthread_mutex_lock(&remote->lock);
 	memcpy(seed->node, listing->node, sizeof(seed->node));
+	free(wfs_steal_ptr(&seed->socket));
+	if (listing->socket && !strcmp(listing->boot_id, remote->boot_id))
+		seed->socket = wfs_steal_ptr(&listing->socket);
 	for (size_t i = 0; i < listing->count; i++) {
 		struct remote_model *had, *model = &models[n];
 

@@ -27,10 +27,28 @@ static int remote_read(struct wfs_region *region, void *buf, size_t len,
 	struct remote_region *r = (struct remote_region *)region;
 	int rc = 0;
 
+	if (r->lent >= 0) {
+		rc = wfs_remote_read_lent(r, buf, len, off);
+		if (!rc || rc == -ESTALE)
+			return rc;
+		rc = 0; /* the seed may have better luck with its disk */
+	}
 	if (r->proven)
 		rc = wfs_remote_await_list(to_remote(region->source)->remote,
 					   r);
 	return rc ? rc : wfs_far_read(r->far, buf, len, off);
+}
+
+static int remote_descriptor(struct wfs_region *region)
+{
+	const struct remote_region *r = (struct remote_region *)region;
+
+	return r->lent >= 0 ? r->lent : -ENOTSUP;
+}
+
+static int remote_check(struct wfs_region *region)
+{
+	return wfs_remote_check_lent((struct remote_region *)region);
 }
 
 static enum wfs_trust remote_trust(struct wfs_region *region)
@@ -51,6 +69,7 @@ static void remote_close(struct wfs_source *src)
 	pthread_mutex_unlock(&remote->lock);
 	for (size_t i = 0; i < source->manifest->count; i++)
 		wfs_far_free(source->regions[i].far);
+	wfs_remote_give_back(source);
 	wfs_manifest_put(source->manifest);
 	free(source->remote_name);
 	free(source->entries);
@@ -64,6 +83,8 @@ static const struct wfs_source_ops remote_ops = {
 	.trust = remote_trust,
 	.list = remote_list,
 	.read = remote_read,
+	.descriptor = remote_descriptor,
+	.check = remote_check,
 	.close = remote_close,
 };
 
@@ -144,6 +165,7 @@ static struct wfs_remote_source *make_source(struct wfs_remote *remote,
 	source->regions =
 		wfs_calloc(manifest->count + 1, sizeof(*source->regions));
 	for (size_t i = 0; i < manifest->count; i++) {
+		source->regions[i].lent = -1;
 		fill_entry(&source->entries[i], &manifest->files[i], hash);
 		if (!manifest->files[i].is_dir)
 			fill_region(source, i);
@@ -157,6 +179,7 @@ int wfs_remote_source(struct wfs_remote *remote, const char *name,
 	struct wfs_remote_source *source = NULL;
 	const struct remote_model *model = NULL;
 	const struct wfs_choice *choice;
+	char *socket wfs_autofree = NULL;
 
 	pthread_mutex_lock(&remote->lock);
 	choice = wfs_remote_choice_locked(remote, name);
@@ -170,6 +193,8 @@ int wfs_remote_source(struct wfs_remote *remote, const char *name,
 		source->next = remote->sources;
 		remote->sources = source;
 		wfs_remote_match_source_locked(source);
+		if (choice->seed->socket && remote->lending.open)
+			socket = wfs_strdup(choice->seed->socket);
 		choice->seed->kicked = true; /* for its lists of digests */
 		pthread_cond_broadcast(&remote->changed);
 	}
@@ -177,6 +202,8 @@ int wfs_remote_source(struct wfs_remote *remote, const char *name,
 	if (!source)
 		return wfs_err_set(err, -ENOENT, "no seed has model '%s' now",
 				   name);
+	if (socket)
+		wfs_remote_borrow(source, socket);
 	*ret_source = &source->base;
 	return 0;
 }

@@ -32,16 +32,6 @@ static void note_known(void *ctx, struct wfs_page *page)
 	pthread_mutex_unlock(&stock->lock);
 }
 
-static void read_boot_id(char *text, size_t size)
-{
-	char *read wfs_autofree = NULL;
-	size_t len;
-
-	if (wfs_file_slurp("/proc/sys/kernel/random/boot_id", size - 1, &read,
-			   &len) == 0)
-		snprintf(text, size, "%.*s", (int)strcspn(read, "\n"), read);
-}
-
 int wfs_stock_new(const struct wfs_stock_config *config,
 		  struct wfs_stock **ret_stock)
 {
@@ -55,7 +45,7 @@ int wfs_stock_new(const struct wfs_stock_config *config,
 	if (config->holder)
 		stock->holder = *config->holder;
 	wfs_hex_format(node, sizeof(node), stock->node);
-	read_boot_id(stock->boot_id, sizeof(stock->boot_id));
+	wfs_boot_id_read(stock->boot_id);
 	stock->gone = wfs_calloc(WFS_STOCK_GONE, WFS_WIRE_ID_BYTES);
 	pthread_mutex_init(&stock->lock, NULL);
 	wfs_cond_init(&stock->changed);

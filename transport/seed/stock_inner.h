@@ -20,7 +20,7 @@ struct wfs_stock_place {
 struct wfs_stock {
 	struct wfs_stock_config config;
 	struct wfs_holder holder; /* all NULL: none */
-	char node[33], boot_id[40];
+	char node[33], boot_id[WFS_BOOT_ID_BYTES];
 	char *socket;	      /* or NULL */
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t changed;
