@@ -61,7 +61,7 @@ PROGRAM := $(BUILD)/weightfs
 # ---- what is missing
 
 GOALS := $(or $(MAKECMDGOALS),all)
-TEST_GOALS := test check bench fuzz tidy format format-check deps peers truth
+TEST_GOALS := test test-rdma check bench fuzz tidy format format-check deps peers truth
 DEPS := $(if $(filter $(TEST_GOALS),$(GOALS)),test,$(if \
 	$(filter demo,$(GOALS)),demo,build))
 VENV := build/venv/bin
@@ -210,7 +210,7 @@ build/weightfs: build/release/weightfs
 
 # ---- targets
 
-.PHONY: FORCE all lib help deps check test bench fuzz tidy format \
+.PHONY: FORCE all lib help deps check test test-rdma bench fuzz tidy format \
 	format-check layers install uninstall demo peers truth clean
 FORCE:
 
@@ -233,7 +233,12 @@ check: $(UNITS) ## runs the unit tests
 
 test: all $(UNITS) $(FUZZERS) $(FAULTS) $(BENCHES) $(MOUNTS) \
 		## runs every test: units, the fuzzers over their corpus, real mounts
-	@$(RUN_TESTS) unit fuzz mount -- $(PYTEST_ARGS)
+	@$(RUN_TESTS) unit fuzz mount \
+		$(if $(filter-out release,$(MODE))$(PYTEST_ARGS),,rdma) \
+		-- $(PYTEST_ARGS)
+
+test-rdma: all ## runs those of RDMA alone, in a virtual machine that has it
+	@$(RUN_TESTS) rdma -- $(PYTEST_ARGS)
 
 fuzz: $(FUZZERS) ## fuzzes each parser for a minute (FUZZ_SECONDS=)
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ='$(FUZZ)' $(RUN_TESTS) fuzz

@@ -40,6 +40,8 @@ void wfs_doctor_fuse(struct wfs_findings *found);
 void wfs_doctor_memory(struct wfs_findings *found, uint64_t arena_size);
 /* Open files, requests, what users other than root need. */
 void wfs_doctor_limits(struct wfs_findings *found);
+/* Devices for RDMA, and what they need. */
+void wfs_doctor_rdma(struct wfs_findings *found);
 /* The checkpoint in `dir`: can it be read, from where, does it fit? */
 void wfs_doctor_model(struct wfs_findings *found, const char *dir);
 

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the tests with real verbs.
+
+They run in the guest of tests/rdma/guest (make test-rdma), which has two
+soft-RoCE devices, rdma0 on 10.77.0.1 and rdma1 on 10.78.0.1, and nothing else
+on this machine does.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+sys.path.insert(0, str(TESTS / "mount"))
+import mounts  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    if "GUEST" not in os.environ:
+        for item in items:
+            item.add_marker(pytest.mark.skip(
+                reason="only in a guest with RDMA: make test-rdma"))
+
+
+@pytest.fixture
+def folder():
+    path = Path(tempfile.mkdtemp(prefix="weightfs-rdma-"))
+    yield path
+    left = [row[0] for row in mounts.mountinfo()
+            if row[0].startswith(f"{path}/")]
+    for point in reversed(left):
+        subprocess.run(["umount", "-l", point], check=False)
+    shutil.rmtree(path)
+    assert not left, f"still mounted at the end: {left}"
+
+
+@pytest.fixture
+def weightfs():
+    """weightfs(ARG, …) -> what it prints."""
+    def run(*args):
+        done = subprocess.run([mounts.PROGRAM, *args], text=True,
+                              capture_output=True, check=False)
+        assert done.returncode in (0, 1), done.stderr
+        return done.stdout
+    return run

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ports of this machine, for people.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "core/base/mem.h"
+#include "core/base/text.h"
+#include "transport/rdma/rdma.h"
+#include "transport/rdma/verbs.h"
+
+#define DEVICES "/sys/class/infiniband"
+
+static bool kernel_has_devices(void)
+{
+	DIR *dir = opendir(DEVICES);
+	struct dirent *entry;
+	bool any = false;
+
+	while (dir && !any && (entry = readdir(dir)))
+		any = entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return any;
+}
+
+/* "4: ACTIVE" */
+static void read_state(struct wfs_rdma_port *port, unsigned number)
+{
+	char *path wfs_autofree = wfs_asprintf(DEVICES "/%s/ports/%u/state",
+					       port->device, number);
+	char *text wfs_autofree = NULL;
+	const char *word;
+	size_t len;
+
+	if (wfs_file_slurp(path, 256, &text, &len))
+		return;
+	text[strcspn(text, "\n")] = '\0';
+	word = strchr(text, ' ');
+	snprintf(port->state, sizeof(port->state), "%s",
+		 word ? word + 1 : text);
+	port->active = !strcmp(port->state, "ACTIVE");
+}
+
+static void describe(const struct wfs_verbs *verbs, const struct wfs_rail *rail,
+		     struct wfs_rdma_port *port)
+{
+	struct ibv_device_attr attr = { 0 };
+
+	memcpy(port->device, rail->device, sizeof(port->device));
+	memcpy(port->address, rail->address, sizeof(port->address));
+	read_state(port, rail->port);
+	if (verbs->ibv_query_device(rail->id->verbs, &attr))
+		return;
+	port->reads = (unsigned)attr.max_qp_rd_atom;
+	port->region_max = attr.max_mr_size;
+}
+
+int wfs_rdma_ports(struct wfs_rdma_port **ret_ports, size_t *ret_count,
+		   struct wfs_err *err)
+{
+	struct wfs_rail rails[WFS_RAILS_MAX];
+	struct rdma_event_channel *channel;
+	const struct wfs_verbs *verbs;
+	struct wfs_rdma_port *ports;
+	size_t n;
+
+	if (!kernel_has_devices())
+		return wfs_err_set(err, -ENODEV, "no RDMA device");
+	verbs = wfs_verbs_load(err);
+	if (!verbs)
+		return err ? err->code : -ENOENT;
+	channel = wfs_verbs_channel(verbs);
+	if (!channel)
+		return wfs_err_set(err, -ENODEV,
+				   "RDMA connections cannot be made: %s; "
+				   "modprobe rdma_ucm, and look at who may "
+				   "open /dev/infiniband",
+				   strerror(errno));
+	n = wfs_rails_bind(verbs, channel, rails);
+	ports = wfs_calloc(n + 1, sizeof(*ports));
+	for (size_t i = 0; i < n; i++) {
+		describe(verbs, &rails[i], &ports[i]);
+		verbs->rdma_destroy_id(rails[i].id);
+	}
+	verbs->rdma_destroy_event_channel(channel);
+	if (!n) {
+		free(ports);
+		return wfs_err_set(err, -ENODEV,
+				   "no RDMA device has an IP address; give its "
+				   "network interface one");
+	}
+	*ret_ports = ports;
+	*ret_count = n;
+	return 0;
+}
+
+uint64_t wfs_rdma_lockable(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) ||
+	    limit.rlim_cur == RLIM_INFINITY)
+		return UINT64_MAX;
+	return limit.rlim_cur;
+}
