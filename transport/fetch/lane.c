@@ -49,6 +49,7 @@ static void drop(struct wfs_lane *lane, int error)
 	pthread_mutex_unlock(&fetch->lock);
 	if (conn)
 		peer->ops->close(conn);
+	free(wfs_steal_ptr(&lane->bounce)); /* seldom needed, and large */
 	if (blame && fetch->config.lost)
 		fetch->config.lost(fetch->config.ctx, peer);
 }
@@ -366,7 +367,5 @@ void *wfs_lane_thread(void *arg)
 		rc = 0;
 	}
 	drop(lane, 0);
-	free(lane->bounce);
-	lane->bounce = NULL;
 	return NULL;
 }
