@@ -16,6 +16,8 @@ VERSION := 0.1.0
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
+FAULTS ?= 1000
+SEED ?= 1
 MODEL ?=
 
 comma := ,
@@ -55,13 +57,14 @@ FUZZ_HELP := $(FUZZ)/obj/tests/unit/ckpt.o
 FUZZERS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(FUZZ_SRCS))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRCS))
 MOUNTS := $(patsubst tests/mount/%.c,$(BUILD)/mount/%,$(MOUNT_SRCS))
-FAULTS := $(if $(FAULT_SRCS),$(BUILD)/weightfs-faults)
+FAULTY := $(if $(FAULT_SRCS),$(BUILD)/weightfs-faults)
 PROGRAM := $(BUILD)/weightfs
 
 # ---- what is missing
 
 GOALS := $(or $(MAKECMDGOALS),all)
-TEST_GOALS := test test-rdma check bench fuzz tidy format format-check deps peers truth
+TEST_GOALS := test test-rdma check soak bench fuzz tidy format format-check deps \
+	peers truth
 DEPS := $(if $(filter $(TEST_GOALS),$(GOALS)),test,$(if \
 	$(filter demo,$(GOALS)),demo,build))
 VENV := build/venv/bin
@@ -210,8 +213,8 @@ build/weightfs: build/release/weightfs
 
 # ---- targets
 
-.PHONY: FORCE all lib help deps check test test-rdma bench fuzz tidy format \
-	format-check layers install uninstall demo peers truth clean
+.PHONY: FORCE all lib help deps check test test-rdma soak bench fuzz tidy \
+	format format-check layers install uninstall demo peers truth clean
 FORCE:
 
 # What every suite is told: which program, and where its helpers are.
@@ -231,7 +234,7 @@ deps: ## installs what is missing for all of this; does nothing when nothing is
 check: $(UNITS) ## runs the unit tests
 	@$(RUN_TESTS) unit
 
-test: all $(UNITS) $(FUZZERS) $(FAULTS) $(BENCHES) $(MOUNTS) \
+test: all $(UNITS) $(FUZZERS) $(FAULTY) $(BENCHES) $(MOUNTS) \
 		## runs every test: units, the fuzzers over their corpus, real mounts
 	@$(RUN_TESTS) unit fuzz mount \
 		$(if $(filter-out release,$(MODE))$(PYTEST_ARGS),,rdma) \
@@ -239,6 +242,9 @@ test: all $(UNITS) $(FUZZERS) $(FAULTS) $(BENCHES) $(MOUNTS) \
 
 test-rdma: all ## runs those of RDMA alone, in a virtual machine that has it
 	@$(RUN_TESTS) rdma -- $(PYTEST_ARGS)
+
+soak: all ## plays faults of seeds, links and readers (FAULTS=1000, SEED=1)
+	@FAULTS='$(FAULTS)' SEED='$(SEED)' LOST_FOR=20 $(RUN_TESTS) soak
 
 fuzz: $(FUZZERS) ## fuzzes each parser for a minute (FUZZ_SECONDS=)
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ='$(FUZZ)' $(RUN_TESTS) fuzz

@@ -77,11 +77,13 @@ class Faults:
         self.delay = lambda path, off: 0  # seconds before an answer
         self.has_sha256 = lambda path: True  # it knows the list of a file
         self.manifest = lambda manifest: manifest
+        self.reshape = None  # what comes of a body after its length was said
+        self.surplus = 0  # bytes after a chunk that belong to nothing
         self.hang = threading.Event()  # while set nothing is answered
 
 
 class FakeSeed:
-    def __init__(self, port=0, token=None, **models):
+    def __init__(self, port=0, token=None, host="127.0.0.1", **models):
         self.faults = Faults()
         self.token = token
         self.models = {}
@@ -90,7 +92,7 @@ class FakeSeed:
         self.requests = []  # (path, offset) of chunks asked for
         self.connections = set()
         self.closed = False
-        self.socket = socket.create_server(("127.0.0.1", port), backlog=64)
+        self.socket = socket.create_server((host, port), backlog=64)
         self.port = self.socket.getsockname()[1]
         for name, path in models.items():
             self.offer(name, path)
@@ -204,9 +206,11 @@ class FakeSeed:
     def _reply(self, conn, status, body, extra=""):
         if isinstance(body, dict):
             body = json.dumps(body).encode()
-        conn.sendall(f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}"
-                     f"\r\n{extra}\r\n".encode() + body)
-        return True
+        head = (f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}"
+                f"\r\n{extra}\r\n").encode()
+        reshape = self.faults.reshape
+        conn.sendall(head + (reshape(body) if reshape else body))
+        return not reshape
 
     def _get(self, conn, target, headers):
         path, _, query = target.partition("?")
@@ -290,7 +294,7 @@ class FakeSeed:
             conn.sendall(head + data[:length // 2])
             raise OSError("told to")
         conn.sendall(head)
-        conn.sendall(data)
+        conn.sendall(data + bytes(faults.surplus))
 
 
 def main():
