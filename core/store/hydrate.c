@@ -95,12 +95,10 @@ static int copy_span(struct wfs_store *store, struct wfs_job *job,
 		     uint32_t span, uint8_t *buffer)
 {
 	const struct wfs_crew *crew = job->crew;
-	uint64_t start = span * WFS_SPAN;
-	uint64_t size = job->recipe->size - start;
+	uint64_t start = wfs_job_span_start(job, span);
+	uint64_t size = wfs_job_span_start(job, span + 1) - start;
 	uint64_t done = 0;
 
-	if (size > WFS_SPAN)
-		size = WFS_SPAN;
 	while (done < size) {
 		uint64_t len = size - done;
 		ssize_t n;

@@ -107,7 +107,8 @@ struct wfs_job {
 	uint64_t mark;	  /* work of wanted jobs up to and with this one */
 	uint64_t left;	  /* of its own work */
 	unsigned active, readers; /* threads that copy, that read */
-	uint32_t spans, next_span;
+	/* Span i ends `skew` bytes before (i + 1) * WFS_SPAN. */
+	uint32_t spans, next_span, skew;
 	_Atomic uint64_t done[]; /* bytes copied of each span, in order */
 };
 
@@ -215,6 +216,8 @@ void wfs_object_park_locked(struct wfs_store *store, struct wfs_object *object);
 struct wfs_job *wfs_job_new(struct wfs_object *object,
 			    struct wfs_recipe *recipe);
 void wfs_job_free(struct wfs_job *job); /* call it without the lock */
+/* Where in the file a span begins; one past the last: the file's size. */
+uint64_t wfs_job_span_start(const struct wfs_job *job, uint32_t span);
 void wfs_job_wait_locked(struct wfs_job *job, struct wfs_waiter *waiter);
 bool wfs_job_cancel_locked(struct wfs_job *job, struct wfs_waiter *waiter);
 /* Its first error; `gave_way`: one that who wants it need not have. */

@@ -9,15 +9,32 @@
 #include <stdlib.h>
 
 #include "core/base/text.h"
+#include "core/digest/digests.h"
 #include "core/store/inner.h"
 
 #define SAMPLE_NS  20000000ull
 #define SAMPLE_MIN (1ull << 20) /* bytes; less says little */
 
+/*
+ * A file that is one stretch of a region far away is cut where the region's
+ * chunks are, or both sides of every cut would fetch the chunk that it is in.
+ */
+static uint32_t skew_of(const struct wfs_recipe *recipe)
+{
+	const struct wfs_piece *piece = recipe->pieces;
+
+	if (recipe->n != 1 || piece->kind != WFS_PIECE_REGION ||
+	    piece->count != 1 || piece->nloops ||
+	    !piece->region->source->ops->far)
+		return 0;
+	return (uint32_t)(piece->off % WFS_CHUNK);
+}
+
 struct wfs_job *wfs_job_new(struct wfs_object *object,
 			    struct wfs_recipe *recipe)
 {
-	uint64_t spans = (recipe->size + WFS_SPAN - 1) / WFS_SPAN;
+	uint32_t skew = skew_of(recipe);
+	uint64_t spans = (recipe->size + skew + WFS_SPAN - 1) / WFS_SPAN;
 	struct wfs_job *job;
 
 	if (!spans)
@@ -30,7 +47,18 @@ struct wfs_job *wfs_job_new(struct wfs_object *object,
 	job->fd = -1;
 	job->left = recipe->size + WFS_FILE_WORK;
 	job->spans = (uint32_t)spans;
+	job->skew = skew;
 	return job;
+}
+
+uint64_t wfs_job_span_start(const struct wfs_job *job, uint32_t span)
+{
+	uint64_t start = span * WFS_SPAN;
+
+	if (!span)
+		return 0;
+	return start - job->skew < job->recipe->size ? start - job->skew :
+						       job->recipe->size;
 }
 
 void wfs_job_free(struct wfs_job *job)

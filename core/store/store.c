@@ -165,15 +165,15 @@ static size_t copied(const struct wfs_job *job, uint64_t off, size_t len)
 	if (len > size - off)
 		len = size - off;
 	while (at - off < len) {
-		uint64_t span = at / WFS_SPAN;
-		uint64_t end = span * WFS_SPAN +
+		uint32_t span = (uint32_t)((at + job->skew) / WFS_SPAN);
+		uint64_t end = wfs_job_span_start(job, span) +
 			       atomic_load_explicit(&job->done[span],
 						    memory_order_acquire);
 
 		if (end <= at)
 			break;
 		at = end;
-		if (end % WFS_SPAN)
+		if (end != wfs_job_span_start(job, span + 1))
 			break;
 	}
 	return at - off < len ? at - off : len;

@@ -74,6 +74,7 @@ class Faults:
         self.wrong = lambda path, off: False  # bytes, under a digest of them
         self.rotten = lambda path, off: False  # bytes, under the right digest
         self.truncate = lambda path, off: False  # closes within the chunk
+        self.drip = lambda path, off: 0  # pieces of a chunk, each later
         self.delay = lambda path, off: 0  # seconds before an answer
         self.has_sha256 = lambda path: True  # it knows the list of a file
         self.manifest = lambda manifest: manifest
@@ -294,7 +295,11 @@ class FakeSeed:
             conn.sendall(head + data[:length // 2])
             raise OSError("told to")
         conn.sendall(head)
-        conn.sendall(data + bytes(faults.surplus))
+        data += bytes(faults.surplus)
+        step = len(data) // (faults.drip(name, off) + 1) + 1
+        for at in range(0, len(data), step):
+            time.sleep(0.15 if at else 0)
+            conn.sendall(data[at:at + step])
 
 
 def main():

@@ -146,6 +146,21 @@ def test_a_seed_that_fails_now_and_then_serves_all_the_same(mount, seeds,
     assert left[0] < 0
 
 
+def test_a_seed_whose_bytes_drip_is_not_given_up(mount, seeds, model):
+    seed = seeds(llama=model.path)
+    m = mount(args=("--seed", seed.url))
+    left = [2]
+
+    def drip(path, off):
+        left[0] -= 1
+        return 6 if left[0] >= 0 else 0
+    seed.faults.drip = drip
+    read_all(m, model)
+    (row,) = seeds_of(m)
+    assert left[0] < 0
+    assert row["errors"] == row["wrong"] == 0
+
+
 def test_a_read_without_a_seed_fails_at_its_deadline_and_then_works_again(
         mount, processes, model):
     seed = processes(llama=model.path)

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "core/base/text.h"
+#include "core/digest/digests.h"
 #include "tests/unit/store_fixture.h"
 
 static bool has_digest(void *ctx)
@@ -172,6 +173,60 @@ static void no_digest_is_taken_while_a_hydration_runs(void **state)
 	bench_close(&b);
 }
 
+static const struct wfs_source_ops *gated;
+static atomic_uint within; /* reads that begin within a chunk */
+
+static int note_far_read(struct wfs_region *region, void *buf, size_t len,
+			 uint64_t off)
+{
+	if (off % WFS_CHUNK)
+		atomic_fetch_add(&within, 1);
+	return gated->read(region, buf, len, off);
+}
+
+static void what_is_far_is_cut_between_its_chunks(void **state)
+{
+	const struct wfs_store_config config = { .arena_size = 64 * MIB,
+						 .hydrators = 2,
+						 .far_hydrators = 1 };
+	uint64_t first = 8 * MIB - 77; /* of what is read at once */
+	uint8_t *buf = wfs_malloc(first);
+	struct wfs_source_ops far;
+	struct sleeper sleeper;
+	struct slice slice;
+	unsigned long reads;
+	uint64_t wait_ns;
+	struct bench b;
+
+	(void)state;
+	bench_open_config(&b, &config, 64 * MIB);
+	gated = b.src->base.ops;
+	far = *gated;
+	far.far = true;
+	far.read = note_far_read;
+	b.src->base.ops = &far;
+	atomic_store(&within, 0);
+	gated_source_gate(b.src, 3 * MIB + 8 * MIB);
+	slice_init(&slice, b.src, 3 * MIB + 77, 20 * MIB);
+	bench_start(&b, 1, &slice, &sleeper, &wait_ns);
+	gated_source_await(b.src, 1);
+	/* All of the first part is there to be read, and no more. */
+	reads = atomic_load(&b.src->reads);
+	assert_int_equal(wfs_store_read(b.store, 1, &slice.recipe, buf, first,
+					0),
+			 first);
+	assert_int_equal(pattern_check(buf, first, 3 * MIB + 77), -1);
+	assert_int_equal(atomic_load(&b.src->reads), reads);
+	gated_source_gate(b.src, GATE_OPEN);
+	assert_true(sleeper_wait(&sleeper) > 0);
+	bench_acquire_right(&b, 1, 3 * MIB + 77, 20 * MIB);
+	/* Only the first begins where no chunk does. */
+	assert_int_equal(atomic_load(&within), 1);
+	b.src->base.ops = gated;
+	bench_close(&b);
+	free(buf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +235,7 @@ int main(void)
 		T(residency_follows_the_life_of_an_object),
 		T(a_digest_is_that_of_all_bytes_and_comes_later),
 		T(no_digest_is_taken_while_a_hydration_runs),
+		T(what_is_far_is_cut_between_its_chunks),
 	};
 
 	return cmocka_run_group_tests_name("store_read", tests, NULL, NULL);

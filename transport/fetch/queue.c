@@ -91,7 +91,6 @@ static void leave(struct wfs_task *task, enum wfs_task_state state)
 	disown(task->hedge, task);
 	task->owner = task->hedge = NULL;
 	task->state = state;
-	pthread_cond_signal(&batch->changed);
 }
 
 void wfs_task_done_locked(struct wfs_task *task)
@@ -99,9 +98,11 @@ void wfs_task_done_locked(struct wfs_task *task)
 	struct wfs_batch *batch = task->batch;
 
 	leave(task, WFS_TASK_DONE);
-	batch->left--;
 	batch->progress = wfs_now_ns();
 	batch->far->fetch->progress = batch->progress;
+	/* Its reader has nothing to do before: one wake-up, not one a chunk. */
+	if (--batch->left == 0)
+		pthread_cond_signal(&batch->changed);
 }
 
 void wfs_task_fail_locked(struct wfs_task *task, int error)
@@ -109,6 +110,7 @@ void wfs_task_fail_locked(struct wfs_task *task, int error)
 	leave(task, WFS_TASK_FAILED);
 	if (!task->batch->error)
 		task->batch->error = error;
+	pthread_cond_signal(&task->batch->changed);
 }
 
 void wfs_lane_interrupt_locked(struct wfs_lane *lane, struct wfs_task *task)

@@ -19,12 +19,14 @@
 #define HEAD_MAX    8192 /* bytes of the answer to the upgrade */
 #define BODY_MAX    4096 /* and of why not */
 #define SLICE_MS    100
+#define LOWAT	    (256 << 10) /* bytes worth waking up for */
 
 struct stream {
 	CURL *curl;
 	struct curl_slist *headers, *connect_to;
 	int fd;
 	bool tls;
+	int lowat; /* SO_RCVLOWAT */
 	int patience_ms;
 	const atomic_bool *stop; /* looked at until it is open */
 };
@@ -70,6 +72,30 @@ static ssize_t receive_some(struct stream *s, void *to, size_t len)
 	return code == CURLE_OK && n ? (ssize_t)n : -ECONNRESET;
 }
 
+static void set_lowat(struct stream *s, int bytes)
+{
+	if (s->lowat != bytes &&
+	    !setsockopt(s->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)))
+		s->lowat = bytes;
+}
+
+/*
+ * Waits for some of `len` bytes.  A segment is no reason to wake up, or there
+ * are 16 of it a chunk; but after a while it is: a slow link is alive.
+ */
+static int wait_for_bytes(struct stream *s, size_t len)
+{
+	struct pollfd fd = { .fd = s->fd, .events = POLLIN };
+
+	if (!s->tls && len > 1) {
+		set_lowat(s, len < LOWAT ? (int)len : LOWAT);
+		if (poll(&fd, 1, SLICE_MS) > 0)
+			return 0;
+		set_lowat(s, 1);
+	}
+	return wait_for(s, POLLIN);
+}
+
 static int receive(struct stream *s, void *to, size_t len)
 {
 	uint8_t *at = to;
@@ -78,7 +104,7 @@ static int receive(struct stream *s, void *to, size_t len)
 		ssize_t n = receive_some(s, at, len);
 
 		if (n == -EAGAIN) {
-			int rc = wait_for(s, POLLIN);
+			int rc = wait_for_bytes(s, len);
 
 			if (rc)
 				return rc;
