@@ -19,6 +19,7 @@ void wfs_source_init(struct wfs_source *src, const struct wfs_source_ops *ops,
 	assert(ops && ops->name && ops->list && ops->read && ops->close);
 	src->ops = ops;
 	src->label = wfs_strdup(label);
+	src->via = NULL;
 	src->chunks = NULL;
 	atomic_init(&src->refs, 1);
 	atomic_init(&src->bytes_read, 0);
@@ -48,7 +49,7 @@ static void drop_heads(struct wfs_source *src)
 void wfs_source_put(struct wfs_source *src)
 {
 	unsigned before;
-	char *label;
+	char *label, *via;
 
 	if (!src)
 		return;
@@ -59,8 +60,10 @@ void wfs_source_put(struct wfs_source *src)
 	drop_heads(src);
 	/* The backend frees the struct and may still name itself. */
 	label = src->label;
+	via = src->via;
 	src->ops->close(src);
 	free(label);
+	free(via);
 }
 
 const struct wfs_source_entry *wfs_source_list(struct wfs_source *src,
@@ -186,6 +189,15 @@ int wfs_region_descriptor(struct wfs_region *region)
 bool wfs_region_is_far(struct wfs_region *region)
 {
 	return region->source->ops->far && wfs_region_descriptor(region) < 0;
+}
+
+bool wfs_region_digests(struct wfs_region *region,
+			enum wfs_digest_algorithm algorithm,
+			struct wfs_known_digests *ret)
+{
+	const struct wfs_source_ops *ops = region->source->ops;
+
+	return ops->digests && ops->digests(region, algorithm, ret);
 }
 
 static _Thread_local bool reading_ahead;

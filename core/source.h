@@ -24,6 +24,7 @@
 #include <sys/uio.h>
 
 #include "core/base/err.h"
+#include "core/digest/digests.h"
 #include "core/digest/trust.h"
 
 struct wfs_source;
@@ -45,6 +46,11 @@ struct wfs_source_entry {
 	const char *path; /* relative, '/'-separated, no leading '/' */
 	struct stat st;	  /* as the file itself has it, links followed */
 	struct wfs_region *region; /* NULL for a directory */
+};
+
+struct wfs_known_digests {
+	uint8_t root[WFS_DIGEST_MAX];
+	const struct wfs_digests *list; /* the source's; NULL: not known yet */
 };
 
 struct wfs_source_ops {
@@ -86,6 +92,15 @@ struct wfs_source_ops {
 	int (*check)(struct wfs_region *region);
 
 	/*
+	 * What is known of the region's digests from who stands behind it;
+	 * false: nothing yet.  NULL: nothing ever, bytes here are their own
+	 * proof.  Cheap.
+	 */
+	bool (*digests)(struct wfs_region *region,
+			enum wfs_digest_algorithm algorithm,
+			struct wfs_known_digests *ret);
+
+	/*
 	 * What stands behind the bytes that `read` gives.  The same from
 	 * `open` on.  NULL: nothing does.
 	 */
@@ -98,6 +113,12 @@ struct wfs_source_ops {
 struct wfs_source {
 	const struct wfs_source_ops *ops;
 	char *label; /* the directory or URL, for messages; freed by put */
+	/*
+	 * The nodes that its bytes come by, the nearest first: their ids with
+	 * a blank between.  NULL: none, it is of this node.  Set by the
+	 * backend, freed by put.
+	 */
+	char *via;
 	/*
 	 * What keeps bytes of it that several files want (core/store/chunks.h;
 	 * NULL: nothing does).  Set by who opens the source, before it is
@@ -161,6 +182,11 @@ bool wfs_region_is_far(struct wfs_region *region);
  */
 void wfs_read_ahead(bool ahead);
 bool wfs_reading_ahead(void);
+
+/* As struct wfs_source_ops has it; the root and the list of that kind. */
+bool wfs_region_digests(struct wfs_region *region,
+			enum wfs_digest_algorithm algorithm,
+			struct wfs_known_digests *ret);
 
 /* 0 or -ESTALE.  The first -ESTALE of a region is logged; it is sticky. */
 int wfs_region_check(struct wfs_region *region);

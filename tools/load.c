@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/base/text.h"
+#include "core/digest/digest_tree.h"
 #include "tools/load.h"
 #include "transport/file/file_source.h"
 
@@ -18,8 +19,9 @@
 /* Over a network nearly all of it is waiting. */
 #define THREADS_FAR 32
 
-#define CONFIG	   "config.json"
-#define CONFIG_MAX (1u << 20)
+#define CONFIG	 "config.json"
+#define INDEX	 ".index.json"
+#define KEPT_MAX (16u << 20)
 
 struct pool {
 	const struct wfs_load_config *config;
@@ -31,9 +33,21 @@ struct pool {
 
 /*
  * What says how layouts are cut: a look-up of one must not wait for a network.
- * Failing is no matter, who needs it reads it again.
+ * For those whom this node passes the model on to also what they need before
+ * they have a model, and believe it.  Failing is no matter, who needs it reads it again.
  */
-static void keep_config(struct wfs_source *source)
+static bool is_kept(const char *path, bool passes_on)
+{
+	size_t len = strlen(path), index = strlen(INDEX);
+
+	if (!strcmp(path, CONFIG))
+		return true;
+	return passes_on &&
+	       (wfs_digest_tree_leaves_out(path) ||
+		(len > index && !strcmp(path + len - index, INDEX)));
+}
+
+static void keep_small(struct wfs_source *source, bool passes_on)
 {
 	size_t n;
 	const struct wfs_source_entry *list = wfs_source_list(source, &n);
@@ -42,9 +56,9 @@ static void keep_config(struct wfs_source *source)
 		struct wfs_region *region = list[i].region;
 		char *bytes wfs_autofree = NULL;
 
-		if (!region || region->head || strcmp(list[i].path, CONFIG) ||
-		    !region->size || region->size > CONFIG_MAX ||
-		    !wfs_region_is_far(region))
+		if (!region || region->head ||
+		    !is_kept(list[i].path, passes_on) || !region->size ||
+		    region->size > KEPT_MAX || !wfs_region_is_far(region))
 			continue;
 		bytes = wfs_malloc(region->size);
 		if (!wfs_region_read_exactly(region, bytes, region->size, 0))
@@ -79,7 +93,7 @@ static void load(const struct pool *pool, struct wfs_load_job *job)
 		source->chunks = config->chunks;
 		rc = wfs_source_check_trust(source, config->trust, &job->err);
 		if (rc == 0 && source->ops->far)
-			keep_config(source);
+			keep_small(source, config->passes_on);
 		if (rc == 0)
 			rc = wfs_model_load(source, job->name, threads,
 					    &job->model, &job->err);

@@ -18,6 +18,7 @@ struct wfs_load_config {
 	bool follow_links;
 	enum wfs_trust trust;	   /* the least that is loaded */
 	struct wfs_chunks *chunks; /* for every source; NULL: none */
+	bool passes_on;		   /* what stands behind files is kept, too */
 	/* As in struct wfs_hooks; NULL: nothing. */
 	struct wfs_source *(*wrap_source)(struct wfs_source *inner);
 };

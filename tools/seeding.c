@@ -96,6 +96,7 @@ static void open_lender(struct wfs_seeding *seeding)
 
 int wfs_seeding_open(const struct wfs_options *options,
 		     struct wfs_registry *registry,
+		     const struct wfs_holder *holder,
 		     struct wfs_seeding *ret_seeding, struct wfs_err *err)
 {
 	struct wfs_seeding seeding = { 0 };
@@ -111,6 +112,7 @@ int wfs_seeding_open(const struct wfs_options *options,
 		.per_client = options->per_client,
 		.stall_timeout_ns = options->client_timeout_ns,
 		.header_timeout_ns = options->client_timeout_ns,
+		.holder = holder,
 	};
 	int rc = wfs_open_book(options->digest_cache, &seeding.book, err);
 

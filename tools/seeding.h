@@ -39,10 +39,12 @@ struct wfs_seeding {
 
 /*
  * Listens; wfs_seed_start answers.  Where no directory for digests was named
- * and the usual one cannot be had, none are kept.
+ * and the usual one cannot be had, none are kept.  `holder` (NULL: none) has
+ * what was fetched from elsewhere.
  */
 int wfs_seeding_open(const struct wfs_options *options,
 		     struct wfs_registry *registry,
+		     const struct wfs_holder *holder,
 		     struct wfs_seeding *ret_seeding, struct wfs_err *err);
 /* Fine for {0}. */
 void wfs_seeding_close(struct wfs_seeding *seeding);

@@ -15,6 +15,7 @@
 #include "core/store/chunks.h"
 #include "core/store/store.h"
 #include "fs/fs.h"
+#include "tools/hold.h"
 #include "tools/life.h"
 #include "tools/process.h"
 #include "tools/seeding.h"
@@ -92,6 +93,7 @@ static int look_first(struct serve *serve, const struct wfs_hooks *hooks)
 		.follow_links = options->follow_links,
 		.trust = options->trust,
 		.chunks = serve->chunks,
+		.passes_on = options->listen,
 		.wrap_source = hooks->wrap_source,
 	};
 	int rc;
@@ -125,6 +127,7 @@ static void open_store(struct serve *serve)
 		.arena_size = options->arena_size,
 		.hydrators = options->hydrators,
 		.far_hydrators = serve->seeds ? FAR_HYDRATORS : 0,
+		.passes_on = options->listen,
 		.digests = options->digests,
 		.chunks = serve->chunks,
 	};
@@ -137,6 +140,20 @@ static void open_store(struct serve *serve)
 		serve->store = NULL;
 		wfs_warn("tensors are served by ordinary reads: %s", why->text);
 	}
+}
+
+/* Without a store what comes from elsewhere stays nowhere. */
+static int open_seeding(struct serve *serve)
+{
+	struct wfs_holder holder;
+
+	if (!serve->options->listen)
+		return 0;
+	if (serve->store)
+		holder = wfs_holder_of(serve->store);
+	return wfs_seeding_open(serve->options, serve->registry,
+				serve->store ? &holder : NULL, &serve->seeding,
+				&serve->err);
 }
 
 static bool is_on_overlayfs(const char *dir)
@@ -303,13 +320,10 @@ static int live(struct serve *serve, const struct wfs_hooks *hooks)
 	if (rc)
 		return rc;
 	wfs_life_block();
-	if (serve->options->listen)
-		rc = wfs_seeding_open(serve->options, serve->registry,
-				      &serve->seeding, &serve->err);
-	if (rc)
-		return rc;
 	open_store(serve);
-	rc = make_mount(serve);
+	rc = open_seeding(serve);
+	if (!rc)
+		rc = make_mount(serve);
 	return rc ? rc : run(serve);
 }
 

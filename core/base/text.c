@@ -229,15 +229,3 @@ char *wfs_size_format(uint64_t bytes, char *buf, size_t size)
 	snprintf(buf, size, "%.1f %s", n, units[unit]);
 	return buf;
 }
-
-void wfs_boot_id_read(char ret_text[WFS_BOOT_ID_BYTES])
-{
-	char *read wfs_autofree = NULL;
-	size_t len;
-
-	*ret_text = '\0';
-	if (wfs_file_slurp("/proc/sys/kernel/random/boot_id",
-			   WFS_BOOT_ID_BYTES - 1, &read, &len) == 0)
-		snprintf(ret_text, WFS_BOOT_ID_BYTES, "%.*s",
-			 (int)strcspn(read, "\n"), read);
-}

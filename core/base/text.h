@@ -17,13 +17,6 @@
  */
 int wfs_size_parse(const char *text, uint64_t *ret_bytes);
 
-/*
- * What names the running kernel, and so this host until it is started anew,
- * in all its containers: a UUID as text, "" when it cannot be read.
- */
-#define WFS_BOOT_ID_BYTES 40
-void wfs_boot_id_read(char ret_text[WFS_BOOT_ID_BYTES]);
-
 /* Writes `bytes` for people ("1.4 GiB") into buf; returns buf. */
 char *wfs_size_format(uint64_t bytes, char *buf, size_t size);
 

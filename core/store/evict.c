@@ -199,8 +199,11 @@ static void wait_for_keeper(struct wfs_store *store,
 /* Out of the table and gone; drops the lock meanwhile. */
 static void drop_locked(struct wfs_store *store, struct wfs_object *object)
 {
+	struct wfs_holding *empty;
+
 	wait_for_keeper(store, object);
 	wfs_table_remove(&store->table, object);
+	empty = wfs_holding_remove_locked(store, object);
 	store->resident_files--;
 	store->resident_bytes -= object->size;
 	store->dropping++;
@@ -210,6 +213,7 @@ static void drop_locked(struct wfs_store *store, struct wfs_object *object)
 	wfs_arena_unlink(&store->arena, object->serial);
 	close(object->fd);
 	free(object);
+	wfs_holdings_free(empty);
 	pthread_mutex_lock(&store->lock);
 	store->files--;
 	store->dropping--;

@@ -65,6 +65,8 @@ static void settle_success(struct wfs_store *store, struct wfs_job *job)
 
 	object->state = WFS_RESIDENT;
 	object->job = NULL;
+	if (store->passes_on)
+		wfs_holding_add_locked(store, object, job->recipe);
 	object->users = job->waiting;
 	store->resident_files++;
 	store->resident_bytes += object->size;

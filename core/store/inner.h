@@ -10,6 +10,7 @@
  *	hydrate.c  the threads that copy
  *	finish.c   what becomes of a copied file, and of who waits
  *	evict.c    room for what is wanted
+ *	holding.c  which bytes of far regions are here, to be passed on
  *	keeper.c   one thread for what can wait: digests, doomed objects
  *
  * One lock guards all of it.  It is held for a few loads and stores at a
@@ -51,6 +52,10 @@ enum wfs_object_state {
 
 struct wfs_job;
 struct wfs_crew;
+struct wfs_extent;
+struct wfs_holding;
+
+#define WFS_HOLDING_BUCKETS 1024
 
 /* There may be 100,000 of these. */
 struct wfs_object {
@@ -63,6 +68,7 @@ struct wfs_object {
 		struct wfs_job *job; /* HYDRATING */
 		uint64_t asked_at;   /* ns; on busy or doomed */
 	};
+	struct wfs_extent *extents; /* holding.c */
 	int fd, id;
 	uint32_t serial; /* its name in the arena */
 	uint32_t users;
@@ -156,6 +162,8 @@ struct wfs_store {
 	struct wfs_exposer exposer;
 	struct wfs_chunks *chunks; /* NULL: none */
 
+	/* Chains by region; all NULL where nobody wants to know. */
+	struct wfs_holding *holdings[WFS_HOLDING_BUCKETS];
 	struct wfs_table table;
 	struct wfs_object_list idle, busy, doomed;
 	struct wfs_crew crews[WFS_CREWS];
@@ -181,7 +189,7 @@ struct wfs_store {
 
 	pthread_t keeper;
 
-	bool digests, attached, closing, has_keeper;
+	bool digests, passes_on, attached, closing, has_keeper;
 	bool keeper_sleeps;	 /* until it is signalled */
 	atomic_bool quit;	 /* hydrations are to end */
 	atomic_bool digest_stop; /* the keeper is to leave its object */
@@ -280,6 +288,15 @@ bool wfs_evict_object_locked(struct wfs_store *store,
 			     struct wfs_object *object);
 /* The session is over: all go, whoever uses them. */
 void wfs_evict_all_locked(struct wfs_store *store);
+
+/* holding.c */
+/* The object, which became resident, is made of these. */
+void wfs_holding_add_locked(struct wfs_store *store, struct wfs_object *object,
+			    const struct wfs_recipe *recipe);
+/* Not any more; what is left of nothing is freed without the lock. */
+struct wfs_holding *wfs_holding_remove_locked(struct wfs_store *store,
+					      struct wfs_object *object);
+void wfs_holdings_free(struct wfs_holding *empty);
 
 /* keeper.c */
 void *wfs_keeper_thread(void *store);

@@ -88,6 +88,7 @@ int wfs_store_open(const struct wfs_store_config *config,
 	init_conds(store);
 	wfs_table_init(&store->table);
 	store->digests = config->digests;
+	store->passes_on = config->passes_on;
 	store->chunks = config->chunks;
 	store->digester = wfs_digester_new();
 	rc = start_threads(store, config);

@@ -50,6 +50,7 @@ struct wfs_store_config {
 	 */
 	unsigned far_hydrators;
 	uint64_t chunk; /* bytes in one read of a source; 0 = 1 MiB */
+	bool passes_on; /* wfs_store_find and its kin are going to be asked */
 	bool digests;	/* XXH3-128 of each file, after it is exposed */
 	/* Stopped by detach and started by attach, so that hydrations that
 	   wait for it end; NULL: none.  The caller's. */
@@ -163,6 +164,33 @@ uint64_t wfs_store_evict(struct wfs_store *store, uint64_t mask, uint64_t value,
 /* Bytes of the resident objects with `key & mask == value`. */
 uint64_t wfs_store_resident_bytes(struct wfs_store *store, uint64_t mask,
 				  uint64_t value);
+
+/*
+ * Bytes of far regions that lie in the arena, in one piece and verified, in
+ * files made of them as they are.  Of a store that `passes_on`; nothing is
+ * kept from being evicted by any of these.
+ */
+struct wfs_found {
+	int fd; /* the caller's, who closes it: its bytes never change */
+	uint64_t off, len;
+};
+
+/* The bytes at `off`, up to `len`: 0, -ENODATA when they are not here. */
+int wfs_store_find(struct wfs_store *store, const struct wfs_region *region,
+		   uint64_t off, uint64_t len, struct wfs_found *ret_found);
+/* How many from `off` on would be found, one after another; at most `len`. */
+uint64_t wfs_store_finds(struct wfs_store *store,
+			 const struct wfs_region *region, uint64_t off,
+			 uint64_t len);
+/* How many of all of it. */
+uint64_t wfs_store_holds(struct wfs_store *store,
+			 const struct wfs_region *region);
+/*
+ * A descriptor of a file that equals the region, opened for whoever borrows
+ * it: as long as it is open or mapped anywhere the file counts as used.
+ * -ENOTSUP.
+ */
+int wfs_store_lend(struct wfs_store *store, const struct wfs_region *region);
 
 struct wfs_store_stats {
 	uint64_t arena_bytes; /* the bound */

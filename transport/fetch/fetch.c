@@ -331,13 +331,18 @@ bool wfs_far_trust(struct wfs_far *far, struct wfs_digests *digests)
 	return first;
 }
 
-bool wfs_far_is_trusted(const struct wfs_far *far)
+const struct wfs_digests *wfs_far_digests(const struct wfs_far *far)
 {
 	struct wfs_fetch *fetch = far->fetch;
-	bool trusted;
+	const struct wfs_digests *digests;
 
 	pthread_mutex_lock(&fetch->lock);
-	trusted = far->digests;
+	digests = far->digests;
 	pthread_mutex_unlock(&fetch->lock);
-	return trusted;
+	return digests;
+}
+
+bool wfs_far_is_trusted(const struct wfs_far *far)
+{
+	return wfs_far_digests(far);
 }

@@ -133,6 +133,8 @@ void wfs_far_drop(struct wfs_far *far, struct wfs_peer *peer);
  */
 bool wfs_far_trust(struct wfs_far *far, struct wfs_digests *digests);
 bool wfs_far_is_trusted(const struct wfs_far *far);
+/* That list, which lives as long as the file; NULL: there is none yet. */
+const struct wfs_digests *wfs_far_digests(const struct wfs_far *far);
 
 /*
  * Reads exactly `len` bytes at `off`, which lie within the file: whole chunks

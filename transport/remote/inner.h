@@ -20,6 +20,7 @@
 
 #include <pthread.h>
 
+#include "core/base/ids.h"
 #include "transport/fetch/fetch.h"
 #include "transport/remote/link.h"
 #include "transport/remote/manifest.h"
@@ -28,6 +29,7 @@
 /* A model as a seed has it. */
 struct remote_model {
 	char *name;
+	char *via; /* as of struct wfs_listed */
 	char version[WFS_VERSION_MAX];
 	struct wfs_manifest *manifest; /* NULL while there is none */
 	char *complaint;	       /* why there is none */
@@ -124,6 +126,7 @@ struct wfs_remote {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	atomic_bool stop;
+	bool passes_on;
 	struct remote_url *urls;
 	size_t url_count;
 	struct remote_seed *seeds[WFS_PEERS_MAX];

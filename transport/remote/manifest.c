@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include "core/base/hex.h"
+#include "core/base/ids.h"
 #include "core/base/json.h"
 #include "core/base/text.h"
 #include "core/digest/digests.h"
@@ -28,19 +30,7 @@ static const char *text_of(yyjson_val *object, const char *key)
 
 static int parse_hex(const char *text, uint8_t *bytes, size_t n)
 {
-	if (!text || strlen(text) != 2 * n)
-		return -EINVAL;
-	for (size_t i = 0; i < 2 * n; i++) {
-		char c = text[i];
-		int digit = c >= '0' && c <= '9' ? c - '0' :
-			    c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-						   -1;
-
-		if (digit < 0)
-			return -EINVAL;
-		bytes[i / 2] = (uint8_t)(bytes[i / 2] << 4 | digit);
-	}
-	return 0;
+	return text ? wfs_hex_parse(text, strlen(text), bytes, n) : -EINVAL;
 }
 
 static int parse_version(yyjson_val *object, char *ret_version)
@@ -86,6 +76,31 @@ static int by_name(const void *x, const void *y)
 	return strcmp(a->name, b->name);
 }
 
+/* The nodes that a model comes by; one that has it itself says nothing. */
+static int parse_via(yyjson_val *nodes, char **ret_via)
+{
+	struct wfs_text text = { 0 };
+	uint8_t id[WFS_NODE_ID_BYTES / 2];
+	yyjson_arr_iter iter;
+	yyjson_val *node;
+
+	if (nodes &&
+	    (!yyjson_is_arr(nodes) || yyjson_arr_size(nodes) > WFS_VIA_MAX))
+		return -EINVAL;
+	yyjson_arr_iter_init(nodes, &iter);
+	while ((node = yyjson_arr_iter_next(&iter))) {
+		const char *word = yyjson_get_str(node);
+
+		if (parse_hex(word, id, sizeof(id))) {
+			free(text.data);
+			return -EINVAL;
+		}
+		wfs_text_add(&text, text.len ? " %s" : "%s", word);
+	}
+	*ret_via = text.data;
+	return 0;
+}
+
 static int parse_listed(yyjson_val *val, const char *what,
 			struct wfs_listed *ret, struct wfs_err *err)
 {
@@ -100,6 +115,11 @@ static int parse_listed(yyjson_val *val, const char *what,
 	if (parse_version(val, ret->version))
 		return wfs_err_set(err, -EBADMSG,
 				   "%s: model '%s' has no version", what, name);
+	if (parse_via(yyjson_obj_get(val, "via"), &ret->via))
+		return wfs_err_set(err, -EBADMSG,
+				   "%s: model '%s' comes by what are no ids of "
+				   "nodes, or by more than %d",
+				   what, name, WFS_VIA_MAX);
 	ret->name = wfs_strdup(name);
 	return 0;
 }
@@ -173,8 +193,10 @@ int wfs_listing_parse(char *text, size_t len, const char *what,
 
 void wfs_listing_clear(struct wfs_listing *listing)
 {
-	for (size_t i = 0; i < listing->count; i++)
+	for (size_t i = 0; i < listing->count; i++) {
 		free(listing->models[i].name);
+		free(listing->models[i].via);
+	}
 	free(listing->models);
 	free(listing->boot_id);
 	free(listing->socket);

@@ -23,9 +23,11 @@
 #define WFS_MANIFEST_MAX (256u << 20) /* of a manifest */
 #define WFS_LISTED_MAX	 65536u	      /* models of one seed */
 #define WFS_VERSION_MAX	 64	      /* bytes, with the NUL */
+#define WFS_VIA_MAX	 64	      /* nodes that a model comes by */
 
 struct wfs_listed {
 	char *name;
+	char *via; /* ids of nodes it comes by, a blank between; NULL: none */
 	char version[WFS_VERSION_MAX];
 };
 

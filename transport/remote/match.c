@@ -127,15 +127,24 @@ static bool may_choose(const struct wfs_choice *choice,
 	       wfs_choice_accepts(choice, model->manifest);
 }
 
+static bool is_passed_on(const struct wfs_choice *choice,
+			 const struct remote_seed *seed)
+{
+	return wfs_remote_model_locked(seed, choice->remote_name)->via;
+}
+
 static void choose(struct wfs_remote *remote, struct wfs_choice *choice)
 {
 	if (choice->seed &&
 	    (!choice->seed->up || may_choose(choice, choice->seed)))
 		return; /* it stays while its seed cannot be asked */
 	choice->seed = NULL;
-	for (size_t i = 0; i < remote->seed_count && !choice->seed; i++)
-		if (may_choose(choice, remote->seeds[i]))
-			choice->seed = remote->seeds[i];
+	/* One that only passes it on may not have all of it. */
+	for (int passed = 0; passed < 2 && !choice->seed; passed++)
+		for (size_t i = 0; i < remote->seed_count && !choice->seed; i++)
+			if (may_choose(choice, remote->seeds[i]) &&
+			    is_passed_on(choice, remote->seeds[i]) == passed)
+				choice->seed = remote->seeds[i];
 }
 
 static size_t find_choice(const struct wfs_remote *remote, const char *name)

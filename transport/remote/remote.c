@@ -174,6 +174,7 @@ int wfs_remote_open(const struct wfs_remote_config *config,
 	wfs_fetch_new(&fetch, &remote->fetch);
 	remote->deadline_ns = config->deadline_ns ? config->deadline_ns :
 						    DEADLINE_NS;
+	remote->passes_on = config->passes_on;
 	remote->trust_key = dup_or_null(config->trust_key);
 	if (config->lending)
 		remote->lending = *config->lending;

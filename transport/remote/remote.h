@@ -63,6 +63,8 @@ struct wfs_remote_config {
 	const char *trust_key;
 	/* Copied; NULL: bytes of seeds on this host come over the network. */
 	const struct wfs_remote_lending *lending;
+	/* What is fetched is passed on: root digests are asked for at once. */
+	bool passes_on;
 	unsigned lanes;	      /* connections to each seed; 0: 4 */
 	uint64_t deadline_ns; /* of reads; 0: 60 s */
 	uint64_t poll_ns;     /* how often seeds are asked for news; 0: 2 s */

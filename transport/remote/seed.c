@@ -39,6 +39,7 @@ void wfs_remote_models_clear(struct remote_model *models, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		wfs_manifest_put(models[i].manifest);
 		free(models[i].name);
+		free(models[i].via);
 		free(models[i].complaint);
 		free(models[i].doubt);
 	}
@@ -76,6 +77,14 @@ void wfs_remote_complain(char **last, const char *text)
 	*last = wfs_strdup(text);
 	wfs_warn("%s", text);
 	wfs_event("seed", NULL, "%s", text);
+}
+
+/* What we have from ourselves, by however many others, we do not have. */
+static bool is_ours(const struct wfs_listing *listing,
+		    const struct wfs_listed *model)
+{
+	return !strcmp(listing->node, wfs_node_id()) ||
+	       (model->via && strstr(model->via, wfs_node_id()));
 }
 
 static bool is_wanted(const struct remote_seed *seed, const char *name)
@@ -141,11 +150,13 @@ static void take_listing(struct remote_seed *seed, struct wfs_listing *listing)
 	for (size_t i = 0; i < listing->count; i++) {
 		struct remote_model *had, *model = &models[n];
 
-		if (!is_wanted(seed, listing->models[i].name))
+		if (!is_wanted(seed, listing->models[i].name) ||
+		    is_ours(listing, &listing->models[i]))
 			continue;
 		n++;
 		had = wfs_remote_model_locked(seed, listing->models[i].name);
 		model->name = wfs_steal_ptr(&listing->models[i].name);
+		model->via = wfs_steal_ptr(&listing->models[i].via);
 		memcpy(model->version, listing->models[i].version,
 		       sizeof(model->version));
 		if (!had)
@@ -205,7 +216,8 @@ static bool look_at_manifests(struct remote_seed *seed)
 		if (model->manifest && model->manifest->rooted && !model->again)
 			continue;
 		pthread_mutex_lock(&remote->lock);
-		shared = wfs_remote_is_shared_locked(remote, model->name);
+		shared = remote->passes_on ||
+			 wfs_remote_is_shared_locked(remote, model->name);
 		pthread_mutex_unlock(&remote->lock);
 		if (model->manifest && !shared && !model->again)
 			continue;

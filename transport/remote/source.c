@@ -51,6 +51,32 @@ static int remote_check(struct wfs_region *region)
 	return wfs_remote_check_lent((struct remote_region *)region);
 }
 
+/*
+ * Roots are the authority's, lists hash to them; SHA-256 is only said where
+ * it was proven to us.
+ */
+static bool remote_digests(struct wfs_region *region,
+			   enum wfs_digest_algorithm algorithm,
+			   struct wfs_known_digests *ret)
+{
+	struct remote_region *r = (struct remote_region *)region;
+	struct wfs_remote *remote = to_remote(region->source)->remote;
+	bool is_sha256 = algorithm == WFS_SHA256, known;
+
+	pthread_mutex_lock(&remote->lock);
+	known = is_sha256 ? r->proven : r->has_root;
+	if (known)
+		memcpy(ret->root, is_sha256 ? r->sha256 : r->root,
+		       wfs_digest_size(algorithm));
+	pthread_mutex_unlock(&remote->lock);
+	if (!known)
+		return false;
+	ret->list = wfs_far_digests(r->far);
+	if (ret->list && ret->list->algorithm != algorithm)
+		ret->list = NULL;
+	return true;
+}
+
 static enum wfs_trust remote_trust(struct wfs_region *region)
 {
 	return to_remote(region->source)->trust;
@@ -85,6 +111,7 @@ static const struct wfs_source_ops remote_ops = {
 	.read = remote_read,
 	.descriptor = remote_descriptor,
 	.check = remote_check,
+	.digests = remote_digests,
 	.close = remote_close,
 };
 
@@ -144,6 +171,17 @@ static void fill_region(struct wfs_remote_source *source, size_t i)
 		prove_region(r, file, source->manifest->proof);
 }
 
+/* The authority, and whom it has it by. */
+static char *make_via(const struct wfs_choice *choice)
+{
+	const char *node = choice->seed->node;
+	const char *via =
+		wfs_remote_model_locked(choice->seed, choice->remote_name)->via;
+
+	return wfs_asprintf("%s%s%s", node, *node && via ? " " : "",
+			    via ? via : "");
+}
+
 static struct wfs_remote_source *make_source(struct wfs_remote *remote,
 					     const struct wfs_choice *choice,
 					     struct wfs_manifest *manifest)
@@ -155,6 +193,7 @@ static struct wfs_remote_source *make_source(struct wfs_remote *remote,
 	uint64_t hash = wfs_hash(label, strlen(label), WFS_HASH_SEED);
 
 	wfs_source_init(&source->base, &remote_ops, label);
+	source->base.via = make_via(choice);
 	source->remote = remote;
 	source->authority = choice->seed;
 	source->trust = wfs_choice_trust(choice, manifest);

@@ -44,6 +44,22 @@ static void add_member(struct wfs_text *text, const char *key,
 		wfs_text_add(text, "null");
 }
 
+/* The nodes that it came by, unless it is our own. */
+static void add_via(struct wfs_text *text, const char *via)
+{
+	const char *before = ",\"via\":[";
+
+	while (via && *via) {
+		int len = (int)strcspn(via, " ");
+
+		wfs_text_add(text, "%s\"%.*s\"", before, len, via);
+		via += len + (via[len] == ' ');
+		before = ",";
+	}
+	if (*before == ',' && !before[1])
+		wfs_text_add(text, "]");
+}
+
 void wfs_manifest_models(const struct wfs_manifest_host *host,
 			 struct wfs_stock_model *const *models, size_t count,
 			 struct wfs_text *text)
@@ -71,28 +87,13 @@ void wfs_manifest_models(const struct wfs_manifest_host *host,
 		wfs_text_add(text, ",\"version\":\"%s\",\"format\":\"%s\"",
 			     models[i]->version,
 			     wfs_model_format_name(model->format));
+		add_via(text, model->source->via);
 		wfs_text_add(text, ",\"bytes\":%llu,\"manifest\":\"/v1/models/",
 			     (unsigned long long)model->file_bytes);
 		add_escaped(text, model->name);
 		wfs_text_add(text, "/manifest\"}");
 	}
 	wfs_text_add(text, "\n]}\n");
-}
-
-/* What was computed of the file as it is now. */
-static bool computed_root(struct wfs_stock_model *model,
-			  struct wfs_stock_file *file,
-			  enum wfs_digest_algorithm algorithm,
-			  uint8_t *ret_root)
-{
-	struct wfs_page *page = wfs_stock_page(model, file);
-	const struct wfs_digests *list =
-		page ? wfs_page_list(page, algorithm, false) : NULL;
-
-	if (!list)
-		return false;
-	wfs_digests_root(list, ret_root);
-	return true;
 }
 
 /*
@@ -103,9 +104,12 @@ static bool root_of(struct wfs_stock_model *model, struct wfs_stock_file *file,
 		    enum wfs_digest_algorithm algorithm, uint8_t *ret_root)
 {
 	const struct wfs_digest_file *said;
+	struct wfs_known_digests known;
 
-	if (computed_root(model, file, algorithm, ret_root))
+	if (wfs_stock_digests(model, file, algorithm, &known)) {
+		memcpy(ret_root, known.root, wfs_digest_size(algorithm));
 		return true;
+	}
 	if (algorithm != WFS_SHA256)
 		return false;
 	said = wfs_digest_tree_find(wfs_stock_tree(model), file->region->path);
@@ -312,8 +316,13 @@ bool wfs_manifest_known(struct wfs_stock_model *model,
 	bool known = true;
 
 	for (uint32_t i = 0; i < model->count; i++) {
-		struct wfs_page *page = wfs_stock_page(model, &model->files[i]);
+		struct wfs_known_digests from_elsewhere;
+		struct wfs_page *page;
 
+		if (wfs_region_digests(model->files[i].region, algorithm,
+				       &from_elsewhere))
+			continue;
+		page = wfs_stock_page(model, &model->files[i]);
 		/* One that will never be known is not waited for. */
 		if (page && !wfs_page_list(page, algorithm, want))
 			known = false;

@@ -226,9 +226,15 @@ enum MHD_Result wfs_seed_region(struct wfs_ask *ask, const char *name)
 static bool list_known(struct wfs_ask *ask, void *ctx)
 {
 	enum wfs_digest_algorithm *algorithm = ctx;
+	struct wfs_known_digests known;
+	struct wfs_page *page;
 
-	return wfs_page_list(wfs_stock_page(ask->model, ask->file), *algorithm,
-			     true) != NULL;
+	if (wfs_stock_digests(ask->model, ask->file, *algorithm, &known) &&
+	    known.list)
+		return true;
+	/* What comes from elsewhere is not for us to compute. */
+	page = wfs_stock_page(ask->model, ask->file);
+	return page && wfs_page_list(page, *algorithm, true);
 }
 
 static enum MHD_Result not_yet(struct wfs_ask *ask)
@@ -247,7 +253,7 @@ enum MHD_Result wfs_seed_digests(struct wfs_ask *ask, const char *name)
 	const char *wait = wfs_ask_query(ask, "wait");
 	const char *kind = wfs_ask_query(ask, "algorithm");
 	enum wfs_digest_algorithm algorithm = WFS_XXH3_128;
-	const struct wfs_digests *list;
+	struct wfs_known_digests known;
 	struct wfs_text text = { 0 };
 	uint8_t head[WFS_DIGESTS_HEAD];
 	enum MHD_Result result;
@@ -267,17 +273,19 @@ enum MHD_Result wfs_seed_digests(struct wfs_ask *ask, const char *name)
 				      wait, WFS_WAIT_MAX_S);
 	if (!wfs_ask_region(ask, name, &result))
 		return result;
-	if (!wfs_stock_page(ask->model, ask->file))
+	if (!wfs_stock_page(ask->model, ask->file) &&
+	    !wfs_stock_digests(ask->model, ask->file, algorithm, &known))
 		return wfs_ask_refuse(ask, MHD_HTTP_SERVICE_UNAVAILABLE,
 				      "the digests of this region cannot be "
 				      "had");
 	if (!wfs_ask_wait(ask, ns, list_known, &algorithm))
 		return not_yet(ask);
-	list = wfs_page_list(wfs_stock_page(ask->model, ask->file), algorithm,
-			     false);
-	wfs_digests_head(list, head);
+	if (!wfs_stock_digests(ask->model, ask->file, algorithm, &known) ||
+	    !known.list)
+		return not_yet(ask);
+	wfs_digests_head(known.list, head);
 	wfs_text_add_bytes(&text, head, sizeof(head));
-	wfs_text_add_bytes(&text, list->bytes,
-			   list->count * wfs_digest_size(algorithm));
+	wfs_text_add_bytes(&text, known.list->bytes,
+			   known.list->count * wfs_digest_size(algorithm));
 	return wfs_ask_answer(ask, "application/octet-stream", &text, NULL);
 }

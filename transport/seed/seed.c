@@ -3,7 +3,6 @@
  * A seed's life, and what it tells libmicrohttpd.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -162,11 +161,7 @@ int wfs_seed_descriptor(struct wfs_seed *seed,
 
 	if (rc)
 		return rc;
-	fd = wfs_region_descriptor(file->region);
-	if (fd >= 0) {
-		fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-		fd = fd < 0 ? -errno : fd;
-	}
+	fd = wfs_stock_lend(model, file);
 	if (fd >= 0)
 		*ret_size = file->region->size;
 	wfs_stock_put(model);

@@ -5,11 +5,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "core/base/cond.h"
-#include "core/base/hex.h"
+#include "core/base/ids.h"
 #include "transport/seed/manifest.h"
 #include "transport/seed/stock_inner.h"
 
@@ -36,15 +35,13 @@ int wfs_stock_new(const struct wfs_stock_config *config,
 		  struct wfs_stock **ret_stock)
 {
 	struct wfs_stock *stock;
-	uint8_t node[16];
 
-	if (getrandom(node, sizeof(node), 0) != sizeof(node))
+	if (!*wfs_node_id())
 		return -EIO;
 	stock = wfs_calloc(1, sizeof(*stock));
 	stock->config = *config;
 	if (config->holder)
 		stock->holder = *config->holder;
-	wfs_hex_format(node, sizeof(node), stock->node);
 	wfs_boot_id_read(stock->boot_id);
 	stock->gone = wfs_calloc(WFS_STOCK_GONE, WFS_WIRE_ID_BYTES);
 	pthread_mutex_init(&stock->lock, NULL);
@@ -169,7 +166,7 @@ static bool has_lingering(const struct wfs_stock *stock)
 static void write_list(struct wfs_stock *stock)
 {
 	struct wfs_manifest_host host = {
-		.node = stock->node,
+		.node = wfs_node_id(),
 		.boot_id = stock->boot_id,
 		.socket = stock->socket,
 	};

@@ -54,6 +54,11 @@ struct wfs_holder {
 	 */
 	int (*take)(void *ctx, struct wfs_region *region, uint64_t off,
 		    size_t len, struct wfs_stretch *ret_stretch);
+	/*
+	 * A descriptor of a file that equals the region, for whoever borrows
+	 * it on this host, or -ENOTSUP.  May be NULL.
+	 */
+	int (*lend)(void *ctx, struct wfs_region *region);
 };
 
 struct wfs_stock_config {
@@ -119,6 +124,19 @@ int wfs_stock_region(struct wfs_stock *stock, const uint8_t *id,
 /* The digests of a file, or NULL: there is no book, or no descriptor. */
 struct wfs_page *wfs_stock_page(struct wfs_stock_model *model,
 				struct wfs_stock_file *file);
+
+/*
+ * What is known of its digests: from those that it came by, or from its page;
+ * false: nothing, yet.
+ */
+bool wfs_stock_digests(struct wfs_stock_model *model,
+		       struct wfs_stock_file *file,
+		       enum wfs_digest_algorithm algorithm,
+		       struct wfs_known_digests *ret);
+
+/* As wfs_seed_descriptor. */
+int wfs_stock_lend(const struct wfs_stock_model *model,
+		   const struct wfs_stock_file *file);
 
 /*
  * What the digest manifest among the model's files says of them; empty when

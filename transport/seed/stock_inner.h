@@ -5,6 +5,7 @@
 #ifndef WFS_TRANSPORT_SEED_STOCK_INNER_H
 #define WFS_TRANSPORT_SEED_STOCK_INNER_H
 
+#include "core/base/ids.h"
 #include "transport/seed/stock.h"
 
 /* Where a region's id leads. */
@@ -20,7 +21,7 @@ struct wfs_stock_place {
 struct wfs_stock {
 	struct wfs_stock_config config;
 	struct wfs_holder holder; /* all NULL: none */
-	char node[33], boot_id[WFS_BOOT_ID_BYTES];
+	char boot_id[WFS_BOOT_ID_BYTES];
 	char *socket;	      /* or NULL */
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t changed;

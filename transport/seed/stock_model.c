@@ -6,6 +6,7 @@
  * the file does, and is the same after the seed was started again.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -122,6 +123,36 @@ struct wfs_page *wfs_stock_page(struct wfs_stock_model *model,
 	return page;
 }
 
+bool wfs_stock_digests(struct wfs_stock_model *model,
+		       struct wfs_stock_file *file,
+		       enum wfs_digest_algorithm algorithm,
+		       struct wfs_known_digests *ret)
+{
+	bool known = wfs_region_digests(file->region, algorithm, ret);
+	struct wfs_page *page;
+
+	if (known && ret->list)
+		return true;
+	page = wfs_stock_page(model, file);
+	ret->list = page ? wfs_page_list(page, algorithm, false) : NULL;
+	if (!known && ret->list)
+		wfs_digests_root(ret->list, ret->root);
+	return known || ret->list;
+}
+
+/* Is the digest manifest at hand?  Nobody is asked for it from here. */
+static bool has_tree(const struct wfs_stock_model *model)
+{
+	for (uint32_t i = 0; i < model->count; i++) {
+		struct wfs_region *region = model->files[i].region;
+
+		if (!strcmp(region->path, WFS_DIGEST_TREE_FILE))
+			return !wfs_region_is_far(region) ||
+			       region->head_len == region->size;
+	}
+	return false;
+}
+
 const struct wfs_digest_tree *wfs_stock_tree(struct wfs_stock_model *model)
 {
 	struct wfs_err err = { 0 };
@@ -129,7 +160,8 @@ const struct wfs_digest_tree *wfs_stock_tree(struct wfs_stock_model *model)
 	pthread_mutex_lock(&model->tree_lock);
 	if (!model->tree_tried) {
 		model->tree_tried = true;
-		if (wfs_digest_tree_load(model->model->source, &model->tree,
+		if (has_tree(model) &&
+		    wfs_digest_tree_load(model->model->source, &model->tree,
 					 &err) < 0 &&
 		    err.code)
 			wfs_warn("the digest manifest of model '%s' is "
@@ -180,6 +212,19 @@ int wfs_stock_take(const struct wfs_stock_model *model,
 				    ret_stretch);
 	*ret_stretch = (struct wfs_stretch){ .len = len, .fd = fd, .off = off };
 	return 0;
+}
+
+int wfs_stock_lend(const struct wfs_stock_model *model,
+		   const struct wfs_stock_file *file)
+{
+	const struct wfs_holder *holder = &model->stock->holder;
+	int fd = wfs_region_descriptor(file->region);
+
+	if (fd < 0)
+		return holder->lend ? holder->lend(holder->ctx, file->region) :
+				      -ENOTSUP;
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
 }
 
 int wfs_stretch_read(const struct wfs_stretch *stretch, void *buf)

@@ -88,8 +88,16 @@ static int digest_of(struct stream *stream, struct wfs_region *region,
 		     uint64_t index, uint8_t *ret_digest)
 {
 	const void *bytes = stretch->bytes;
+	struct wfs_known_digests known;
 	int rc = 0;
 
+	/* What was checked as it came is checked by whoever gets it. */
+	if (wfs_region_digests(region, WFS_XXH3_128, &known) && known.list) {
+		memcpy(ret_digest,
+		       known.list->bytes + index * WFS_WIRE_HASH_SIZE,
+		       WFS_WIRE_HASH_SIZE);
+		return 0;
+	}
 	if (page && wfs_page_chunk(page, index, ret_digest))
 		return 0;
 	if (stretch->fd >= 0) {
