@@ -200,7 +200,7 @@ bool wfs_region_digests(struct wfs_region *region,
 	return ops->digests && ops->digests(region, algorithm, ret);
 }
 
-static _Thread_local bool reading_ahead;
+static _Thread_local bool reading_ahead, reading_in_passing;
 
 void wfs_read_ahead(bool ahead)
 {
@@ -210,6 +210,16 @@ void wfs_read_ahead(bool ahead)
 bool wfs_reading_ahead(void)
 {
 	return reading_ahead;
+}
+
+void wfs_read_in_passing(bool passing)
+{
+	reading_in_passing = passing;
+}
+
+bool wfs_reading_in_passing(void)
+{
+	return reading_in_passing;
 }
 
 int wfs_region_check(struct wfs_region *region)

@@ -188,6 +188,13 @@ bool wfs_region_digests(struct wfs_region *region,
 			enum wfs_digest_algorithm algorithm,
 			struct wfs_known_digests *ret);
 
+/*
+ * Says that what this thread reads from now on it reads in passing: a
+ * hydration is likely to want the same bytes once more.
+ */
+void wfs_read_in_passing(bool passing);
+bool wfs_reading_in_passing(void);
+
 /* 0 or -ESTALE.  The first -ESTALE of a region is logged; it is sticky. */
 int wfs_region_check(struct wfs_region *region);
 

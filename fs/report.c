@@ -112,11 +112,12 @@ static void status_chunks(struct wfs_text *t, const struct wfs_chunks_stats *st)
 	wfs_text_add(t,
 		     "  \"chunk_cache\": {\"bytes\": %llu, "
 		     "\"memory\": %llu, \"chunks\": %llu, "
-		     "\"fetched_bytes\": %llu, \"served_bytes\": %llu, "
+		     "\"fetched_bytes\": %llu, \"held_bytes\": %llu, "
+		     "\"served_bytes\": %llu, "
 		     "\"waited\": %llu, \"evicted\": %llu},\n",
 		     (ull)st->bytes, (ull)st->memory, (ull)st->kept,
-		     (ull)st->fetched, (ull)st->served, (ull)st->waited,
-		     (ull)st->evicted);
+		     (ull)st->fetched, (ull)st->held, (ull)st->served,
+		     (ull)st->waited, (ull)st->evicted);
 }
 
 static void status_numbers(struct wfs_fs *fs, struct wfs_text *t,
@@ -287,6 +288,8 @@ static void chunk_metrics(struct wfs_text *t, const struct wfs_chunks_stats *st)
 	       "Memory that the chunk cache has.", st->memory);
 	metric(t, "chunk_cache_fetched_bytes_total", "counter",
 	       "Bytes that the chunk cache asked of sources.", st->fetched);
+	metric(t, "chunk_cache_held_bytes_total", "counter",
+	       "Bytes that were copied from the arena instead.", st->held);
 	metric(t, "chunk_cache_served_bytes_total", "counter",
 	       "Bytes that the chunk cache gave to readers.", st->served);
 	metric(t, "chunk_cache_evicted_total", "counter",

@@ -249,6 +249,7 @@ void wfs_chunks_stats(struct wfs_chunks *chunks, struct wfs_chunks_stats *ret)
 		.fetched = chunks->fetched,
 		.served = chunks->served,
 		.waited = chunks->waited,
+		.held = chunks->held,
 		.evicted = chunks->evicted,
 	};
 	pthread_mutex_unlock(&chunks->lock);

@@ -24,11 +24,6 @@ static uint64_t size_of(const struct wfs_chunk *chunk)
 	return wfs_chunk_len(chunk->region->size, chunk->index);
 }
 
-static bool is_far(struct wfs_region *region)
-{
-	return wfs_region_descriptor(region) < 0;
-}
-
 /* ---- pages */
 
 static bool has_page(const struct wfs_chunk *chunk, unsigned page)
@@ -87,7 +82,7 @@ static void pass(struct wfs_chunk *chunk, const struct wfs_chunk_ref *ref)
 	uint64_t end = ref->off + ref->len;
 	uint64_t most = start_of(chunk) + size_of(chunk);
 
-	if (!is_far(chunk->region) && ref->want.hi < most &&
+	if (!wfs_chunk_is_far(chunk->region) && ref->want.hi < most &&
 	    ref->want.hi > ref->off)
 		most = ref->want.hi;
 	for (uint64_t at = ref->off / WFS_PAGE * WFS_PAGE; at < end;
@@ -109,17 +104,16 @@ static int read_pages(struct wfs_chunks *chunks, struct wfs_chunk *chunk,
 {
 	uint64_t from = (uint64_t)pages.first * WFS_PAGE;
 	uint64_t to = (uint64_t)pages.end * WFS_PAGE;
-	ssize_t got;
+	int rc;
 
 	if (to > size_of(chunk))
 		to = size_of(chunk);
-	got = wfs_region_read(chunk->region,
+	rc = wfs_chunk_obtain(chunks, chunk->region,
 			      wfs_chunk_data(chunks, chunk) + from,
 			      (size_t)(to - from), start_of(chunk) + from);
-	if (got < 0)
-		return (int)got;
-	*ret_bytes = (uint64_t)got;
-	return (uint64_t)got == to - from ? 0 : -EIO;
+	if (!rc)
+		*ret_bytes = to - from;
+	return rc;
 }
 
 static int fetch_locked(struct wfs_chunks *chunks, struct wfs_chunk *chunk,
@@ -244,12 +238,13 @@ static void unuse_locked(struct wfs_chunks *chunks, struct wfs_chunk *chunk)
 }
 
 /* Bytes of the reader's own, where there is no room for more. */
-static int get_own(struct wfs_region *region, struct wfs_chunk_ref *ref)
+static int get_own(struct wfs_chunks *chunks, struct wfs_region *region,
+		   struct wfs_chunk_ref *ref)
 {
 	int rc;
 
 	ref->own = wfs_malloc(ref->len);
-	rc = wfs_region_read_exactly(region, ref->own, ref->len, ref->off);
+	rc = wfs_chunk_obtain(chunks, region, ref->own, ref->len, ref->off);
 	if (rc)
 		free(ref->own);
 	ref->data = ref->own;
@@ -273,7 +268,7 @@ int wfs_chunk_get(struct wfs_chunks *chunks, struct wfs_region *region,
 	if (!chunks->stopped)
 		ref.chunk = use_locked(chunks, region, off / WFS_CHUNK_BYTES);
 	if (ref.chunk) {
-		if (is_far(region))
+		if (wfs_chunk_is_far(region))
 			pages = (struct pages){ 0,
 						(unsigned)((size_of(ref.chunk) -
 							    1) / WFS_PAGE +
@@ -289,7 +284,7 @@ int wfs_chunk_get(struct wfs_chunks *chunks, struct wfs_region *region,
 	}
 	wfs_chunks_unlock(chunks);
 	if (!rc && !ref.chunk)
-		rc = get_own(region, &ref);
+		rc = get_own(chunks, region, &ref);
 	if (!rc)
 		*ret_ref = ref;
 	return rc;
@@ -300,25 +295,42 @@ void wfs_chunk_put(struct wfs_chunks *chunks, struct wfs_chunk_ref *ref)
 	free(ref->own);
 	if (ref->chunk) {
 		pthread_mutex_lock(&chunks->lock);
-		pass(ref->chunk, ref);
+		if (!wfs_reading_in_passing())
+			pass(ref->chunk, ref);
 		unuse_locked(chunks, ref->chunk);
 		wfs_chunks_unlock(chunks);
 	}
 	*ref = (struct wfs_chunk_ref){ 0 };
 }
 
-/* Whole chunks at `off` that are not here, in bytes. */
-static size_t absent(struct wfs_chunks *chunks, struct wfs_region *region,
-		     size_t len, uint64_t off)
+/* Is chunk `index` neither here nor on its way? */
+static bool is_absent_locked(struct wfs_chunks *chunks,
+			     const struct wfs_region *region, uint64_t index)
+{
+	return !find_locked(chunks, region, index) &&
+	       !wfs_flight_has_locked(chunks, region, index);
+}
+
+/*
+ * Whole chunks at `off` that are absent, in bytes; if they are far, they are
+ * under way then.
+ */
+static size_t begin(struct wfs_chunks *chunks, struct wfs_region *region,
+		    struct iovec to, uint64_t off,
+		    struct wfs_flight **ret_flight)
 {
 	size_t n = 0;
 
+	*ret_flight = NULL;
 	if (off % WFS_CHUNK_BYTES)
 		return 0;
 	pthread_mutex_lock(&chunks->lock);
-	while (len - n >= WFS_CHUNK_BYTES &&
-	       !find_locked(chunks, region, (off + n) / WFS_CHUNK_BYTES))
+	while (to.iov_len - n >= WFS_CHUNK_BYTES && !chunks->stopped &&
+	       is_absent_locked(chunks, region, (off + n) / WFS_CHUNK_BYTES))
 		n += WFS_CHUNK_BYTES;
+	if (n && wfs_chunk_is_far(region))
+		wfs_flight_add_locked(chunks, region, to.iov_base, n, off,
+				      ret_flight);
 	pthread_mutex_unlock(&chunks->lock);
 	return n;
 }
@@ -330,11 +342,16 @@ int wfs_chunks_read(struct wfs_chunks *chunks, struct wfs_region *region,
 	char *to = buf;
 
 	while (len) {
-		size_t n = want->files > 1 ? 0 :
-					     absent(chunks, region, len, off);
+		struct iovec rest = { to, len };
+		struct wfs_flight *flight = NULL;
+		size_t n = want->files > 1 ?
+				   0 :
+				   begin(chunks, region, rest, off, &flight);
 		int rc;
 
-		if (n) {
+		if (flight) {
+			rc = wfs_flight_run(chunks, flight);
+		} else if (n) {
 			rc = wfs_region_read_exactly(region, to, n, off);
 		} else {
 			struct wfs_chunk_ref ref;

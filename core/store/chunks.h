@@ -9,8 +9,10 @@
  * the whole chunk is.
  *
  *	one fetch	two threads want the same bytes: one of them asks the
- *			source, the other waits for it.  What fails, fails
- *			for all who waited, and is tried again by the next.
+ *			source, the other waits for it, also where the bytes
+ *			go straight to the first one's memory.  What fails,
+ *			fails for all who waited, and is tried again by the
+ *			next.  What a holder has is copied from there.
  *	kept		until as many files as want a chunk's bytes have had
  *			all of them, or nobody wanted any for a minute, or
  *			its room is needed, the least recently used first.
@@ -63,6 +65,14 @@ int wfs_chunks_read(struct wfs_chunks *chunks, struct wfs_region *region,
 		    const struct wfs_chunk_want *want, void *buf, size_t len,
 		    uint64_t off);
 
+/*
+ * What this thread reads from now on stays in its memory until it lets go:
+ * meanwhile others take it from there.  For who will make it known to others
+ * in a moment, so that there is no moment at which it is to be found nowhere.
+ */
+void wfs_chunks_hold(void);
+void wfs_chunks_let_go(struct wfs_chunks *chunks); /* NULL is fine */
+
 /* Bytes of a chunk, borrowed until wfs_chunk_put. */
 struct wfs_chunk_ref {
 	const char *data;
@@ -93,11 +103,29 @@ void wfs_chunks_drop(struct wfs_chunks *chunks,
 void wfs_chunks_stop(struct wfs_chunks *chunks);
 void wfs_chunks_start(struct wfs_chunks *chunks);
 
+/*
+ * Who has bytes of sources besides, on this node: the arena.  What it has is
+ * not fetched from far away.
+ */
+struct wfs_chunks_holder {
+	void *ctx;
+	/*
+	 * Copies `len` bytes at `off` if it has all of them, as the source
+	 * gave them (checked, if that checks).  `buf` may have changed if not.
+	 */
+	bool (*read)(void *ctx, struct wfs_region *region, void *buf,
+		     size_t len, uint64_t off);
+};
+
+/* While nothing is read; {0}: nobody.  The holder outlives all reads. */
+void wfs_chunks_ask(struct wfs_chunks *chunks, struct wfs_chunks_holder holder);
+
 struct wfs_chunks_stats {
 	uint64_t bytes;	  /* the bound */
 	uint64_t memory;  /* allocated now */
 	uint64_t kept;	  /* chunks */
-	uint64_t fetched; /* bytes asked of sources */
+	uint64_t fetched; /* bytes asked of sources, or taken from a holder */
+	uint64_t held;	  /* bytes taken from a holder */
 	uint64_t served;  /* bytes given to readers */
 	uint64_t waited;  /* for a fetch of somebody else's */
 	uint64_t evicted; /* chunks that others may have wanted yet */

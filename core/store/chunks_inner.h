@@ -3,6 +3,8 @@
  * What the files of the chunk cache share; nobody else includes it.
  *
  *	chunks.c       finding, fetching, giving out
+ *	chunk_flights.c  chunks that go past the cache, or come from elsewhere
+ *		       on this node
  *	chunk_slots.c  the memory
  *	chunk_keeper.c opening and closing, what becomes of chunks that
  *		       nobody uses
@@ -43,6 +45,20 @@ struct wfs_chunk {
 	uint8_t left[WFS_CHUNK_PAGES];	      /* files that still want it */
 };
 
+/*
+ * Whole chunks of a far region on their way straight to a reader, or there and
+ * not to be found elsewhere yet.
+ */
+struct wfs_flight {
+	struct wfs_flight *next, *own; /* `own`: of the same thread */
+	struct wfs_region *region;
+	uint64_t off, end;
+	char *to;
+	unsigned users; /* who copy from there, or will */
+	int error;
+	bool over;
+};
+
 struct wfs_chunks {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a fetch ended */
@@ -55,6 +71,8 @@ struct wfs_chunks {
 	size_t buckets;		       /* a power of two */
 	struct wfs_chunk *head, *tail; /* idle, the oldest first */
 	struct wfs_chunk *dead;
+	struct wfs_flight *flights;
+	struct wfs_chunks_holder holder;
 
 	struct wfs_budget budget;
 	char *memory; /* all slots; address space until it is used */
@@ -65,7 +83,7 @@ struct wfs_chunks {
 	uint32_t *cold, cold_count; /* slabs that have none */
 	uint64_t taken_at;	    /* ns; the last slot */
 
-	uint64_t kept, fetched, served, waited, evicted;
+	uint64_t kept, fetched, held, served, waited, evicted;
 };
 
 static inline char *wfs_chunk_data(const struct wfs_chunks *chunks,
@@ -73,6 +91,27 @@ static inline char *wfs_chunk_data(const struct wfs_chunks *chunks,
 {
 	return chunks->memory + chunk->slot * WFS_CHUNK_BYTES;
 }
+
+/* Far away: then it is fetched in whole chunks, and by one of us. */
+static inline bool wfs_chunk_is_far(struct wfs_region *region)
+{
+	return wfs_region_descriptor(region) < 0;
+}
+
+/* chunk_flights.c */
+bool wfs_flight_has_locked(const struct wfs_chunks *chunks,
+			   const struct wfs_region *region, uint64_t index);
+/* Begins one; frees it, too, now or when the thread lets go of it. */
+void wfs_flight_add_locked(struct wfs_chunks *chunks, struct wfs_region *region,
+			   void *to, size_t len, uint64_t off,
+			   struct wfs_flight **ret_flight);
+int wfs_flight_run(struct wfs_chunks *chunks, struct wfs_flight *flight);
+/*
+ * Bytes of one chunk: from a flight, from a holder, else from the source.
+ * 0 or a negative errno; without the lock.
+ */
+int wfs_chunk_obtain(struct wfs_chunks *chunks, struct wfs_region *region,
+		     void *buf, size_t len, uint64_t off);
 
 /* chunk_slots.c */
 int wfs_slots_open(struct wfs_chunks *chunks, uint64_t bytes);

@@ -65,8 +65,6 @@ static void settle_success(struct wfs_store *store, struct wfs_job *job)
 
 	object->state = WFS_RESIDENT;
 	object->job = NULL;
-	if (store->passes_on)
-		wfs_holding_add_locked(store, object, job->recipe);
 	object->users = job->waiting;
 	store->resident_files++;
 	store->resident_bytes += object->size;
@@ -84,6 +82,7 @@ static void settle_failure(struct wfs_store *store, struct wfs_job *job,
 			   int error)
 {
 	wfs_table_remove(&store->table, job->object);
+	job->empty = wfs_holding_remove_locked(store, job->object);
 	free(job->object);
 	job->object = NULL;
 	if (error == -ENOSPC) {

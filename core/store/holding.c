@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which bytes of far regions the arena has, for a node that passes them on.
+ * Which bytes of far regions the arena has, for a node that passes them on,
+ * and for other files that want them: a tensor is taken from its shard file.
  *
- * A resident file is made of stretches of regions; those that lie in it as
+ * A file is made of stretches of regions; those that lie in it as
  * they do at their source are listed by region, in the order of their offsets
  * and the longer first, so that a whole file comes before all that is cut out
  * of it.  Slices and casts of a layout are in no order that anybody asks for.
@@ -189,25 +190,49 @@ static uint64_t end_of(const struct wfs_extent *e)
 	return e->off + e->len;
 }
 
-/* The extent that has most of [off, off + len), from `off` on; or NULL. */
+/* How far it has bytes from `off` on, which is not before it; 0: it has none. */
+static uint64_t end_from(const struct wfs_extent *e, uint64_t off)
+{
+	uint64_t end = end_of(e);
+	size_t n;
+
+	if (end <= off || e->object->state != WFS_HYDRATING)
+		return end;
+	n = wfs_object_copied_locked(e->object, e->at + (off - e->off),
+				     (size_t)(end - off));
+	return n ? off + n : 0;
+}
+
+/*
+ * The extent that has most of [off, off + len), from `off` on; or NULL.
+ * `parts`: files that are being hydrated count, and those that go do not.
+ */
 static const struct wfs_extent *best(const struct wfs_holding *h, uint64_t off,
-				     uint64_t len)
+				     uint64_t len, bool parts)
 {
 	const struct wfs_extent *found = NULL;
+	uint64_t most = off;
 
 	if (!h || !h->count)
 		return NULL;
-	if (!h->extents[0]->off && end_of(h->extents[0]) >= off + len)
+	if (!h->extents[0]->off &&
+	    h->extents[0]->object->state == WFS_RESIDENT &&
+	    end_of(h->extents[0]) >= off + len)
 		return h->extents[0];
 	for (size_t i = place(h, off, 0); i-- > 0;) {
 		const struct wfs_extent *e = h->extents[i];
+		uint64_t end;
 
 		if (e->off + h->longest <= off)
 			break;
-		if (end_of(e) <= off || (found && end_of(e) <= end_of(found)))
+		if (e->object->state == (parts ? WFS_EVICTING : WFS_HYDRATING))
+			continue;
+		end = end_from(e, off);
+		if (end <= most)
 			continue;
 		found = e;
-		if (end_of(e) >= off + len)
+		most = end;
+		if (end >= off + len)
 			break;
 	}
 	return found;
@@ -220,7 +245,7 @@ int wfs_store_find(struct wfs_store *store, const struct wfs_region *region,
 	const struct wfs_extent *e;
 
 	pthread_mutex_lock(&store->lock);
-	e = best(find(store, region), off, len);
+	e = best(find(store, region), off, len, false);
 	if (e) {
 		found.off = e->at + (off - e->off);
 		found.len = end_of(e) - off < len ? end_of(e) - off : len;
@@ -244,7 +269,7 @@ uint64_t wfs_store_finds(struct wfs_store *store,
 
 	pthread_mutex_lock(&store->lock);
 	h = find(store, region);
-	while (at < off + len && (e = best(h, at, off + len - at)))
+	while (at < off + len && (e = best(h, at, off + len - at, false)))
 		at = end_of(e);
 	pthread_mutex_unlock(&store->lock);
 	return at - off < len ? at - off : len;
@@ -261,13 +286,32 @@ uint64_t wfs_store_holds(struct wfs_store *store,
 	for (size_t i = 0; h && i < h->count; i++) {
 		const struct wfs_extent *e = h->extents[i];
 
-		if (end_of(e) <= at)
+		if (end_of(e) <= at || e->object->state == WFS_HYDRATING)
 			continue;
 		bytes += end_of(e) - (e->off > at ? e->off : at);
 		at = end_of(e);
 	}
 	pthread_mutex_unlock(&store->lock);
 	return bytes;
+}
+
+ssize_t wfs_holding_read(struct wfs_store *store,
+			 const struct wfs_region *region, void *buf, size_t len,
+			 uint64_t off)
+{
+	const struct wfs_extent *e;
+	ssize_t n = 0;
+
+	pthread_mutex_lock(&store->lock);
+	e = best(find(store, region), off, len, true);
+	if (e) {
+		if (len > end_of(e) - off)
+			len = (size_t)(end_of(e) - off);
+		n = wfs_object_read_locked(store, e->object, buf, len,
+					   e->at + (off - e->off));
+	}
+	pthread_mutex_unlock(&store->lock);
+	return n;
 }
 
 int wfs_store_lend(struct wfs_store *store, const struct wfs_region *region)
@@ -279,7 +323,7 @@ int wfs_store_lend(struct wfs_store *store, const struct wfs_region *region)
 	int fd;
 
 	pthread_mutex_lock(&store->lock);
-	e = best(find(store, region), 0, region->size);
+	e = best(find(store, region), 0, region->size, false);
 	whole = e && !e->at && e->len == region->size &&
 		e->object->size == region->size && !e->object->doomed;
 	if (whole)

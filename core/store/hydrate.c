@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/base/text.h"
+#include "core/store/chunks.h"
 #include "core/store/inner.h"
 
 #define BUFFER	   (256u << 10)
@@ -110,12 +111,16 @@ static int copy_span(struct wfs_store *store, struct wfs_job *job,
 		if (len > crew->chunk &&
 		    !wfs_recipe_is_turned(job->recipe, start + done))
 			len = crew->chunk;
+		wfs_chunks_hold();
 		n = copy_chunk(job, start + done, len, buffer);
+		if (n > 0) {
+			done += (uint64_t)n;
+			atomic_store_explicit(&job->done[span], done,
+					      memory_order_release);
+		}
+		wfs_chunks_let_go(store->chunks);
 		if (n < 0)
 			return (int)n;
-		done += (uint64_t)n;
-		atomic_store_explicit(&job->done[span], done,
-				      memory_order_release);
 		pthread_mutex_lock(&store->lock);
 		wfs_queue_progress_locked(job, (uint64_t)n);
 		if (measured(job))

@@ -4,6 +4,7 @@
  *
  *	session.c  opening, attaching to a mount, evicting on request
  *	store.c    acquire, release, read, residency
+ *	read.c     what an object has in the arena
  *	table.c    objects by key, lists of those that nobody uses
  *	queue.c    jobs, their order, how long they will take
  *	crew.c     who does them
@@ -98,6 +99,7 @@ enum wfs_job_phase {
 struct wfs_job {
 	struct wfs_object *object;
 	struct wfs_recipe *recipe;
+	struct wfs_holding *empty; /* since its object is no more */
 	struct wfs_waiter *waiters, **waiters_end;
 	unsigned waiting;
 	struct wfs_job *prev, *next; /* in `queue` */
@@ -162,7 +164,7 @@ struct wfs_store {
 	struct wfs_exposer exposer;
 	struct wfs_chunks *chunks; /* NULL: none */
 
-	/* Chains by region; all NULL where nobody wants to know. */
+	/* Chains by region. */
 	struct wfs_holding *holdings[WFS_HOLDING_BUCKETS];
 	struct wfs_table table;
 	struct wfs_object_list idle, busy, doomed;
@@ -218,6 +220,21 @@ void wfs_object_unuse_locked(struct wfs_store *store,
 			     struct wfs_object *object);
 /* Puts an object that nobody uses on the list where it belongs. */
 void wfs_object_park_locked(struct wfs_store *store, struct wfs_object *object);
+
+/* read.c */
+/* How many bytes from `off` on, at most `len`, are in the arena. */
+size_t wfs_object_copied_locked(const struct wfs_object *object, uint64_t off,
+				size_t len);
+/*
+ * Reads them: less than `len` where there are no more, 0 for none.  Drops the
+ * lock meanwhile.  Not of an object that is EVICTING.
+ */
+ssize_t wfs_object_read_locked(struct wfs_store *store,
+			       struct wfs_object *object, void *buf, size_t len,
+			       uint64_t off);
+/* As struct wfs_chunks_holder has it; `store` is a store. */
+bool wfs_held_read(void *store, struct wfs_region *region, void *buf,
+		   size_t len, uint64_t off);
 
 /* queue.c */
 /* Takes `recipe` over. */
@@ -290,13 +307,17 @@ bool wfs_evict_object_locked(struct wfs_store *store,
 void wfs_evict_all_locked(struct wfs_store *store);
 
 /* holding.c */
-/* The object, which became resident, is made of these. */
+/* The object, whose hydration begins, is made of these. */
 void wfs_holding_add_locked(struct wfs_store *store, struct wfs_object *object,
 			    const struct wfs_recipe *recipe);
 /* Not any more; what is left of nothing is freed without the lock. */
 struct wfs_holding *wfs_holding_remove_locked(struct wfs_store *store,
 					      struct wfs_object *object);
 void wfs_holdings_free(struct wfs_holding *empty);
+/* As many bytes at `off` as one object has by now; 0, or a negative errno. */
+ssize_t wfs_holding_read(struct wfs_store *store,
+			 const struct wfs_region *region, void *buf, size_t len,
+			 uint64_t off);
 
 /* keeper.c */
 void *wfs_keeper_thread(void *store);

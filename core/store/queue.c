@@ -64,6 +64,7 @@ uint64_t wfs_job_span_start(const struct wfs_job *job, uint32_t span)
 void wfs_job_free(struct wfs_job *job)
 {
 	wfs_recipe_free(job->recipe);
+	wfs_holdings_free(job->empty);
 	free(job);
 }
 

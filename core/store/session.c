@@ -90,6 +90,9 @@ int wfs_store_open(const struct wfs_store_config *config,
 	store->digests = config->digests;
 	store->passes_on = config->passes_on;
 	store->chunks = config->chunks;
+	if (store->chunks)
+		wfs_chunks_ask(store->chunks, (struct wfs_chunks_holder){
+						      store, wfs_held_read });
 	store->digester = wfs_digester_new();
 	rc = start_threads(store, config);
 	if (rc) {
@@ -141,6 +144,8 @@ void wfs_store_close(struct wfs_store *store)
 	store->closing = true;
 	pthread_cond_broadcast(&store->chores);
 	pthread_mutex_unlock(&store->lock);
+	if (store->chunks)
+		wfs_chunks_ask(store->chunks, (struct wfs_chunks_holder){ 0 });
 	wfs_crews_stop(store);
 	if (store->has_keeper)
 		pthread_join(store->keeper, NULL);

@@ -63,6 +63,8 @@ static struct wfs_job *new_job(struct wfs_store *store, uint64_t key,
 	job->wanted = wanted;
 	job->crew = wfs_crew_of(store, recipe);
 	wfs_table_add(&store->table, object);
+	if (store->passes_on || store->chunks)
+		wfs_holding_add_locked(store, object, recipe);
 	wfs_queue_add_locked(job);
 	return job;
 }
@@ -154,63 +156,34 @@ int wfs_store_prefetch(struct wfs_store *store, uint64_t key,
 	return rc;
 }
 
-/* How many bytes from `off` on, at most `len`, have been copied already. */
-static size_t copied(const struct wfs_job *job, uint64_t off, size_t len)
-{
-	uint64_t size = job->recipe->size;
-	uint64_t at = off;
-
-	if (job->phase != WFS_JOB_COPYING || job->fd < 0 || off >= size)
-		return 0;
-	if (len > size - off)
-		len = size - off;
-	while (at - off < len) {
-		uint32_t span = (uint32_t)((at + job->skew) / WFS_SPAN);
-		uint64_t end = wfs_job_span_start(job, span) +
-			       atomic_load_explicit(&job->done[span],
-						    memory_order_acquire);
-
-		if (end <= at)
-			break;
-		at = end;
-		if (end != wfs_job_span_start(job, span + 1))
-			break;
-	}
-	return at - off < len ? at - off : len;
-}
-
 /* Bytes from the arena; 0 where it has none of them (yet). */
 static ssize_t read_arena(struct wfs_store *store, uint64_t key, void *buf,
 			  size_t len, uint64_t off)
 {
 	struct wfs_object *object;
-	struct wfs_job *job;
 	ssize_t n = 0;
 
 	pthread_mutex_lock(&store->lock);
-	object = wfs_object_find_locked(store, key);
-	if (object && (object->doomed || !store->attached))
-		object = NULL;
-	if (object && object->state == WFS_RESIDENT) {
-		store->reading++;
-		wfs_object_use_locked(store, object);
-		pthread_mutex_unlock(&store->lock);
-		n = wfs_pread_all(object->fd, buf, len, off);
-		pthread_mutex_lock(&store->lock);
-		wfs_object_unuse_locked(store, object);
-		if (--store->reading == 0)
-			pthread_cond_broadcast(&store->changed);
-	} else if (object && (len = copied(object->job, off, len))) {
-		job = object->job;
-		job->readers++;
-		pthread_mutex_unlock(&store->lock);
-		n = wfs_pread_all(job->fd, buf, len, off);
-		pthread_mutex_lock(&store->lock);
-		if (--job->readers == 0)
-			pthread_cond_broadcast(&store->changed);
-	}
+	/* What has all its bytes is exposed in a moment. */
+	while ((object = wfs_object_find_locked(store, key)) &&
+	       object->state == WFS_HYDRATING &&
+	       object->job->phase == WFS_JOB_FINISHING)
+		pthread_cond_wait(&store->changed, &store->lock);
+	if (object && !object->doomed)
+		n = wfs_object_read_locked(store, object, buf, len, off);
 	pthread_mutex_unlock(&store->lock);
 	return n;
+}
+
+/* Will who reads a file come back for all of it? */
+static bool may_hydrate(struct wfs_store *store, uint64_t size)
+{
+	int rc;
+
+	pthread_mutex_lock(&store->lock);
+	rc = may_start(store, size);
+	pthread_mutex_unlock(&store->lock);
+	return !rc;
 }
 
 ssize_t wfs_store_read(struct wfs_store *store, uint64_t key,
@@ -228,8 +201,10 @@ ssize_t wfs_store_read(struct wfs_store *store, uint64_t key,
 		done = 0;
 	if ((size_t)done == len)
 		return done;
+	wfs_read_in_passing(may_hydrate(store, recipe->size));
 	n = wfs_recipe_read(recipe, (char *)buf + done, len - (size_t)done,
 			    off + (uint64_t)done);
+	wfs_read_in_passing(false);
 	return n < 0 ? n : done + n;
 }
 
