@@ -3,7 +3,8 @@
 """The part of the demo that reads: through the mount, and without it.
 
 usage: demo-reads.py make DIR MEGABYTES
-       demo-reads.py largest|compare|load|speed SOURCE MOUNTED
+       demo-reads.py largest|compare|load|speed|rate SOURCE MOUNTED
+       demo-reads.py lose SOURCE MOUNTED PID
 
 SOURCE is the checkpoint's own directory, MOUNTED the same model through
 weightfs.  The headers of the files are parsed here, by nobody else's code, so
@@ -12,7 +13,9 @@ that what is compared does not depend on what it is compared with.
 import json
 import os
 import re
+import signal
 import statistics
+import subprocess
 import sys
 import time
 
@@ -247,17 +250,56 @@ def speed(source, mounted):
           % (ROUNDS, source))
 
 
+def rate(source, _):
+    """Bytes a second of each of two seeds, for a load of some seconds."""
+    print(max(16 << 20, sum(os.path.getsize(os.path.join(source, f))
+                            for f in enough_files(source)) // 2))
+
+
+def fetched(mounted):
+    """[(URL, bytes that the seed gave)]"""
+    status = os.path.join(os.path.dirname(mounted), ".weightfs/status.json")
+    with open(status, encoding="utf-8") as file:
+        return [(s["url"], s["bytes"]) for s in json.load(file)["seeds"]]
+
+
+def lose(source, mounted, pid):
+    """Loads it, and kills the first seed once a quarter is there."""
+    size = sum(os.path.getsize(os.path.join(source, f))
+               for f in enough_files(source))
+    alive, row = True, ()
+    with subprocess.Popen([sys.executable, __file__, "load", source,
+                           mounted]) as loading:
+        while loading.poll() is None:
+            row = fetched(mounted)
+            if alive and sum(n for _, n in row) > size / 4:
+                os.kill(int(pid), signal.SIGKILL)
+                alive = False
+                print("  $ kill -9 %s    # the first seed, with %.0f of "
+                      "%.0f MB loaded" % (pid, sum(n for _, n in row) / 1e6,
+                                          size / 1e6), flush=True)
+            time.sleep(0.01)
+    if alive or loading.returncode:
+        sys.exit("  the load %s" % ("failed" if loading.returncode else
+                                    "ended before the seed was killed"))
+    for url, n in row:
+        print("  %s gave %.0f MB" % (url, n / 1e6))
+    print("  the load never noticed")
+
+
 def make(path, megabytes):
     mkmodel.make_once(path, lambda part: mkmodel.write_demo(part,
                                                             int(megabytes)))
 
 
 def main():
-    commands = {f.__name__: f for f in (make, largest, compare, load, speed)}
-    if len(sys.argv) != 4 or sys.argv[1] not in commands:
+    commands = {f.__name__: f for f in (make, largest, compare, load, speed,
+                                        rate, lose)}
+    command = commands.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if not command or len(sys.argv) != 4 + (command == lose):
         sys.exit(__doc__)
     try:
-        commands[sys.argv[1]](sys.argv[2], sys.argv[3])
+        command(*sys.argv[2:])
     except KeyboardInterrupt:
         sys.exit(130)
 
