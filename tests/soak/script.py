@@ -184,9 +184,11 @@ class LoseAll(Fault):
         with contextlib.suppress(AssertionError):
             wait_until(lambda: all(r.waits(0.2) for r in w.reading), "", 3)
         waiting = [(r, r.reads) for r in w.reading if r.waits(0.2)]
-        failing = threading.Thread(target=w.brief_fails, daemon=True)
+        failing = threading.Thread(target=self._tell, daemon=True,
+                                   args=(w.brief_fails,))
         failing.start()
-        telling = threading.Thread(target=self._tell, daemon=True)
+        telling = threading.Thread(target=self._tell, daemon=True,
+                                   args=(w.answers,))
         telling.start()
         telling.join(mounts.DEADLINE)
         if telling.is_alive():
@@ -200,11 +202,11 @@ class LoseAll(Fault):
         if self.chance.random() < 0.1:
             time.sleep(w.lost_for)
 
-    def _tell(self):
+    def _tell(self, what):
         try:
-            self.world.answers()
+            what()
         except (OSError, AssertionError) as e:
-            self.world.wrong.append(f"ls, stat and status: {e!r}")
+            self.world.wrong.append(f"{what.__name__}: {e!r}")
 
     def end(self):
         for fault in self.lost:
@@ -274,25 +276,29 @@ def middle(script):
 
 
 def play(world, script):
-    """How many of each kind there were."""
+    """How many of each kind there were; all is well again at the end."""
     active, counts = {}, {}
-    for step in script:
-        if step[0] == "pause":
-            time.sleep(step[1])
-            continue
-        if step[0] == "begin":
-            _, n, kind, target = step
-            server = (world.served[target] if isinstance(target, int)
-                      else None)
-            world.note(f"{n:4} {kind.__name__} "
-                       f"{server.node.wire if server else target}")
-            active[n] = kind(world, server,
-                             random.Random(f"{world.seed} fault {n}"))
-            active[n].begin()
-            counts[kind.__name__] = counts.get(kind.__name__, 0) + 1
-        else:
-            active.pop(step[1]).end()
-            world.note(f"{step[1]:4} is over")
-        if world.wrong or world.trouble():
-            break
+    try:
+        for step in script:
+            if step[0] == "pause":
+                time.sleep(step[1])
+                continue
+            if step[0] == "begin":
+                _, n, kind, target = step
+                server = (world.served[target] if isinstance(target, int)
+                          else None)
+                world.note(f"{n:4} {kind.__name__} "
+                           f"{server.node.wire if server else target}")
+                active[n] = kind(world, server,
+                                 random.Random(f"{world.seed} fault {n}"))
+                active[n].begin()
+                counts[kind.__name__] = counts.get(kind.__name__, 0) + 1
+            else:
+                active.pop(step[1]).end()
+                world.note(f"{step[1]:4} is over")
+            if world.wrong or world.trouble():
+                break
+    finally:
+        for fault in active.values():
+            fault.end()
     return counts

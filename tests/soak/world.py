@@ -298,6 +298,9 @@ class World:
         path = self.brief.path / NAME / name
         with contextlib.suppress(OSError):
             read(path, 0, 0, True)
+        # What is being closed is in use.
+        wait_until(lambda: not self.brief.status()["open_files"],
+                   "nothing is open")
         self.brief.evict()
         try:
             got = read(path, 0, 4096, True)
