@@ -107,7 +107,7 @@ endif
 COMPILE = $(CC) $(BASE) $(WARN) $(HARDEN) $(OPT) $(CFLAGS)
 LINK = $(CC) -pie -pthread -Wl,-z,relro,-z,now $(LD_SAN) $(LDFLAGS)
 LIBS = $(FUSE_LIBS) $(YYJSON_LIBS) -linih -lxxhash -lmicrohttpd -lgnutls -lcurl \
-	-lcrypto -lpthread
+	-lexpat -lcrypto -lpthread
 
 FUZZ_SAN := -fsanitize=fuzzer,address,undefined
 FUZZ_COMPILE = $(CLANG) $(BASE) $(WARN) -O1 -fno-omit-frame-pointer \

@@ -94,6 +94,32 @@ static int write_file(const char *file, const void *bytes, size_t len,
 	return cannot_write(file, rc, err);
 }
 
+/* Beside the manifest, whatever that is called. */
+static int write_lists(const struct wfs_digest_args *args,
+		       const struct wfs_digest_item *items, size_t count,
+		       struct wfs_err *err)
+{
+	const char *slash = strrchr(args->file, '/');
+	char *file wfs_autofree = wfs_asprintf("%.*s" WFS_DIGEST_LISTS_FILE,
+					       (int)(slash + 1 - args->file),
+					       args->file);
+	struct wfs_text text = { 0 };
+	uint8_t head[WFS_DIGESTS_HEAD];
+	int rc;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct wfs_digests *list = items[i].list;
+
+		wfs_digests_head(list, head);
+		wfs_text_add_bytes(&text, head, sizeof(head));
+		wfs_text_add_bytes(&text, list->bytes,
+				   list->count * WFS_ROOT_BYTES);
+	}
+	rc = write_file(file, text.data, text.len, err);
+	free(text.data);
+	return rc;
+}
+
 static int write_signed(const struct wfs_digest_args *args,
 			const struct wfs_text *text, struct wfs_err *err)
 {
@@ -125,7 +151,7 @@ static int try_key(const struct wfs_digest_args *args, struct wfs_err *err)
 int wfs_digest_write(const struct wfs_digest_args *args,
 		     uint8_t ret_root[WFS_ROOT_BYTES], struct wfs_err *err)
 {
-	struct wfs_digest_item *items wfs_autofree = NULL;
+	struct wfs_digest_item *items;
 	struct wfs_digest_tree tree = { 0 };
 	struct wfs_text text = { 0 };
 	struct wfs_source *src = NULL;
@@ -149,11 +175,14 @@ int wfs_digest_write(const struct wfs_digest_args *args,
 			memcpy(tree.files[i].root, items[i].root,
 			       WFS_ROOT_BYTES);
 		wfs_digest_tree_encode(&tree, &text);
-		rc = write_signed(args, &text, err);
+		rc = write_lists(args, items, count, err);
 	}
+	if (!rc)
+		rc = write_signed(args, &text, err);
 	if (!rc)
 		wfs_digest_tree_root(&tree, ret_root);
 	free(text.data);
+	wfs_digest_items_free(items, count);
 	wfs_digest_tree_clear(&tree);
 	wfs_source_put(src);
 	return rc;
@@ -238,15 +267,12 @@ static int compare_files(const struct wfs_digest_args *args,
 			 struct wfs_source *src, struct wfs_err *err)
 {
 	size_t count, wrong;
-	struct wfs_digest_item *items wfs_autofree =
-		wfs_digest_items(src, &count);
+	struct wfs_digest_item *items = wfs_digest_items(src, &count);
 	int rc;
 
 	wrong = compare_lists(tree, items, &count);
 	rc = compute(args, items, count, err);
-	if (rc)
-		return rc;
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && !rc; i++) {
 		const char *path = items[i].region->path;
 
 		if (!memcmp(items[i].root,
@@ -256,8 +282,9 @@ static int compare_files(const struct wfs_digest_args *args,
 		wfs_complain("'%s' has other bytes", path);
 		wrong++;
 	}
-	if (!wrong)
-		return 0;
+	wfs_digest_items_free(items, count);
+	if (rc || !wrong)
+		return rc;
 	return wfs_err_set(err, -EBADMSG,
 			   "'%s' is not what '%s' says: %zu file%s differ%s",
 			   args->dir, args->file, wrong, wrong == 1 ? "" : "s",

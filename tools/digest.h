@@ -17,15 +17,17 @@
 struct wfs_digest_item {
 	struct wfs_region *region;
 	uint8_t root[WFS_ROOT_BYTES]; /* result */
+	struct wfs_digests *list;     /* result, freed by the caller */
 };
 
-/* The files of `src` that a manifest is about, in byte order of their paths;
- * freed by the caller. */
+/* The files of `src` that a manifest is about, in byte order of their paths. */
 struct wfs_digest_item *wfs_digest_items(struct wfs_source *src,
 					 size_t *ret_count);
 
+void wfs_digest_items_free(struct wfs_digest_item *items, size_t count);
+
 /*
- * Reads all items, on every CPU, and fills in their roots; a seed of this
+ * Reads all items, on every CPU, and fills in their results; a seed of this
  * user will find the lists in `book` (NULL: none).  -ESTALE for a
  * file that changed meanwhile, or what reading failed with; with a sentence.
  */
@@ -42,8 +44,8 @@ struct wfs_digest_args {
 };
 
 /*
- * Computes and writes the manifest, and its signature if there is a key; a
- * signature of an earlier manifest is removed.  ret_root is the tree root.
+ * Computes and writes the manifest, the lists that hash to its roots, and its
+ * signature if there is a key; a signature of an earlier manifest is removed.  ret_root is the tree root.
  */
 int wfs_digest_write(const struct wfs_digest_args *args,
 		     uint8_t ret_root[WFS_ROOT_BYTES], struct wfs_err *err);

@@ -53,6 +53,13 @@ struct wfs_digest_item *wfs_digest_items(struct wfs_source *src,
 	return items;
 }
 
+void wfs_digest_items_free(struct wfs_digest_item *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(items[i].list);
+	free(items);
+}
+
 /* The next chunk that nobody has taken; false: none is left. */
 static bool take(struct run *run, size_t *ret_item, uint64_t *ret_chunk)
 {
@@ -195,7 +202,7 @@ int wfs_digest_compute(struct wfs_digest_item *items, size_t count,
 	for (size_t i = 0; i < count && !run.failed; i++)
 		finish_item(&run, i, book);
 	for (size_t i = 0; i < count; i++) {
-		free(run.lists[i]);
+		items[i].list = run.lists[i];
 		free(run.fast[i]);
 	}
 	free(run.lists);

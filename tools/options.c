@@ -58,6 +58,10 @@ void wfs_options_clear(struct wfs_options *options)
 	free(options->seed_key);
 	free(options->trust_key);
 	free(options->origin_token);
+	free(options->s3_endpoint);
+	free(options->s3_region);
+	free(options->s3_profile);
+	free(options->s3_credentials);
 	free(options->plans_dir);
 	free(options->engine);
 	free(options->models);
@@ -177,6 +181,17 @@ static int set_path(char **field, const char *key, const char *value,
 	return 0;
 }
 
+static int set_word(char **field, const char *key, const char *value,
+		    struct wfs_err *err)
+{
+	if (!value[0])
+		return wfs_err_set(err, -EINVAL, "option '%s' needs a value",
+				   key);
+	free(*field);
+	*field = wfs_strdup(value);
+	return 0;
+}
+
 static int set_listen(char **field, const char *key, const char *value,
 		      struct wfs_err *err)
 {
@@ -238,6 +253,8 @@ static int set_row(struct wfs_options *options, const struct wfs_option *row,
 		return set_count(field, row->key, value, err);
 	case WFS_OPTION_PATH:
 		return set_path(field, row->key, value, err);
+	case WFS_OPTION_WORD:
+		return set_word(field, row->key, value, err);
 	case WFS_OPTION_MODEL:
 		return wfs_options_add_model(options, value, err);
 	case WFS_OPTION_SEED:

@@ -44,6 +44,8 @@ struct wfs_options {
 	char *seed_cert, *seed_key;
 	char *trust_key;
 	char *origin_token; /* a file, absolute, or NULL */
+	/* Of buckets; NULL: as the environment and ~/.aws say. */
+	char *s3_endpoint, *s3_region, *s3_profile, *s3_credentials;
 	uint64_t seed_deadline_ns;
 	unsigned seed_connections; /* to each; 0: as many as suit */
 	char **layouts;		   /* "NAME@tp4", listed */
@@ -88,6 +90,7 @@ enum wfs_option_kind {
 	WFS_OPTION_SECONDS, /* fractions are fine */
 	WFS_OPTION_COUNT,
 	WFS_OPTION_PATH,
+	WFS_OPTION_WORD,
 	WFS_OPTION_MODEL,  /* NAME=DIR or NAME=URL, may be repeated */
 	WFS_OPTION_SEED,   /* URL, may be repeated */
 	WFS_OPTION_LAYOUT, /* NAME@LAYOUT, may be repeated */
@@ -115,6 +118,9 @@ struct wfs_option {
 
 extern const struct wfs_option wfs_option_table[];
 extern const size_t wfs_option_count;
+
+/* Is a model's place a URL, of whatever? */
+bool wfs_place_is_url(const char *place);
 
 /* The row of `key`, or NULL. */
 const struct wfs_option *wfs_option_find(const char *key);

@@ -13,6 +13,7 @@
 #include "core/plan/layout.h"
 #include "tools/path.h"
 #include "transport/origin/origin.h"
+#include "transport/origin/s3.h"
 #include "transport/remote/remote.h"
 
 #define ROOT_MARK "#sha256:"
@@ -34,6 +35,11 @@ int wfs_options_add_layout(struct wfs_options *options, const char *value,
 	return 0;
 }
 
+bool wfs_place_is_url(const char *place)
+{
+	return wfs_remote_is_url(place) || wfs_origin_is_url(place);
+}
+
 /* A directory, URL or URL#sha256:ROOT. */
 static int parse_place(const char *value, struct wfs_option_model *ret,
 		       struct wfs_err *err)
@@ -41,7 +47,13 @@ static int parse_place(const char *value, struct wfs_option_model *ret,
 	const char *mark = strchr(value, '#');
 
 	ret->pinned = false;
-	if (!wfs_remote_is_url(value)) {
+	if (!strncmp(value, WFS_S3_SCHEME, strlen(WFS_S3_SCHEME)) &&
+	    !wfs_s3_is_url(value))
+		return wfs_err_set(err, -EINVAL,
+				   "option 'model': '%s' is not "
+				   "s3://BUCKET/PREFIX",
+				   value);
+	if (!wfs_place_is_url(value)) {
 		ret->dir = wfs_path_absolute(value);
 		return 0;
 	}
@@ -52,12 +64,6 @@ static int parse_place(const char *value, struct wfs_option_model *ret,
 		return wfs_err_set(err, -EINVAL,
 				   "option 'model': '%s' does not end in "
 				   "#sha256: and 64 hex digits",
-				   value);
-	if (mark && wfs_origin_is_url(value))
-		return wfs_err_set(err, -EINVAL,
-				   "option 'model': '%s': a plain web server "
-				   "cannot prove its chunks one by one; let a "
-				   "seed serve the directory",
 				   value);
 	ret->pinned = mark;
 	ret->dir = mark ? wfs_asprintf("%.*s", (int)(mark - value), value) :
@@ -86,7 +92,7 @@ int wfs_options_add_model(struct wfs_options *options, const char *value,
 				   name);
 	if (wfs_model_name_check(name, err))
 		return -EINVAL;
-	if (options->command == WFS_FOR_SEED && wfs_remote_is_url(equals + 1))
+	if (options->command == WFS_FOR_SEED && wfs_place_is_url(equals + 1))
 		return wfs_err_set(err, -EINVAL,
 				   "option 'model': '%s': a seed serves what "
 				   "lies on its disks; mount it, with serve=",

@@ -33,6 +33,16 @@ const struct wfs_option wfs_option_table[] = {
 	    "--key)"),
 	ROW(MOUNT, "origin_token", PATH, origin_token, "FILE",
 	    "Show web servers of models the token in FILE"),
+	ROW(MOUNT, "s3_endpoint", WORD, s3_endpoint, "URL",
+	    "Buckets are at URL (default: AWS_ENDPOINT_URL_S3, the profile's, "
+	    "Amazon)"),
+	ROW(MOUNT, "s3_region", WORD, s3_region, "NAME",
+	    "Buckets are in that region (default: AWS_REGION, the profile's)"),
+	ROW(MOUNT, "s3_profile", WORD, s3_profile, "NAME",
+	    "Sign with the keys of that profile (default: AWS_PROFILE)"),
+	ROW(MOUNT, "s3_credentials", PATH, s3_credentials, "FILE",
+	    "Profiles with keys (default: AWS_SHARED_CREDENTIALS_FILE, "
+	    "~/.aws/credentials)"),
 	ROW(MOUNT, "seed_deadline", SECONDS, seed_deadline_ns, "SECONDS",
 	    "A read that no seed can serve fails after that long (default: "
 	    "60)"),

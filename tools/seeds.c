@@ -11,6 +11,7 @@
 #include "tools/watch_remote.h"
 #include "transport/lend/lend.h"
 #include "transport/origin/origin.h"
+#include "transport/origin/s3.h"
 #include "transport/remote/remote.h"
 
 #define FIRST_NS 5000000000ull /* a mount waits so long for seeds */
@@ -37,7 +38,7 @@ static bool is_seeds(const char *dir)
 bool wfs_seeds_any(const struct wfs_options *options)
 {
 	for (size_t i = 0; i < options->model_count; i++)
-		if (wfs_remote_is_url(options->models[i].dir))
+		if (wfs_place_is_url(options->models[i].dir))
 			return true;
 	return options->seed_count;
 }
@@ -119,13 +120,20 @@ static int open_origins(struct wfs_seeds *seeds,
 	struct wfs_origins_config config = {
 		.token_file = options->origin_token,
 		.ca_file = options->seed_ca,
+		.trust_key = options->trust_key,
 		.deadline_ns = options->seed_deadline_ns,
+		.s3_endpoint = options->s3_endpoint,
+		.s3_region = options->s3_region,
+		.s3_profile = options->s3_profile,
+		.s3_credentials = options->s3_credentials,
 	};
 	bool any = false;
 	int rc;
 
-	for (size_t i = 0; i < options->model_count; i++)
+	for (size_t i = 0; i < options->model_count; i++) {
 		any |= wfs_origin_is_url(options->models[i].dir);
+		config.s3 |= wfs_s3_is_url(options->models[i].dir);
+	}
 	if (!any)
 		return 0;
 	rc = wfs_origins_open(&config, &seeds->origins, err);

@@ -84,7 +84,7 @@ static bool is_remote(const struct wfs_watch_config *config, const char *name)
 {
 	for (size_t i = 0; i < config->model_count; i++)
 		if (!strcmp(config->models[i].name, name))
-			return wfs_remote_is_url(config->models[i].dir);
+			return wfs_place_is_url(config->models[i].dir);
 	return false;
 }
 
@@ -121,7 +121,7 @@ static void find_all(struct wfs_tracks *all)
 	for (size_t i = 0; i < all->count; i++)
 		all->tracks[i]->found = false;
 	for (size_t i = 0; i < config->model_count; i++)
-		if (!wfs_remote_is_url(config->models[i].dir))
+		if (!wfs_place_is_url(config->models[i].dir))
 			note_found(all, config->models[i].name,
 				   config->models[i].dir, true);
 	if (config->models_dir)

@@ -18,6 +18,7 @@
 
 struct track {
 	const char *name, *url; /* the options' */
+	const uint8_t *root;	/* the options', or NULL */
 	uint64_t fingerprint;	/* of the version that was offered */
 	bool offered;
 	uint64_t list_at, pause; /* ns */
@@ -52,6 +53,9 @@ wfs_origin_watch_new(struct wfs_origins *origins, struct wfs_registry *registry,
 			watch->tracks[watch->count++] = (struct track){
 				.name = options->models[i].name,
 				.url = options->models[i].dir,
+				.root = options->models[i].pinned ?
+						options->models[i].root :
+						NULL,
 			};
 	wfs_routine_init(&watch->routine, look, watch);
 	return watch;
@@ -106,7 +110,8 @@ static void list(struct wfs_origin_watch *watch, struct track *track)
 {
 	struct wfs_source *source = NULL;
 	struct wfs_err err = { 0 };
-	int rc = wfs_origin_source(watch->origins, track->url, &source, &err);
+	int rc = wfs_origin_source(watch->origins, track->url, track->root,
+				   &source, &err);
 
 	if (!rc)
 		rc = read_model(watch, track, source, &err);

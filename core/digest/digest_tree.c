@@ -27,7 +27,8 @@ void wfs_digest_tree_clear(struct wfs_digest_tree *tree)
 bool wfs_digest_tree_leaves_out(const char *path)
 {
 	return !strcmp(path, WFS_DIGEST_TREE_FILE) ||
-	       !strcmp(path, WFS_DIGEST_TREE_SIGNATURE);
+	       !strcmp(path, WFS_DIGEST_TREE_SIGNATURE) ||
+	       !strcmp(path, WFS_DIGEST_LISTS_FILE);
 }
 
 /* Every component is a name, and nothing is there that could forge a line. */

@@ -24,6 +24,12 @@
 
 #define WFS_DIGEST_TREE_FILE	  "weightfs.digests.json"
 #define WFS_DIGEST_TREE_SIGNATURE "weightfs.digests.json.sig"
+/*
+ * The lists of SHA-256 chunk digests (core/digest/digests.h, encoded) of all
+ * files, one after the other in the manifest's order: for who reads the files
+ * from where nobody computes anything.
+ */
+#define WFS_DIGEST_LISTS_FILE "weightfs.digests.lists"
 /* Bytes of a manifest, at most: some half a million files. */
 #define WFS_DIGEST_TREE_MAX (128u << 20)
 #define WFS_ROOT_BYTES	    32 /* of a SHA-256 */
@@ -42,7 +48,7 @@ struct wfs_digest_tree {
 
 void wfs_digest_tree_clear(struct wfs_digest_tree *tree);
 
-/* The manifest itself and its signature are no part of what it is about. */
+/* The manifest itself, its signature and the lists are no part of what it is about. */
 bool wfs_digest_tree_leaves_out(const char *path);
 
 /*

@@ -69,6 +69,14 @@ void wfs_digests_root(const struct wfs_digests *digests, uint8_t *ret_root);
 int wfs_digests_verify(const struct wfs_digests *digests, uint64_t index,
 		       const void *bytes, size_t len);
 
+/* Bytes of the encoded list of a region of `size` bytes. */
+static inline uint64_t
+wfs_digests_encoded_size(enum wfs_digest_algorithm algorithm, uint64_t size)
+{
+	return WFS_DIGESTS_HEAD +
+	       wfs_chunk_count(size) * wfs_digest_size(algorithm);
+}
+
 /* What is sent before the digests themselves. */
 void wfs_digests_head(const struct wfs_digests *digests,
 		      uint8_t ret_head[WFS_DIGESTS_HEAD]);

@@ -59,11 +59,12 @@ class Checkpoint:
     ranks: dict = field(default_factory=dict)  # rank -> {name: Place}
 
     def files(self):
-        """Every regular file below, relative."""
+        """Every regular file below, relative; but the lists of digests,
+        which nobody vouches for and a proven model does not show."""
         return sorted(
             str(Path(top, name).relative_to(self.path))
             for top, _, names in os.walk(self.path, followlinks=True)
-            for name in names)
+            for name in names if name != "weightfs.digests.lists")
 
     def tensors(self):
         for rank, tensors in self.ranks.items():

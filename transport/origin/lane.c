@@ -11,22 +11,27 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/log.h"
 #include "core/base/text.h"
 #include "transport/origin/inner.h"
+#include "transport/origin/s3.h"
 
-#define ASKS	2
-#define POLL_MS 1000
-#define NOBODY	SIZE_MAX /* no file */
+#define ASKS	 2
+#define POLL_MS	 1000
+#define NOBODY	 SIZE_MAX /* no file */
+#define PAGE_MAX 2048	  /* of a page that says why not */
 
 struct conn {
 	struct origin *origin;
 	CURLM *multi;
 	CURL *easy;
-	struct curl_slist *pins;
+	struct curl_slist *pins; /* and what signs them */
 	atomic_bool stop;
 	struct wfs_lane_ask asks[ASKS];
 	unsigned asked;
 	char text[WFS_WIRE_TEXT_MAX]; /* why not, when `to` is for that */
+	char page[PAGE_MAX];
+	size_t page_len;
 	/* The transfer that is open. */
 	size_t file; /* NOBODY: none */
 	struct wfs_web_head head;
@@ -74,14 +79,25 @@ static size_t take(struct conn *c, const char *data, size_t len)
 	return used;
 }
 
+/* The beginning of a page that says why not. */
+static void keep_page(struct conn *c, const char *data, size_t len)
+{
+	if (len > PAGE_MAX - c->page_len)
+		len = PAGE_MAX - c->page_len;
+	memcpy(c->page + c->page_len, data, len);
+	c->page_len += len;
+}
+
 static size_t on_data(char *data, size_t size, size_t count, void *ctx)
 {
 	struct conn *c = ctx;
 	size_t len = size * count, used;
 
 	c->answered = true;
-	if (c->head.status != 200 && c->head.status != 206)
-		return len; /* a page that says why */
+	if (c->head.status != 200 && c->head.status != 206) {
+		keep_page(c, data, len);
+		return len;
+	}
 	if (!c->want && !c->skip)
 		return CURL_WRITEFUNC_PAUSE;
 	used = take(c, data, len);
@@ -151,6 +167,7 @@ static int begin(struct conn *c, const struct wfs_lane_ask *ask)
 	size_t index = wfs_origin_index(ask->id);
 	const struct wfs_web_file *file = &c->origin->listing.files[index];
 	char *url wfs_autofree = wfs_web_url(&c->origin->site, file->path);
+	struct wfs_err err = { 0 };
 	char range[64];
 	int rc;
 
@@ -162,7 +179,6 @@ static int begin(struct conn *c, const struct wfs_lane_ask *ask)
 		 (unsigned long long)ask->off,
 		 (unsigned long long)(ask->off + ask->len - 1));
 	curl_easy_setopt(c->easy, CURLOPT_URL, url);
-	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->pins);
 	if (!c->origin->listing.no_ranges)
 		curl_easy_setopt(c->easy, CURLOPT_RANGE, range);
 	curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_data);
@@ -170,11 +186,21 @@ static int begin(struct conn *c, const struct wfs_lane_ask *ask)
 	c->head = (struct wfs_web_head){ 0 };
 	c->answered = c->ended = false;
 	c->code = CURLE_OK;
-	c->skip = c->want = 0;
+	c->skip = c->want = c->page_len = 0;
+	rc = wfs_web_sign(&c->origin->site, c->easy, &c->pins, &err);
+	if (rc) {
+		wfs_origin_tell(c->origin->origins, "model '%s': %s",
+				c->origin->site.label, err.text);
+		curl_slist_free_all(c->pins);
+		c->pins = NULL;
+		return rc;
+	}
 	if (curl_multi_add_handle(c->multi, c->easy) != CURLM_OK)
 		return -ENOMEM;
 	c->file = index;
 	rc = drive(c, false);
+	if (!rc && c->head.status != 200 && c->head.status != 206)
+		rc = drive(c, true);
 	if (!rc && c->ended && c->code != CURLE_OK)
 		rc = wfs_web_code(c->code);
 	c->at = c->head.status == 206 ? c->head.first : 0;
@@ -211,6 +237,27 @@ static enum wfs_wire_status judge(struct conn *c,
 	if (status == 206 && (!c->head.has_size || c->at != ask->off))
 		return WFS_WIRE_IO;
 	return WFS_WIRE_OK;
+}
+
+/* Into c->text, and to the log where somebody has to do something. */
+static void refuse(struct conn *c, enum wfs_wire_status status)
+{
+	const struct origin *o = c->origin;
+	const char *path = o->listing.files[c->file].path;
+	bool stale = status == WFS_WIRE_STALE;
+	struct wfs_err err = { 0 };
+
+	if (o->site.aws && c->head.status >= 300 && c->head.status != 412)
+		wfs_s3_explain(&o->site, path, &c->head, c->page, c->page_len,
+			       &err);
+	else
+		wfs_err_set(&err, -EIO, "'%s%s': the server answers %ld%s",
+			    o->site.label, path, c->head.status,
+			    stale ? ": the file is another now" : "");
+	snprintf(c->text, sizeof(c->text), "%.*s", WFS_WIRE_TEXT_MAX - 1,
+		 err.text);
+	if (status == WFS_WIRE_IO)
+		wfs_origin_tell(o->origins, "%s", err.text);
 }
 
 static int lane_open(void *peer_ctx, const atomic_bool *stop, void **ret_conn,
@@ -260,11 +307,7 @@ static int lane_head(void *conn, struct wfs_wire_answer *ret_answer)
 	answer.status = goes_on ? WFS_WIRE_OK : judge(c, &ask);
 	answer.len = ask.len;
 	if (answer.status != WFS_WIRE_OK) {
-		snprintf(c->text, sizeof(c->text), "the server answers %ld%s",
-			 c->head.status,
-			 answer.status == WFS_WIRE_STALE ?
-				 ": the file is another now" :
-				 "");
+		refuse(c, answer.status);
 		answer.len = (uint32_t)strlen(c->text);
 		end_transfer(c);
 	} else {

@@ -123,6 +123,11 @@ static int names_of_manifest(struct look *look, bool *ret_found)
 		rc = add(look, "", tree.files[i].path);
 	if (!rc)
 		rc = add(look, "", WFS_DIGEST_TREE_FILE);
+	/* Those may be there. */
+	if (!rc)
+		rc = add(look, "", WFS_DIGEST_TREE_SIGNATURE);
+	if (!rc)
+		rc = add(look, "", WFS_DIGEST_LISTS_FILE);
 	wfs_digest_tree_clear(&tree);
 	*ret_found = true;
 	return rc;
@@ -214,7 +219,8 @@ static int read_heads(struct look *look, struct wfs_web_listing *listing)
 		rc = get(look, look->names[i], 0, &head, NULL, &len);
 		if (rc < 0)
 			return rc;
-		if (!rc && look->sure)
+		if (!rc && look->sure &&
+		    !wfs_digest_tree_leaves_out(look->names[i]))
 			return wfs_err_set(look->err, -ENOENT,
 					   "'%s' lists '%s', but does not have "
 					   "it",

@@ -4,19 +4,27 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "core/base/log.h"
 #include "core/base/text.h"
+#include "core/digest/sign.h"
 #include "transport/origin/inner.h"
+#include "transport/origin/s3.h"
 
-#define LANES	  8
-#define TOKEN_MAX 8192
-#define SEED_PATH "/v1/models/"
+#define LANES	    8
+#define TOKEN_MAX   8192
+#define SEED_PATH   "/v1/models/"
+#define DEADLINE_NS (60 * 1000000000ull)
 
 bool wfs_origin_is_url(const char *text)
 {
 	const char *path;
 
+	if (wfs_s3_is_url(text))
+		return true;
 	if (!strncmp(text, "http://", 7))
 		text += 7;
 	else if (!strncmp(text, "https://", 8))
@@ -29,17 +37,37 @@ bool wfs_origin_is_url(const char *text)
 	       strncmp(path, SEED_PATH, strlen(SEED_PATH)) != 0;
 }
 
+static char *dup_or_null(const char *text)
+{
+	return text ? wfs_strdup(text) : NULL;
+}
+
+static int open_aws(struct wfs_origins *o,
+		    const struct wfs_origins_config *config,
+		    struct wfs_err *err)
+{
+	struct wfs_aws_config aws = {
+		.endpoint = config->s3_endpoint,
+		.region = config->s3_region,
+		.profile = config->s3_profile,
+		.credentials_file = config->s3_credentials,
+		.stop = &o->stop,
+	};
+
+	return wfs_aws_open(&aws, &o->aws, err);
+}
+
 int wfs_origins_open(const struct wfs_origins_config *config,
 		     struct wfs_origins **ret_origins, struct wfs_err *err)
 {
 	struct wfs_origins *o;
 	char *token wfs_autofree = NULL;
 	size_t len = 0;
+	int rc;
 
 	if (config->token_file) {
-		int rc = wfs_file_slurp(config->token_file, TOKEN_MAX, &token,
-					&len);
-
+		rc = wfs_file_slurp(config->token_file, TOKEN_MAX, &token,
+				    &len);
 		if (rc)
 			return wfs_err_set(err, rc,
 					   "cannot read the token of the "
@@ -54,10 +82,19 @@ int wfs_origins_open(const struct wfs_origins_config *config,
 	}
 	o = wfs_calloc(1, sizeof(*o));
 	o->token = wfs_steal_ptr(&token);
-	o->ca_file = config->ca_file ? wfs_strdup(config->ca_file) : NULL;
+	o->ca_file = dup_or_null(config->ca_file);
+	o->trust_key = dup_or_null(config->trust_key);
 	o->lanes = config->lanes ? config->lanes : LANES;
-	o->deadline_ns = config->deadline_ns;
+	o->deadline_ns = config->deadline_ns ? config->deadline_ns :
+					       DEADLINE_NS;
 	pthread_mutex_init(&o->lock, NULL);
+	/* Not thread-safe where libcurl is old: not by the first lane. */
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	rc = config->s3 ? open_aws(o, config, err) : 0;
+	if (rc) {
+		wfs_origins_close(o);
+		return rc;
+	}
 	*ret_origins = o;
 	return 0;
 }
@@ -78,9 +115,32 @@ void wfs_origins_close(struct wfs_origins *origins)
 	if (!origins)
 		return;
 	pthread_mutex_destroy(&origins->lock);
+	wfs_aws_close(origins->aws);
 	free(origins->token);
 	free(origins->ca_file);
+	free(origins->trust_key);
 	free(origins);
+}
+
+void wfs_origin_tell(struct wfs_origins *origins, const char *fmt, ...)
+{
+	char text[WFS_ERR_TEXT];
+	uint64_t hash;
+	bool told = false;
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	hash = wfs_hash(text, strlen(text), WFS_HASH_SEED);
+	pthread_mutex_lock(&origins->lock);
+	for (unsigned i = 0; i < TOLD_MAX; i++)
+		told |= origins->told[i] == hash;
+	if (!told)
+		origins->told[origins->told_next++ % TOLD_MAX] = hash;
+	pthread_mutex_unlock(&origins->lock);
+	if (!told && !atomic_load(&origins->stop))
+		wfs_error("%s", text);
 }
 
 static const struct wfs_source_entry *origin_list(struct wfs_source *src,
@@ -95,14 +155,23 @@ static const struct wfs_source_entry *origin_list(struct wfs_source *src,
 static int origin_read(struct wfs_region *region, void *buf, size_t len,
 		       uint64_t off)
 {
-	return wfs_far_read(((struct origin_region *)region)->far, buf, len,
-			    off);
+	struct origin_region *r = (struct origin_region *)region;
+	struct origin *o = (struct origin *)region->source;
+	int rc;
+
+	if (r->bytes) {
+		memcpy(buf, r->bytes + off, len);
+		return 0;
+	}
+	rc = o->proof ? wfs_origin_await_list(o, r) : 0;
+	return rc ? rc : wfs_far_read(r->far, buf, len, off);
 }
 
 static enum wfs_trust origin_trust(struct wfs_region *region)
 {
-	(void)region;
-	return WFS_TRUST_ORIGIN;
+	const struct origin *o = (struct origin *)region->source;
+
+	return o->proof ? wfs_origin_proof_trust(o->proof) : WFS_TRUST_ORIGIN;
 }
 
 static void free_origin(struct origin *o)
@@ -116,7 +185,12 @@ static void free_origin(struct origin *o)
 	free(o->regions);
 	free(o->entries);
 	wfs_web_listing_clear(&o->listing);
+	wfs_origin_proof_free(o->proof);
+	pthread_mutex_destroy(&o->list_lock);
 	free(o->site.base);
+	free(o->site.label);
+	free(o->site.bucket);
+	free(o->site.bucket_url);
 	free(o);
 }
 
@@ -188,7 +262,9 @@ static void fill_file(struct origin *o, size_t i,
 	r->base.source = &o->base;
 	r->base.path = file->path;
 	r->base.size = file->size;
-	r->far = wfs_far_new(o->fetch, o->site.base, file->path, file->size);
+	r->far = wfs_far_new(o->fetch, o->site.label, file->path, file->size);
+	if (o->proof)
+		r->bytes = wfs_origin_proof_bytes(o->proof, file->path);
 	entry->path = file->path;
 	entry->region = &r->base;
 	entry->st.st_mode = S_IFREG | 0444;
@@ -232,7 +308,7 @@ static int check_entries(const struct origin *o, struct wfs_err *err)
 			return wfs_err_set(err, -EBADMSG,
 					   "'%s' has '%s' as a file and as a "
 					   "directory",
-					   o->site.base, o->entries[i].path);
+					   o->site.label, o->entries[i].path);
 	}
 	return 0;
 }
@@ -247,7 +323,7 @@ static int start_fetch(struct origin *o, struct wfs_err *err)
 	int rc;
 
 	wfs_fetch_new(&config, &o->fetch);
-	rc = wfs_peer_add(o->fetch, o->site.base, &wfs_origin_lane_ops, o,
+	rc = wfs_peer_add(o->fetch, o->site.label, &wfs_origin_lane_ops, o,
 			  lanes, &peer);
 	if (rc)
 		return wfs_err_set(err, rc, "cannot start threads: %s",
@@ -262,29 +338,46 @@ static int start_fetch(struct origin *o, struct wfs_err *err)
 	return check_entries(o, err);
 }
 
+static void find_site(struct origin *o, const char *url)
+{
+	size_t len = strcspn(url, "?#");
+
+	o->site.ca_file = o->origins->ca_file;
+	o->site.stop = &o->origins->stop;
+	if (wfs_s3_is_url(url)) {
+		o->site.aws = o->origins->aws;
+		wfs_s3_site(url, &o->site);
+		return;
+	}
+	o->site.token = o->origins->token;
+	o->site.base = wfs_asprintf("%.*s%s", (int)len, url,
+				    url[len - 1] == '/' ? "" : "/");
+	o->site.label = wfs_strdup(o->site.base);
+}
+
 int wfs_origin_source(struct wfs_origins *origins, const char *url,
-		      struct wfs_source **ret_source, struct wfs_err *err)
+		      const uint8_t *root, struct wfs_source **ret_source,
+		      struct wfs_err *err)
 {
 	struct origin *o = wfs_calloc(1, sizeof(*o));
 	char *label wfs_autofree = NULL;
-	size_t len = strcspn(url, "?#");
 	int rc;
 
 	o->origins = origins;
-	o->site.base = wfs_asprintf("%.*s%s", (int)len, url,
-				    url[len - 1] == '/' ? "" : "/");
-	o->site.token = origins->token;
-	o->site.ca_file = origins->ca_file;
-	o->site.stop = &origins->stop;
-	rc = wfs_web_list(&o->site, &o->listing, err);
+	pthread_mutex_init(&o->list_lock, NULL);
+	find_site(o, url);
+	rc = o->site.aws ? wfs_s3_list(&o->site, &o->listing, err) :
+			   wfs_web_list(&o->site, &o->listing, err);
+	if (!rc && (root || origins->trust_key))
+		rc = wfs_origin_prove(o, root, err);
 	if (!rc)
 		rc = start_fetch(o, err);
 	if (rc) {
 		free_origin(o);
 		return rc;
 	}
-	label = wfs_asprintf("%.*s", (int)strlen(o->site.base) - 1,
-			     o->site.base);
+	label = wfs_asprintf("%.*s", (int)strlen(o->site.label) - 1,
+			     o->site.label);
 	wfs_source_init(&o->base, &origin_ops, label);
 	pthread_mutex_lock(&origins->lock);
 	o->next = origins->sources;

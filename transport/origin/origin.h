@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checkpoints on plain web servers.
+ * Checkpoints on plain web servers, and in buckets of S3 (s3.h).
  *
  * `https://host/dir/` is a checkpoint when the server has its files there.
  * What files those are is told by weightfs.digests.json, else by the
@@ -14,8 +14,11 @@
  * -ESTALE.  A server that ignores ranges is read from the start of the file,
  * over one connection: right, and slow.
  *
- * There are no digests here but those that the user has from elsewhere: the
- * trust class is `origin`.
+ * Where the operator configured the root of weightfs.digests.json, or a key
+ * that signed it, every chunk is held against the SHA-256 lists beside it
+ * (weightfs.digests.lists) before anyone sees it; a wrong one is asked for
+ * again.  Without, the server's word is all there is.  The trust class is
+ * `origin`, or `signed`.
  */
 #ifndef WFS_TRANSPORT_ORIGIN_ORIGIN_H
 #define WFS_TRANSPORT_ORIGIN_ORIGIN_H
@@ -31,17 +34,21 @@ struct wfs_origins;
 struct wfs_origins_config {
 	const char *token_file; /* NULL, or of a bearer token */
 	const char *ca_file;	/* NULL: the system's */
-	unsigned lanes;		/* connections to each origin; 0: 8 */
-	uint64_t deadline_ns;	/* of reads; 0: 60 s */
+	const char *trust_key;	/* NULL, or public keys of manifests */
+	/* Of buckets; NULL: as the environment and ~/.aws say. */
+	const char *s3_endpoint, *s3_region, *s3_profile, *s3_credentials;
+	bool s3;	      /* there are any */
+	unsigned lanes;	      /* connections to each origin; 0: 8 */
+	uint64_t deadline_ns; /* of reads; 0: 60 s */
 };
 
 /*
- * Is this the URL of a directory on a web server?  One without a path, or
+ * Is this the URL of a bucket, or of a directory on a web server?  One without a path, or
  * with that of the seed protocol, is a seed's.
  */
 bool wfs_origin_is_url(const char *text);
 
-/* -EACCES … for a token that cannot be read, with a sentence. */
+/* -EACCES … for a token or profile that cannot be read, with a sentence. */
 int wfs_origins_open(const struct wfs_origins_config *config,
 		     struct wfs_origins **ret_origins, struct wfs_err *err);
 
@@ -51,11 +58,13 @@ void wfs_origins_stop(struct wfs_origins *origins); /* NULL is fine */
 void wfs_origins_close(struct wfs_origins *origins);
 
 /*
- * Lists what is at `url`, which takes some round trips.  -ENOENT when no file
+ * Lists what is at `url`, which takes some round trips; with `root` (NULL:
+ * any) that of its digest manifest must be it.  -ENOENT when no file
  * of a checkpoint is there, -EACCES, -ECONNREFUSED, -EBADMSG … with a
  * sentence.
  */
 int wfs_origin_source(struct wfs_origins *origins, const char *url,
-		      struct wfs_source **ret_source, struct wfs_err *err);
+		      const uint8_t *root, struct wfs_source **ret_source,
+		      struct wfs_err *err);
 
 #endif

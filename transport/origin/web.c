@@ -10,26 +10,34 @@
 
 #include "core/base/json.h"
 #include "core/base/text.h"
+#include "transport/origin/aws.h"
 
 #define CONNECT_MS   10000L
 #define STALL_S	     10L /* without a byte: given up */
 #define REDIRECTIONS 5L
 #define BUFFER	     (256L << 10)
+#define PAGE_MAX     (64u << 10)
 
-char *wfs_web_url(const struct wfs_site *site, const char *path)
+void wfs_web_escape(struct wfs_text *t, const char *text, bool keep_slashes)
 {
 	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				    "abcdefghijklmnopqrstuvwxyz"
-				    "0123456789-._~/";
+				    "0123456789-._~";
+
+	for (; *text; text++) {
+		if (strchr(plain, *text) || (keep_slashes && *text == '/'))
+			wfs_text_add_bytes(t, text, 1);
+		else
+			wfs_text_add(t, "%%%02X", (unsigned char)*text);
+	}
+}
+
+char *wfs_web_url(const struct wfs_site *site, const char *path)
+{
 	struct wfs_text t = { 0 };
 
 	wfs_text_add(&t, "%s", site->base);
-	for (; *path; path++) {
-		if (strchr(plain, *path))
-			wfs_text_add_bytes(&t, path, 1);
-		else
-			wfs_text_add(&t, "%%%02X", (unsigned char)*path);
-	}
+	wfs_web_escape(&t, path, true);
 	return t.data;
 }
 
@@ -86,6 +94,9 @@ static void take_line(struct wfs_web_head *head, char *line)
 		take_text(head->etag, value);
 	else if (!strcasecmp(line, "last-modified"))
 		take_text(head->modified, value);
+	else if (!strcasecmp(line, "x-amz-bucket-region") &&
+		 strlen(value) < sizeof(head->region))
+		strcpy(head->region, value);
 	else if (!strcasecmp(line, "content-range"))
 		take_range(head, value);
 	else if (!strcasecmp(line, "content-type"))
@@ -138,13 +149,15 @@ void wfs_web_setup(const struct wfs_site *site, CURL *curl,
 		   struct wfs_web_head *head)
 {
 	/* What was promised safe must not go on in the open. */
-	const char *schemes = strncmp(site->base, "https", 5) ? "http,https" :
-								"https";
+	const char *schemes = site->base && !strncmp(site->base, "https", 5) ?
+				      "https" :
+				      "http,https";
 
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, schemes);
-	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+	/* A signature is for one host. */
+	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, site->aws ? 0L : 1L);
 	curl_easy_setopt(curl, CURLOPT_MAXREDIRS, REDIRECTIONS);
 	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION,
 			 (long)CURL_HTTP_VERSION_1_1);
@@ -161,10 +174,19 @@ void wfs_web_setup(const struct wfs_site *site, CURL *curl,
 			 (void *)(uintptr_t)site->stop);
 	if (site->ca_file)
 		curl_easy_setopt(curl, CURLOPT_CAINFO, site->ca_file);
-	if (site->token) { /* libcurl keeps it from other hosts */
+	if (site->token && !site->aws) { /* libcurl keeps it from other hosts */
 		curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
 		curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, site->token);
 	}
+}
+
+int wfs_web_sign(const struct wfs_site *site, CURL *curl,
+		 struct curl_slist **headers, struct wfs_err *err)
+{
+	int rc = site->aws ? wfs_aws_sign(site->aws, curl, headers, err) : 0;
+
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, *headers);
+	return rc;
 }
 
 int wfs_web_code(CURLcode code)
@@ -193,6 +215,7 @@ int wfs_web_code(CURLcode code)
 struct body {
 	struct wfs_text text;
 	size_t limit;
+	const struct wfs_web_head *head;
 	bool full;
 };
 
@@ -201,6 +224,11 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	struct body *body = ctx;
 	size_t len = size * count;
 
+	if (body->head->status >= 300) { /* a page that says why not */
+		if (body->text.len < PAGE_MAX)
+			wfs_text_add_bytes(&body->text, data, len);
+		return len;
+	}
 	if (len > body->limit - body->text.len) {
 		body->full = true;
 		return 0;
@@ -209,38 +237,68 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	return len;
 }
 
-int wfs_web_get(const struct wfs_site *site, CURL *curl, const char *path,
-		size_t limit, struct wfs_web_head *ret_head, char **ret_body,
-		size_t *ret_len, struct wfs_err *err)
+static void set_request(CURL *curl, const struct wfs_web_request *request)
+{
+	curl_easy_setopt(curl, CURLOPT_URL, request->url);
+	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+	curl_easy_setopt(curl, CURLOPT_RANGE, request->range);
+	curl_easy_setopt(curl, CURLOPT_NOBODY, request->limit ? 0L : 1L);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, request->ms);
+	if (request->direct) {
+		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+		curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+	}
+}
+
+int wfs_web_ask(const struct wfs_site *site, CURL *curl,
+		const struct wfs_web_request *request,
+		struct wfs_web_head *ret_head, char **ret_body, size_t *ret_len,
+		struct wfs_err *err)
 {
 	static const char zeros[WFS_JSON_PADDING];
-	char *url wfs_autofree = wfs_web_url(site, path);
 	char why[CURL_ERROR_SIZE] = "";
-	struct body body = { .limit = limit };
+	struct body body = { .limit = request->limit, .head = ret_head };
+	struct curl_slist *headers = request->headers;
 	CURLcode code;
+	int rc;
 
 	*ret_head = (struct wfs_web_head){ 0 };
 	curl_easy_reset(curl);
 	wfs_web_setup(site, curl, ret_head);
-	curl_easy_setopt(curl, CURLOPT_URL, url);
+	set_request(curl, request);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
-	curl_easy_setopt(curl, CURLOPT_NOBODY, limit ? 0L : 1L);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
-	code = curl_easy_perform(curl);
-	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
-	if (code != CURLE_OK) {
+	rc = wfs_web_sign(site, curl, &headers, err);
+	code = rc ? CURLE_OK : curl_easy_perform(curl);
+	curl_easy_reset(curl);
+	if (!request->headers)
+		curl_slist_free_all(headers);
+	if (code != CURLE_OK)
+		rc = wfs_err_set(err, body.full ? -EFBIG : wfs_web_code(code),
+				 "cannot read '%s': %s", request->url,
+				 body.full ? "it is too large" :
+				 why[0]	   ? why :
+					     curl_easy_strerror(code));
+	if (rc) {
 		free(body.text.data);
-		return wfs_err_set(err, body.full ? -EFBIG : wfs_web_code(code),
-				   "cannot read '%s': %s", url,
-				   body.full ? "it is too large" :
-				   why[0]    ? why :
-					       curl_easy_strerror(code));
+		return rc;
 	}
-	if (limit) {
+	if (request->limit) {
 		*ret_len = body.text.len;
 		wfs_text_add_bytes(&body.text, zeros, sizeof(zeros));
 		*ret_body = body.text.data;
 	}
 	return 0;
+}
+
+int wfs_web_get(const struct wfs_site *site, CURL *curl, const char *path,
+		size_t limit, struct wfs_web_head *ret_head, char **ret_body,
+		size_t *ret_len, struct wfs_err *err)
+{
+	char *url wfs_autofree = wfs_web_url(site, path);
+	struct wfs_web_request request = { .url = url, .limit = limit };
+
+	return wfs_web_ask(site, curl, &request, ret_head, ret_body, ret_len,
+			   err);
 }
