@@ -185,7 +185,7 @@ class LoseAll(Fault):
             wait_until(lambda: all(r.waits(0.2) for r in w.reading), "", 3)
         waiting = [(r, r.reads) for r in w.reading if r.waits(0.2)]
         failing = threading.Thread(target=self._tell, daemon=True,
-                                   args=(w.brief_fails,))
+                                   args=(w.brief_fails, self.chance))
         failing.start()
         telling = threading.Thread(target=self._tell, daemon=True,
                                    args=(w.answers,))
@@ -196,23 +196,25 @@ class LoseAll(Fault):
         waited = sum(r.reads == n for r, n in waiting)
         w.note(f"     {waited} of {len(w.reading)} readers waited meanwhile")
         w.waited.append(waited)
+        w.note(f"     lost by {self.kind.__name__}")
         failing.join(mounts.DEADLINE)
         if failing.is_alive():
             w.wrong.append("a read outlived its deadline")
         if self.chance.random() < 0.1:
             time.sleep(w.lost_for)
 
-    def _tell(self, what):
+    def _tell(self, what, *args):
         try:
-            what()
+            what(*args)
         except (OSError, AssertionError) as e:
             self.world.wrong.append(f"{what.__name__}: {e!r}")
 
     def end(self):
         for fault in self.lost:
             fault.end()
-        self.world.brief_works()
-        self.world.wait_progress()
+        if not self.world.wrong:
+            self.world.brief_works()
+            self.world.wait_progress()
 
 
 def lies():
