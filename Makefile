@@ -65,8 +65,9 @@ PROGRAM := $(BUILD)/weightfs
 GOALS := $(or $(MAKECMDGOALS),all)
 TEST_GOALS := test test-rdma check soak bench fuzz tidy format format-check deps \
 	peers truth
-DEPS := $(if $(filter $(TEST_GOALS),$(GOALS)),test,$(if \
-	$(filter demo,$(GOALS)),demo,build))
+DEPS := $(if $(filter bench,$(GOALS)),bench,$(if \
+	$(filter $(TEST_GOALS),$(GOALS)),test,$(if \
+	$(filter demo,$(GOALS)),demo,build)))
 VENV := build/venv/bin
 
 # Looked after whenever anything is built; only a change starts make again.

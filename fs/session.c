@@ -53,6 +53,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	if (fs->store && !why)
 		wfs_store_attach(fs->store, wfs_backing_exposer(fs->backing));
 	wfs_mountpoint_readahead(fs->mountpoint, fs->config.readahead_kib);
+	/* Of what is set there and this the kernel takes the lesser. */
+	if (fs->config.readahead_kib)
+		conn->max_readahead = fs->config.readahead_kib << 10;
 	fs->started_ns = wfs_now_ns();
 	if (fs->ready)
 		fs->ready(fs->ready_ctx);

@@ -20,9 +20,9 @@ def await_that(what, condition):
 class Weightfs:
     """with Weightfs(mountpoint, checkpoints, **options) as mount: ..."""
 
-    def __init__(self, path, checkpoints, **options):
+    def __init__(self, path, checkpoints, arguments=(), **options):
         self.path = path
-        self.command = [PROGRAM, "mount"]
+        self.command = [PROGRAM, "mount", *arguments]
         for checkpoint in checkpoints:
             self.command += ["--model",
                              "%s=%s" % (checkpoint.name, checkpoint.path)]

@@ -7,7 +7,7 @@ line is a median of interleaved rounds, after a warm-up in which the arena has
 been filled and emptied once, since memory that is new to a virtual machine is
 ten times slower.  QUICK=1 in the environment does fewer rounds.  Times decide
 nothing: the exit status is 0 unless something breaks.  Arguments (data,
-layouts, small, many) choose what is measured.
+layouts, small, many, remote) choose what is measured.
 """
 import math
 import os
@@ -20,6 +20,7 @@ import time
 
 import checkpoints
 import mount
+import remote
 import reshard
 from table import GB, Table
 
@@ -352,6 +353,8 @@ PARTS = {
         table, checkpoints.make(ROOT, "small", checkpoints.write_small)),
     "many": lambda table: measure_many(
         table, checkpoints.make(ROOT, "many", checkpoints.write_many)),
+    "remote": lambda table: remote.measure(table, sys.modules[__name__],
+                                           ROOT),
 }
 
 

@@ -5,6 +5,7 @@ import mmap
 import os
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -368,3 +369,10 @@ def test_offsets_beyond_4_gib_lead_to_their_bytes(mount, folder, mode):
     assert (rank / "z").read_bytes() == b"Z" * 4096
     with open(m.path / "m" / "model.safetensors", "rb", buffering=0) as f:
         assert os.pread(f.fileno(), 8192, last) == b"Z" * 4096
+
+
+def test_the_kernel_reads_ahead_as_it_is_told(mount, plain):
+    m = mount("passthrough=off", "readahead=2M", p=plain)
+    device = os.stat(m.path).st_dev
+    at = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}")
+    assert (at / "read_ahead_kb").read_text() == "2048\n"

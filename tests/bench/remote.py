@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models of seeds, both ends on this machine, verified, into an empty arena.
+
+The yardstick is bare.c: the same files sent by sendfile and received into the
+maps of new files on a tmpfs of huge pages over as many connections, with
+nothing looked at.  It runs in the same round just before, so that what it
+frees is the memory that weightfs gets: freed memory goes back to the host of a
+virtual machine within seconds, and is ten times slower then.
+
+What the machine can give at best: the sender, the receiver and the digests
+share its cores.  XXH3 over what has just arrived takes some 0.09 s of CPU a
+gigabyte where the yardstick takes 0.4 to 0.5 for both ends, so that on two
+cores 0.85 of it is all there is.
+"""
+import os
+import statistics
+import subprocess
+import time
+
+import checkpoints
+import mount
+import network
+from table import GB
+
+LANES = 4  # connections to a seed, if nothing else is said
+RATE = 200 * 10 ** 6  # bytes a second of a capped seed
+FIRSTS = 24  # files whose first bytes are read
+
+
+class Remote:
+    """A checkpoint, its lists, and the mounts of its seeds."""
+
+    def __init__(self, tools, root, checkpoint):
+        self.tools, self.root, self.checkpoint = tools, root, checkpoint
+        self.mountpoint = os.path.join(root, "mnt")
+        self.model = os.path.join(self.mountpoint, checkpoint.name)
+        self.size = checkpoint.file_bytes()
+        self.native = self.files("remote-native", checkpoint.path)
+        self.through = self.files("remote", self.model)
+        self.tmpfs = os.path.join(root, "tmpfs")
+
+    def files(self, label, where):
+        return self.tools.write_list(label, [
+            (size, 0, os.path.join(where, name))
+            for size, name in self.checkpoint.files])
+
+    def seed(self, *arguments, **options):
+        return network.Seed(self.root, [self.checkpoint], *arguments,
+                            **options)
+
+    def mount(self, *seeds, **options):
+        arguments = [a for seed in seeds for a in ("--seed", seed.url)]
+        options.setdefault("same_host", "off")
+        return mount.Weightfs(
+            self.mountpoint, [], arguments,
+            arena_size=self.size + (512 << 20), **options)
+
+    def bare(self, keep=False):
+        """(seconds, CPU of the sender, of the receiver) of the yardstick."""
+        bare = os.path.join(self.tools.BUILD, "bench", "bare")
+        # The first time the memory is not there yet.
+        done = subprocess.run([bare, "2", str(LANES), self.tmpfs, self.native],
+                              check=True, text=True, stdout=subprocess.PIPE)
+        if not keep:
+            self.drop()
+        return [float(x) for x in done.stdout.splitlines()[1].split()]
+
+    def drop(self):
+        for _, name in self.checkpoint.files:
+            os.unlink(os.path.join(self.tmpfs, name))
+
+
+def timed(run):
+    begin = time.monotonic()
+    run()
+    return time.monotonic() - begin
+
+
+def warm(path):
+    subprocess.run([mount.PROGRAM, "warm", path], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def medians(rows):
+    return [statistics.median(column) for column in zip(*rows)]
+
+
+def measure_rank(table, r, seed, label, **options):
+    """(CPU of the seed, of the mount, of the yardstick's two) beside it."""
+    rows = []
+    for _ in range(r.tools.ROUNDS + 1):
+        with r.mount(seed, **options) as daemon:
+            bare = r.bare()
+            pids = (seed.pid, daemon.pid)
+            before = [network.cpu(pid) for pid in pids]
+            took = timed(lambda: warm(r.model + "/0"))
+            rows.append([took, *bare] + [network.cpu(pid) - was for pid, was
+                                         in zip(pids, before)])
+    took, bare, sender, receiver, sent, received = medians(rows[1:])
+    table.add(label, r.size / took / GB, "GB/s",
+              None if options else (">=", 0.80), r.size / bare / GB,
+              "sendfile, recv")
+    if options:
+        return
+    for name, value, against in (("the seed", sent, sender),
+                                 ("the mount", received, receiver)):
+        table.add("CPU of %s for that" % name, value / r.size * GB, "s/GB",
+                  None, against / r.size * GB, "sendfile, recv")
+
+
+def measure_files(table, r, seed):
+    rows = []
+    for _ in range(r.tools.ROUNDS + 1):
+        with r.mount(seed):
+            bare = r.bare()[0]
+            rows.append((r.tools.read(1, "read:" + r.through)[0][0], bare))
+    took, bare = medians(rows[1:])
+    table.add("a remote model's files, read, cold", r.size / took / GB,
+              "GB/s", (">=", 0.75), r.size / bare / GB, "sendfile, recv")
+    return took
+
+
+def measure_loads(table, r, seed):
+    """safetensors: the first load, and the second."""
+    rows = []
+    loader, of_mount = r.tools.Loader(), r.tools.Loader()
+    load = r.tools.load_all
+    try:
+        for one in (loader, of_mount):
+            load([one], r.checkpoint.path)  # its tensors are made now
+        for _ in range(r.tools.ROUNDS + 1):
+            with r.mount(seed):
+                bare = r.bare(keep=True)[0]
+                bare += load([loader], r.tmpfs)
+                r.drop()
+                first = load([of_mount], r.model)
+                rows.append((first, bare, load([of_mount], r.model),
+                             load([loader], r.checkpoint.path)))
+    finally:
+        loader.close()
+        of_mount.close()
+    first, bare, second, native = medians(rows[1:])
+    table.add("safetensors load of a remote model, cold",
+              r.size / first / GB, "GB/s", (">=", 0.75), r.size / bare / GB,
+              "the same, then a load")
+    table.add("the same, the second time", r.size / second / GB, "GB/s",
+              (">=", 0.95), r.size / native / GB, "native")
+    return first
+
+
+def measure_rclone(table, r, took, loaded):
+    """Each round a mount of its own: it keeps nothing by itself."""
+    rows = []
+    path = os.path.join(r.root, "rclone-mnt")
+    files = r.files("rclone", path)
+    loader = r.tools.Loader()
+    try:
+        r.tools.load_all([loader], r.checkpoint.path)
+        with network.Nginx(r.root, r.checkpoint.path) as server:
+            for _ in range(r.tools.COLD_ROUNDS):
+                with network.Rclone(r.root, server.url, path):
+                    read = r.tools.read(1, "read:" + files)[0][0]
+                with network.Rclone(r.root, server.url, path):
+                    rows.append((read, r.tools.load_all([loader], path)))
+    finally:
+        loader.close()
+    read, load = medians(rows)
+    table.add("a remote model's files, read, cold", r.size / took / GB,
+              "GB/s", (">=", 4), r.size / read / GB, "rclone mount, nginx")
+    table.add("safetensors load of a remote model, cold",
+              r.size / loaded / GB, "GB/s", (">=", 10), r.size / load / GB,
+              "rclone mount, nginx")
+
+
+def chunks_asked(daemon):
+    return sum(seed["chunks"] for seed in daemon.status()["seeds"])
+
+
+def measure_first_bytes(table, r, seed):
+    """4 KiB of files that nobody has looked at; what connects goes before."""
+    names = [t[4] for t in r.checkpoint.tensors if t[0] > (8 << 20)][:FIRSTS]
+    lists = [r.tools.write_list("first-%d" % i, [
+        (4096, 0, os.path.join(r.model, "0", name))])
+        for i, name in enumerate(names)]
+    with r.mount(seed) as daemon:
+        r.tools.read(1, *["files:" + lists[0]])
+        asked = chunks_asked(daemon)
+        took = [r.tools.read(1, "files:" + each)[0][0] for each in lists[1:]]
+        asked = chunks_asked(daemon) - asked
+    table.add("the first 4 KiB of a remote file, cold",
+              statistics.median(took) * 1e3, "ms", ("<=", 2))
+    table.add("requests to the seed for it", asked / len(took), "",
+              ("<=", 1.05))
+
+
+def until_all_share(r, daemon):
+    """Seeds are asked once their digests show that they hold the same."""
+    path = os.path.join(r.model, r.checkpoint.files[0][1])
+    places = iter(range(2 << 20, r.checkpoint.files[0][0], 2 << 20))
+    fd = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+
+    def shared():
+        os.pread(fd, 1, next(places))
+        return all(seed["bytes"] for seed in daemon.status()["seeds"])
+    try:
+        mount.await_that("all seeds to give something", shared)
+    finally:
+        os.close(fd)
+
+
+def measure_capped(table, r, kill):
+    """Four slow seeds; with `kill` one of them ends midway."""
+    left, took = r.size, 0
+    seeds = [r.seed("--rate=%d" % RATE) for _ in range(4)]
+    with seeds[0], seeds[1], seeds[2], seeds[3], r.mount(*seeds) as daemon:
+        until_all_share(r, daemon)
+        begin = time.monotonic()
+        warming = subprocess.Popen([mount.PROGRAM, "warm", r.model],
+                                   stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        if kill:
+            there = 0
+            while there < r.size / 2:
+                time.sleep(0.02)
+                there = daemon.status()["arena"]["resident_bytes"]
+            seeds[3].child.kill()
+            left, begin = r.size - there, time.monotonic()
+        if warming.wait():
+            raise RuntimeError("warm failed")
+        took = time.monotonic() - begin
+    return left / took / GB
+
+
+def measure_many_seeds(table, r):
+    for label, kill, target, seeds in (
+            ("four seeds of 200 MB/s each", False, 0.9, 4),
+            ("the same once one of them was killed", True, 0.85, 3)):
+        rates = [measure_capped(table, r, kill)
+                 for _ in range(r.tools.COLD_ROUNDS)]
+        table.add(label, statistics.median(rates), "GB/s", (">=", target),
+                  seeds * RATE / GB, "what they may give")
+
+
+def measure_same_host(table, r):
+    """A seed's files through a mount that holds nothing."""
+    rows, used = [], 0
+    with r.seed(same_host=True) as seed:
+        for _ in range(r.tools.ROUNDS + 1):
+            with r.mount(seed, same_host="on") as daemon:
+                r.tools.read(1, "read:" + r.native)
+                rows.append(r.tools.read(1, "read:" + r.native,
+                                         "read:" + r.through)[0])
+                status = daemon.status()
+                used = max(used, status["arena"]["used"] + sum(
+                    seed["bytes"] for seed in status["seeds"]))
+    native, took = medians(rows[1:])
+    table.add("files of a seed on the same host, the first read",
+              r.size / took / GB, "GB/s", (">=", 0.9), r.size / native / GB,
+              "native")
+    table.add("bytes copied for that", used / 1e6, "MB", ("<=", 1))
+
+
+def measure_many_tensors(table, tools, root):
+    checkpoint = checkpoints.make(root, "many", checkpoints.write_many)
+    mountpoint = os.path.join(root, "mnt")
+    last = os.path.join(mountpoint, checkpoint.name, "0",
+                        checkpoint.tensors[-1][4])
+    took = []
+    with network.Seed(root, [checkpoint]) as seed:
+        for _ in range(tools.ROUNDS + 1):
+            begin = time.monotonic()
+            with mount.Weightfs(mountpoint, [], ["--seed", seed.url],
+                                same_host="off"):
+                os.stat(last)
+                took.append(time.monotonic() - begin)
+    table.add("100,000 tensors of a seed: mount to the first answer",
+              statistics.median(took[1:]), "s", ("<=", 1))
+
+
+def measure_tls(table, r):
+    cert, key = network.certificate(r.root)
+    with r.seed("--tls-cert", cert, "--tls-key", key) as seed:
+        measure_rank(table, r, seed, "a rank of 1.3 GB from a seed, TLS",
+                     seed_ca=cert)
+
+
+def measure(table, tools, root):
+    checkpoint = checkpoints.make(root, "llama", checkpoints.write_llama)
+    r = Remote(tools, root, checkpoint)
+    tools.read(1, "forget:" + r.native, "read:" + r.native)
+    with mount.Tmpfs(r.tmpfs, 64, "3g", huge=True):
+        with r.seed() as seed:
+            measure_rank(table, r, seed, "a rank of 1.3 GB from a seed")
+            took = measure_files(table, r, seed)
+            loaded = measure_loads(table, r, seed)
+            measure_first_bytes(table, r, seed)
+        measure_tls(table, r)
+        measure_many_seeds(table, r)
+    measure_same_host(table, r)
+    measure_rclone(table, r, took, loaded)
+    measure_many_tensors(table, tools, root)
