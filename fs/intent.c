@@ -269,12 +269,13 @@ static unsigned gather(struct group *g, const struct wfs_node *node,
 		       uint64_t window, uint32_t *indices)
 {
 	uint32_t position = wfs_order_position(g->order, node->index);
-	int64_t at = position, end = wfs_order_count(g->order), stride;
+	int64_t at = position, end, stride;
 	uint64_t bytes = 0;
 	unsigned n = 0;
 
 	if (position == UINT32_MAX)
 		return 0;
+	end = wfs_order_end(g->order, position);
 	stride = find_stride(g, at);
 	/* What is far away is worth a guess. */
 	if (stride == 0 && !is_cheap(node) && group_shown(g))

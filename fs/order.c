@@ -15,6 +15,7 @@ struct wfs_order {
 	uint32_t *seen;	    /* count: opened in this pass, in order */
 	bool *is_seen;	    /* limit */
 	uint32_t count, limit, seen_count;
+	uint32_t passed; /* positions that the last pass went through */
 };
 
 static void number(struct wfs_order *o)
@@ -61,6 +62,7 @@ static void adopt(struct wfs_order *o)
 			at[n++] = o->at[p];
 	free(o->at);
 	o->at = at;
+	o->passed = o->seen_count;
 	o->seen_count = 0;
 	memset(o->is_seen, 0, o->limit * sizeof(*o->is_seen));
 	number(o);
@@ -88,6 +90,11 @@ uint32_t wfs_order_position(const struct wfs_order *o, uint32_t i)
 uint32_t wfs_order_count(const struct wfs_order *o)
 {
 	return o->count;
+}
+
+uint32_t wfs_order_end(const struct wfs_order *o, uint32_t position)
+{
+	return position < o->passed ? o->passed : o->count;
 }
 
 uint32_t wfs_order_at(const struct wfs_order *o, uint32_t position)

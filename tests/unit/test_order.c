@@ -67,6 +67,26 @@ static void a_second_pass_adopts_the_first_and_keeps_the_rest(void **state)
 	wfs_order_free(o);
 }
 
+static void a_pass_that_left_some_out_ends_where_it_ended(void **state)
+{
+	const uint32_t at[] = { 0, 1, 2, 3 };
+	struct wfs_order *o = order_of(at, 4, 4);
+
+	(void)state;
+	assert_int_equal(wfs_order_end(o, 0), 4);
+	wfs_order_note(o, 2);
+	wfs_order_note(o, 1);
+	wfs_order_note(o, 2);
+	assert_int_equal(wfs_order_end(o, 0), 2);
+	assert_int_equal(wfs_order_end(o, 1), 2);
+	assert_int_equal(wfs_order_end(o, 2), 4);
+	wfs_order_note(o, 0);
+	wfs_order_note(o, 1);
+	wfs_order_note(o, 3);
+	assert_int_equal(wfs_order_end(o, 0), 4);
+	wfs_order_free(o);
+}
+
 static void what_is_not_in_the_order_has_no_position(void **state)
 {
 	const uint32_t at[] = { 5, 2 };
@@ -88,6 +108,7 @@ int main(void)
 		T(the_presumed_order_stands_until_something_is_known),
 		T(a_whole_pass_becomes_the_order),
 		T(a_second_pass_adopts_the_first_and_keeps_the_rest),
+		T(a_pass_that_left_some_out_ends_where_it_ended),
 		T(what_is_not_in_the_order_has_no_position),
 	};
 
