@@ -200,6 +200,11 @@ bool wfs_region_digests(struct wfs_region *region,
 	return ops->digests && ops->digests(region, algorithm, ret);
 }
 
+void wfs_region_count(struct wfs_region *region, uint64_t bytes)
+{
+	atomic_fetch_add(&region->source->bytes_read, bytes);
+}
+
 static _Thread_local bool reading_ahead, reading_in_passing;
 
 void wfs_read_ahead(bool ahead)

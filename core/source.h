@@ -169,6 +169,8 @@ void wfs_region_keep(struct wfs_region *region, const void *bytes,
 		     uint64_t len);
 
 int wfs_region_descriptor(struct wfs_region *region);
+/* Bytes that were had by way of the descriptor. */
+void wfs_region_count(struct wfs_region *region, uint64_t bytes);
 
 /*
  * Do its bytes come over a network?  Not those of a far source that has a

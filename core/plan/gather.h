@@ -17,6 +17,7 @@ struct wfs_from {
 	struct wfs_region *region;
 	struct wfs_chunks *chunks; /* by way of it, or NULL */
 	struct wfs_chunk_want want;
+	bool mapped;  /* short runs are copied out of a mapping, if they can */
 	uint64_t gap; /* bytes that nobody wants and are read along */
 };
 

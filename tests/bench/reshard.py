@@ -32,8 +32,11 @@ class Reshard:
             (size, 0, os.path.join(checkpoint.path, name))
             for size, name in checkpoint.files])
 
-    def warm(self):
-        self.tools.read(1, "read:" + self.source)
+    def warm(self, again=False):
+        """The source is in the page cache; `again`: brought in by reads,
+        in large folios, and not in small ones by faults."""
+        forget = ["forget:" + self.source] if again else []
+        self.tools.read(1, *forget, "read:" + self.source)
 
     def files(self, label, rank, keep=lambda name: True):
         """(list, bytes) of a rank's tensors, in the order of its parts."""
@@ -194,6 +197,7 @@ def measure(table, tools, root):
     with mount.Weightfs(mountpoint, [checkpoint], **options) as daemon, \
             mount.Tmpfs(os.path.join(root, "tmpfs"), 16, "2g",
                         huge=True) as tmpfs:
+        r.warm(again=True)
         for rank in range(TP):
             tools.read(1, "files:" + r.files("all", rank)[0])
         daemon.evict()
