@@ -80,8 +80,8 @@ struct wfs_source_ops {
 
 	/*
 	 * A read-only descriptor whose file equals the region byte for byte,
-	 * borrowed for the life of the source; -ENOTSUP where there is none.
-	 * May be NULL.
+	 * borrowed for the life of the source; -ENOTSUP where there is none,
+	 * which may be so at first only.  May be NULL.
 	 */
 	int (*descriptor)(struct wfs_region *region);
 

@@ -3,7 +3,8 @@
  * In which mode the nodes that are open are open.
  *
  * The kernel answers EIO to a passthrough open of a node that a cached open
- * still holds, and the other way round.  So a node's mode is decided at its
+ * still holds, and the other way round; also to one with another backing file
+ * than that of an open that holds it.  So a node's mode is decided at its
  * first open and lasts while it is open, and look-ups choose the variant of
  * a file that the next open can use.  What is lost with a restart costs
  * nothing but a look-up: the kernel then refuses, and the open is cached.
@@ -17,7 +18,8 @@
 enum wfs_mode {
 	WFS_MODE_NONE,
 	WFS_MODE_CACHED,
-	WFS_MODE_PASSTHROUGH,
+	WFS_MODE_PASSTHROUGH, /* to a file of the arena */
+	WFS_MODE_DIRECT,      /* to the source's own file */
 };
 
 struct wfs_modes;

@@ -225,11 +225,20 @@ bool wfs_node_is_local(const struct wfs_node *node)
 {
 	struct wfs_region *region = wfs_node_region(node);
 	const struct wfs_model *model = node->model;
+	bool any = false;
 
-	/* All files of a model come from one source: any tells. */
-	for (uint32_t i = 0; !region && i < model->entry_count; i++)
+	if (region)
+		return wfs_region_descriptor(region) >= 0;
+	/* Of another node's some may be lent to us, and others not. */
+	for (uint32_t i = 0; i < model->entry_count; i++) {
 		region = model->entries[i].region;
-	return region && wfs_region_descriptor(region) >= 0;
+		if (!region || !region->size)
+			continue;
+		if (wfs_region_descriptor(region) < 0)
+			return false;
+		any = true;
+	}
+	return any;
 }
 
 uint64_t wfs_node_size(const struct wfs_node *node)

@@ -106,56 +106,74 @@ static void reply_cached(struct opening *o, bool first)
 			    wfs_node_name(&o->node), reply_expired, later);
 }
 
-static void open_cached(struct opening *o)
+/* Leaves the node's mode, which it cannot be had in any more. */
+static void reply_lost(struct opening *o, int error)
+{
+	wfs_modes_leave(o->fs->modes, o->node.id);
+	reply_error(o, error == -ESTALE ? -ESTALE : -EIO);
+}
+
+/* An open of the arena's file holds the node, so the file is resident. */
+static void reply_arena(struct opening *o)
 {
 	struct wfs_node_recipe recipe;
 	uint64_t wait;
-	bool first;
-	int id;
+	int id = wfs_node_recipe(&o->node, &recipe);
 
-	if (wfs_modes_enter(o->fs->modes, o->node.id, WFS_MODE_CACHED,
-			    &first) == WFS_MODE_CACHED) {
-		reply_cached(o, first);
-		return;
-	}
-	/* A passthrough open holds the node, so the file is resident. */
-	id = wfs_node_recipe(&o->node, &recipe);
 	if (id == 0) {
 		id = wfs_store_acquire(o->fs->store, wfs_node_ino(&o->node),
 				       recipe.recipe, NULL, &wait);
 		wfs_node_recipe_clear(&recipe);
 	}
-	if (id > 0) {
+	if (id > 0)
 		reply(o, OPEN_ARENA, id);
-		return;
-	}
-	wfs_modes_leave(o->fs->modes, o->node.id);
-	reply_error(o, id == -ESTALE ? -ESTALE : -EIO);
+	else
+		reply_lost(o, id);
+}
+
+/* An open of the source's own file holds the node, so the file has an id. */
+static void reply_direct(struct opening *o)
+{
+	int id =
+		wfs_backing_direct_peek(o->fs->backing, wfs_node_ino(&o->node));
+
+	if (id > 0)
+		reply(o, OPEN_DIRECT, id);
+	else
+		reply_lost(o, -EIO);
+}
+
+/*
+ * Replies in `wanted`, for which the arena's file is acquired if that is what
+ * it is, or as the node is held to.
+ */
+static void open_in(struct opening *o, enum wfs_mode wanted, int id)
+{
+	enum wfs_mode mode;
+	bool first;
+
+	mode = wfs_modes_enter(o->fs->modes, o->node.id, wanted, &first);
+	if (wanted == WFS_MODE_PASSTHROUGH && mode != wanted)
+		wfs_store_release(o->fs->store, wfs_node_ino(&o->node));
+	if (mode == WFS_MODE_CACHED)
+		reply_cached(o, first);
+	else if (mode == WFS_MODE_DIRECT)
+		reply_direct(o);
+	else if (mode == wanted)
+		reply(o, OPEN_ARENA, id);
+	else
+		reply_arena(o);
+}
+
+static void open_cached(struct opening *o)
+{
+	open_in(o, WFS_MODE_CACHED, 0);
 }
 
 /* `id` is acquired from the store. */
 static void open_arena(struct opening *o, int id)
 {
-	bool first;
-
-	if (wfs_modes_enter(o->fs->modes, o->node.id, WFS_MODE_PASSTHROUGH,
-			    &first) == WFS_MODE_PASSTHROUGH) {
-		reply(o, OPEN_ARENA, id);
-		return;
-	}
-	wfs_store_release(o->fs->store, wfs_node_ino(&o->node));
-	reply_cached(o, first);
-}
-
-static void open_direct(struct opening *o, int id)
-{
-	bool first;
-
-	if (wfs_modes_enter(o->fs->modes, o->node.id, WFS_MODE_PASSTHROUGH,
-			    &first) == WFS_MODE_PASSTHROUGH)
-		reply(o, OPEN_DIRECT, id);
-	else
-		reply_cached(o, first);
+	open_in(o, WFS_MODE_PASSTHROUGH, id);
 }
 
 /* What the store said, in the end. */
@@ -292,7 +310,7 @@ static bool try_direct(struct opening *o, struct wfs_region *region)
 				region->path);
 	if (id <= 0)
 		return false;
-	open_direct(o, id);
+	open_in(o, WFS_MODE_DIRECT, id);
 	return true;
 }
 

@@ -191,3 +191,28 @@ def test_a_mount_lends_what_it_has_fetched(mount, seeder, passing, model):
     for name in shards(model):
         assert ((c.path / "llama" / name).read_bytes()
                 == (model.path / name).read_bytes()), name
+
+
+def test_what_is_fetched_later_is_lent_later(mount, seeder, passing, model):
+    a = seeder(llama=model.path)  # which lends nothing
+    b_mount, b = passing(a)
+    wait_for_roots(b)
+    c = mount("rescan=0.2",
+              args=[x for s in (a, b) for x in ("--seed", url(s))])
+    path, own = c.path / "llama" / shards(model)[0], model.path / shards(
+        model)[0]
+    hydrate(c, shards(model)[:1])
+    with open(path, "rb") as held:
+        assert seeds_of(c)[1]["lent_files"] == 0
+        hydrate(b_mount, model.files())
+        lent = len([n for n in model.files()
+                    if os.path.getsize(model.path / n)])
+        mounts.wait_until(lambda: seeds_of(c)[1]["lent_files"] == lent,
+                          "B lends what it has by now")
+        # One open is of C's own arena, which the next has to be as well.
+        for _ in range(2):
+            mounts.assert_same(path.read_bytes(), own.read_bytes(), path)
+        mounts.assert_same(held.read(), own.read_bytes(), path)
+    before = given(c)
+    read_cold(c, model)
+    assert given(c) == before

@@ -7,8 +7,9 @@
  * its memory is shared.  Both sides look at the other's uid, which must be
  * their own or 0: who holds a file open for reading can do no harm with it,
  * but a file of a stranger can be truncated or rewritten underneath.  Lent is
- * for as long as the connection lasts: the lender keeps its own descriptor
- * till then, and who has borrowed closes his with the connection.
+ * for as long as the descriptor is open or mapped, whatever becomes of the
+ * connection or the lender: files of an arena are opened anew for each loan,
+ * so that they count as used till then.
  *
  * SOCK_SEQPACKET; one request, one answer.  A request is 24 bytes: "WFL1",
  * u32 operation (1 LEND), the region's id.  An answer is 16 bytes: "WFLA", u32
@@ -55,7 +56,7 @@ void wfs_lender_stop(struct wfs_lender *lender); /* NULL is fine */
  */
 int wfs_borrower_open(const char *path, struct wfs_borrower **ret_borrower,
 		      struct wfs_err *err);
-/* What was borrowed should be closed.  NULL is fine. */
+/* What was borrowed stays the borrower's.  NULL is fine. */
 void wfs_borrower_close(struct wfs_borrower *borrower);
 
 /*

@@ -63,9 +63,12 @@ struct remote_seed {
 	char why[WFS_ERR_TEXT];
 	char node[33];
 	char *socket; /* it is on this host, and lends there; or NULL */
-	struct remote_model *models; /* byte order of the names */
+	uint64_t lent_files, lent_bytes; /* by it, in use */
+	struct remote_model *models;	 /* byte order of the names */
 	size_t model_count;
 	/* Its thread's alone. */
+	void *lender;	/* at the socket; NULL: none yet */
+	bool no_lender; /* it was tried in vain */
 	char etag[128];
 	unsigned failures;
 	char *complaint; /* the last one logged */
@@ -80,7 +83,9 @@ struct remote_region {
 	bool awaited;	   /* somebody waits for that */
 	uint64_t refused;  /* seeds that gave none, a bit each */
 	uint64_t asked_at; /* ns: some seed is asked for it */
-	int lent; /* a descriptor of it, -1: none; fixed once it is shared */
+	/* A descriptor of it, of whom; -1 until there is one, for good. */
+	atomic_int lent;
+	struct remote_seed *lender;
 	struct timespec lent_mtime;
 	struct timespec lent_ctime; /* under the lock, as is … */
 	nlink_t lent_links;
@@ -99,9 +104,6 @@ struct wfs_remote_source {
 	enum wfs_trust trust;
 	struct wfs_manifest *manifest;
 	struct wfs_source_entry *entries;
-	void *lender;		       /* NULL: nothing is borrowed */
-	uint64_t lent_bytes;	       /* of the files that are … */
-	uint32_t lent_files;	       /* … both fixed once it is shared */
 	struct remote_region *regions; /* as many as the manifest has files */
 };
 
@@ -171,7 +173,14 @@ int wfs_remote_await_list(struct wfs_remote *remote,
  * reads yet; what it does not lend is fetched.
  */
 void wfs_remote_borrow(struct wfs_remote_source *source, const char *socket);
-/* Gives all of it back. */
+/*
+ * What the seed, whose thread this is, lends by now of any source's files: it
+ * may have fetched them since.
+ */
+void wfs_remote_borrow_more(struct remote_seed *seed);
+/* Ends the seed's lender, also for it to be tried again. */
+void wfs_remote_forget_lender(struct remote_seed *seed);
+/* Gives all of it back; with the lock held. */
 void wfs_remote_give_back(struct wfs_remote_source *source);
 int wfs_remote_read_lent(struct remote_region *region, void *buf, size_t len,
 			 uint64_t off);

@@ -248,6 +248,7 @@ static void free_seed(struct remote_seed *seed)
 	wfs_remote_models_clear(seed->models, seed->model_count);
 	curl_easy_cleanup(seed->curl);
 	wfs_link_free(seed->link);
+	wfs_remote_forget_lender(seed);
 	free(seed->complaint);
 	free(seed->socket);
 	free(seed);

@@ -9,9 +9,10 @@
  * other seeds, too, file by file, as soon as their root digest is known to be
  * the authority's.
  *
- * An authority on this host that lends descriptors is borrowed from instead,
- * when a version of it becomes a source: its regions then are local files, and
- * the fetch is what is left if one of these cannot be read.
+ * Seeds on this host that lend descriptors are borrowed from instead: of the
+ * authority when a version of it becomes a source, of all who have the same
+ * file as soon as that is known.  Regions then are local files, and the fetch
+ * is what is left if one of these cannot be read.
  */
 #ifndef WFS_TRANSPORT_REMOTE_REMOTE_H
 #define WFS_TRANSPORT_REMOTE_REMOTE_H

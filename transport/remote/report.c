@@ -25,15 +25,7 @@ static const char *state_of(const struct remote_seed *seed,
 static void report_seed(const struct remote_seed *seed, struct wfs_text *t)
 {
 	struct wfs_peer_stats stats;
-	uint64_t lent_files = 0, lent_bytes = 0;
 
-	for (const struct wfs_remote_source *s = seed->remote->sources; s;
-	     s = s->next) {
-		if (s->authority != seed)
-			continue;
-		lent_files += s->lent_files;
-		lent_bytes += s->lent_bytes;
-	}
 	wfs_peer_stats(seed->peer, &stats);
 	wfs_text_add(t, "{\"url\": ");
 	wfs_text_add_json(t, seed->link->label);
@@ -50,8 +42,8 @@ static void report_seed(const struct remote_seed *seed, struct wfs_text *t)
 		     seed->model_count, stats.lanes, stats.busy,
 		     (ull)stats.bytes, (ull)stats.chunks, (ull)stats.rate,
 		     (ull)stats.errors, (ull)stats.wrong, (ull)stats.hedges,
-		     (ull)stats.won, stats.quarantine_s, (ull)lent_files,
-		     (ull)lent_bytes);
+		     (ull)stats.won, stats.quarantine_s, (ull)seed->lent_files,
+		     (ull)seed->lent_bytes);
 }
 
 static void report_down(const struct remote_url *url, struct wfs_text *t)

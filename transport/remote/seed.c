@@ -134,6 +134,20 @@ static void get_manifest(struct remote_seed *seed, struct remote_model *model,
 	pthread_mutex_unlock(&seed->remote->lock);
 }
 
+/* Where it lends, if it is on this host; with the lock held. */
+static void take_socket(struct remote_seed *seed, struct wfs_listing *listing)
+{
+	if (!listing->socket || !seed->remote->lending.open ||
+	    strcmp(listing->boot_id, seed->remote->boot_id) != 0)
+		free(wfs_steal_ptr(&listing->socket));
+	if (seed->socket && listing->socket &&
+	    !strcmp(seed->socket, listing->socket))
+		return;
+	wfs_remote_forget_lender(seed);
+	free(seed->socket);
+	seed->socket = wfs_steal_ptr(&listing->socket);
+}
+
 /* The models listed now, with what is known of them already. */
 static void take_listing(struct remote_seed *seed, struct wfs_listing *listing)
 {
@@ -144,9 +158,7 @@ static void take_listing(struct remote_seed *seed, struct wfs_listing *listing)
 	models = wfs_calloc(listing->count + 1, sizeof(*models));
 	pthread_mutex_lock(&remote->lock);
 	memcpy(seed->node, listing->node, sizeof(seed->node));
-	free(wfs_steal_ptr(&seed->socket));
-	if (listing->socket && !strcmp(listing->boot_id, remote->boot_id))
-		seed->socket = wfs_steal_ptr(&listing->socket);
+	take_socket(seed, listing);
 	for (size_t i = 0; i < listing->count; i++) {
 		struct remote_model *had, *model = &models[n];
 
@@ -303,6 +315,7 @@ static void look(struct remote_seed *seed)
 	}
 	note_up(seed);
 	wfs_remote_get_lists(seed);
+	wfs_remote_borrow_more(seed);
 }
 
 static uint64_t pause_after(const struct remote_seed *seed)

@@ -27,7 +27,7 @@ static int remote_read(struct wfs_region *region, void *buf, size_t len,
 	struct remote_region *r = (struct remote_region *)region;
 	int rc = 0;
 
-	if (r->lent >= 0) {
+	if (atomic_load(&r->lent) >= 0) {
 		rc = wfs_remote_read_lent(r, buf, len, off);
 		if (!rc || rc == -ESTALE)
 			return rc;
@@ -41,9 +41,9 @@ static int remote_read(struct wfs_region *region, void *buf, size_t len,
 
 static int remote_descriptor(struct wfs_region *region)
 {
-	const struct remote_region *r = (struct remote_region *)region;
+	int fd = atomic_load(&((struct remote_region *)region)->lent);
 
-	return r->lent >= 0 ? r->lent : -ENOTSUP;
+	return fd >= 0 ? fd : -ENOTSUP;
 }
 
 static int remote_check(struct wfs_region *region)
@@ -92,10 +92,10 @@ static void remote_close(struct wfs_source *src)
 		;
 	if (*at)
 		*at = source->next;
+	wfs_remote_give_back(source);
 	pthread_mutex_unlock(&remote->lock);
 	for (size_t i = 0; i < source->manifest->count; i++)
 		wfs_far_free(source->regions[i].far);
-	wfs_remote_give_back(source);
 	wfs_manifest_put(source->manifest);
 	free(source->remote_name);
 	free(source->entries);
@@ -204,7 +204,7 @@ static struct wfs_remote_source *make_source(struct wfs_remote *remote,
 	source->regions =
 		wfs_calloc(manifest->count + 1, sizeof(*source->regions));
 	for (size_t i = 0; i < manifest->count; i++) {
-		source->regions[i].lent = -1;
+		atomic_init(&source->regions[i].lent, -1);
 		fill_entry(&source->entries[i], &manifest->files[i], hash);
 		if (!manifest->files[i].is_dir)
 			fill_region(source, i);
@@ -232,7 +232,7 @@ int wfs_remote_source(struct wfs_remote *remote, const char *name,
 		source->next = remote->sources;
 		remote->sources = source;
 		wfs_remote_match_source_locked(source);
-		if (choice->seed->socket && remote->lending.open)
+		if (choice->seed->socket)
 			socket = wfs_strdup(choice->seed->socket);
 		choice->seed->kicked = true; /* for its lists of digests */
 		pthread_cond_broadcast(&remote->changed);
