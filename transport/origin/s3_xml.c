@@ -151,7 +151,8 @@ static void take_tag(struct wfs_web_file *file, const char *text)
 	if (text[0] == '"')
 		strcpy(file->etag, text);
 	else if (!strchr(text, '"'))
-		snprintf(file->etag, sizeof(file->etag), "\"%s\"", text);
+		snprintf(file->etag, sizeof(file->etag), "\"%.*s\"",
+			 (int)sizeof(file->etag) - 3, text);
 }
 
 static void end_file(struct walk *walk, struct page_walk *p)
