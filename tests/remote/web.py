@@ -119,9 +119,10 @@ class Odd(Quiet):
 
 
 class Server:
-    """One of the handlers above over `root`, in threads."""
+    """One of the handlers above over `root`, in threads; over TLS with a
+    `context`."""
 
-    def __init__(self, root, handler):
+    def __init__(self, root, handler, context=None):
         self.http = http.server.ThreadingHTTPServer(
             ("127.0.0.1", 0), functools.partial(handler, directory=root))
         self.http.daemon_threads = True
@@ -131,6 +132,12 @@ class Server:
         self.http.careless = False
         self.http.pins = []
         self.url = f"http://127.0.0.1:{self.http.server_port}"
+        if context:
+            self.url = self.url.replace("http", "https")
+            # Hands are shaken by the handler's thread, at its first read.
+            self.http.socket = context.wrap_socket(
+                self.http.socket, server_side=True,
+                do_handshake_on_connect=False)
         self.thread = threading.Thread(target=self.http.serve_forever,
                                        kwargs={"poll_interval": 0.05})
         self.thread.start()
