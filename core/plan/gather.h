@@ -21,7 +21,18 @@ struct wfs_from {
 	uint64_t gap; /* bytes that nobody wants and are read along */
 };
 
-/* All bytes of a piece; `nest` is the whole of it. */
+/*
+ * All bytes of a piece; `nest` is the whole of it.  How bytes that several
+ * files of this node want are read once:
+ *
+ *	the same bytes		by way of the chunk cache.
+ *	bytes between each	of a file that can be mapped each file copies
+ *	other's runs		its own runs out of the page cache, which the
+ *				kernel reads once; what it copied counts as
+ *				read at the source, and no gap does.  Of
+ *				others short runs come by way of the chunk
+ *				cache, and long ones are read without gaps.
+ */
 struct wfs_from wfs_from_piece(const struct wfs_piece *piece,
 			       const struct wfs_nest *nest);
 

@@ -5,7 +5,8 @@
  *
  * A chunk is 1 MiB of a region, on the grid of multiples of that.  Of a
  * region with a descriptor only those pages of a chunk are fetched that were
- * asked for: the kernel has the rest.  Of one without, which lies far away,
+ * asked for: the kernel has the rest.  Short runs of a file that can be mapped
+ * do not come here: ranks share the kernel's page cache (core/plan/gather.h).  Of one without, which lies far away,
  * the whole chunk is.
  *
  *	one fetch	two threads want the same bytes: one of them asks the
