@@ -40,7 +40,7 @@ static int run(struct seeder *s, struct wfs_err *err)
 	int rc = wfs_life_start(&s->life, end, s, err);
 
 	if (!rc)
-		rc = wfs_seed_start(s->seeding.seed, err);
+		rc = wfs_seeding_start(&s->seeding, err);
 	if (!rc && wfs_watch_start(s->watch))
 		rc = wfs_err_set(err, -EAGAIN, "cannot start a thread: %s",
 				 strerror(EAGAIN));

@@ -36,6 +36,7 @@ void wfs_options_init(struct wfs_options *options)
 		.command = WFS_FOR_MOUNT,
 		.allow_other = geteuid() == 0,
 		.digests = true,
+		.rdma = true,
 		.same_host = true,
 	};
 }

@@ -69,7 +69,8 @@ struct wfs_options {
 	char *token_file;
 	char *tls_cert, *tls_key, *tls_client_ca;
 	char *digest_cache;
-	uint64_t rate; /* bytes a second */
+	uint64_t rdma_memory; /* bytes; 0: no RDMA */
+	uint64_t rate;	      /* bytes a second */
 	uint64_t client_timeout_ns;
 	unsigned connections, per_client;
 	unsigned command; /* WFS_FOR_MOUNT, which is the default, or _SEED */
@@ -77,6 +78,7 @@ struct wfs_options {
 	enum wfs_trust trust; /* the least that is served */
 	enum wfs_log_level log_level;
 	bool insecure;
+	bool rdma;	/* seeds' memory is read, where there is a way */
 	bool same_host; /* descriptors rather than bytes on one host */
 	bool follow_links;
 	bool allow_other;

@@ -126,6 +126,12 @@ const struct wfs_option wfs_option_table[] = {
 	ROW(BOTH, "same_host", SWITCH, same_host, NULL,
 	    "Processes of this host and user lend each other files instead of "
 	    "sending bytes (default: on)"),
+	ROW(MOUNT, "rdma", SWITCH, rdma, NULL,
+	    "Read the memory of seeds over RDMA, where both have a device "
+	    "(default: on)"),
+	ROW(BOTH, "rdma_memory", SIZE, rdma_memory, "SIZE",
+	    "Offer files over RDMA, from so much memory that is locked "
+	    "(default: 0, no RDMA)"),
 	ROW(BOTH, "digest_cache", PATH, digest_cache, "DIR",
 	    "Keep digests of files in DIR (default: /var/cache/weightfs/digests"
 	    ", or in ~/.cache)"),

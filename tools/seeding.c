@@ -94,6 +94,51 @@ static void open_lender(struct wfs_seeding *seeding)
 	wfs_seed_set_socket(seeding->seed, wfs_lender_path(seeding->lender));
 }
 
+static size_t list_regions(void *ctx, struct wfs_wire_region **ret_regions)
+{
+	return wfs_seed_regions(ctx, ret_regions);
+}
+
+static int read_chunk(void *ctx, const uint8_t id[WFS_WIRE_ID_BYTES],
+		      uint64_t off, uint32_t len, void *buf,
+		      uint8_t ret_digest[WFS_WIRE_HASH_SIZE])
+{
+	return wfs_seed_chunk(ctx, id, off, len, buf, ret_digest);
+}
+
+static void tell_rdma(void *ctx, uint64_t session, struct wfs_text *ret_text)
+{
+	wfs_exporter_tell(ctx, session, ret_text);
+}
+
+static void measure_rdma(void *ctx, struct wfs_text *text)
+{
+	wfs_exporter_measure(ctx, text);
+}
+
+/* Asked for by hand, so that it must be had. */
+static int open_exporter(const struct wfs_options *options,
+			 struct wfs_seeding *seeding, struct wfs_err *err)
+{
+	struct wfs_export_stock stock = { .ctx = seeding->seed,
+					  .list = list_regions,
+					  .read = read_chunk };
+	struct wfs_export_config config = { .stock = &stock,
+					    .memory = options->rdma_memory };
+	struct wfs_seed_fabric fabric = { .tell = tell_rdma,
+					  .measure = measure_rdma };
+	int rc;
+
+	if (!options->rdma_memory)
+		return 0;
+	rc = wfs_exporter_open(&config, &seeding->exporter, err);
+	if (rc)
+		return wfs_err_prefix(err, "rdma_memory");
+	fabric.ctx = seeding->exporter;
+	wfs_seed_set_fabric(seeding->seed, &fabric);
+	return 0;
+}
+
 int wfs_seeding_open(const struct wfs_options *options,
 		     struct wfs_registry *registry,
 		     const struct wfs_holder *holder,
@@ -120,6 +165,8 @@ int wfs_seeding_open(const struct wfs_options *options,
 		return rc;
 	config.book = seeding.book;
 	rc = wfs_seed_open(&config, registry, &seeding.seed, err);
+	if (!rc)
+		rc = open_exporter(options, &seeding, err);
 	if (rc) {
 		wfs_seeding_close(&seeding);
 		return rc;
@@ -130,10 +177,22 @@ int wfs_seeding_open(const struct wfs_options *options,
 	return 0;
 }
 
+int wfs_seeding_start(struct wfs_seeding *seeding, struct wfs_err *err)
+{
+	int rc = wfs_seed_start(seeding->seed, err);
+
+	if (!rc && seeding->exporter)
+		rc = wfs_exporter_start(seeding->exporter, err);
+	return rc;
+}
+
 void wfs_seeding_close(struct wfs_seeding *seeding)
 {
 	wfs_lender_stop(seeding->lender);
+	/* Its threads read of the seed, which tells of it. */
+	wfs_exporter_stop(seeding->exporter);
 	wfs_seed_close(seeding->seed);
+	wfs_exporter_close(seeding->exporter);
 	wfs_book_close(seeding->book);
 	*seeding = (struct wfs_seeding){ 0 };
 }

@@ -13,6 +13,7 @@
 #include "tools/options.h"
 #include "tools/watch.h"
 #include "transport/lend/lend.h"
+#include "transport/rdma/export.h"
 #include "transport/seed/seed.h"
 
 /*
@@ -34,18 +35,21 @@ int wfs_open_book(const char *dir, struct wfs_book **ret_book,
 struct wfs_seeding {
 	struct wfs_book *book;
 	struct wfs_seed *seed;
-	struct wfs_lender *lender; /* NULL: this host gets bytes, too */
+	struct wfs_exporter *exporter; /* NULL: no RDMA */
+	struct wfs_lender *lender;     /* NULL: this host gets bytes, too */
 };
 
 /*
- * Listens; wfs_seed_start answers.  Where no directory for digests was named
- * and the usual one cannot be had, none are kept.  `holder` (NULL: none) has
- * what was fetched from elsewhere.
+ * Listens; wfs_seeding_start answers.  Where no directory for digests was
+ * named and the usual one cannot be had, none are kept.  `holder` (NULL: none)
+ * has what was fetched from elsewhere.
  */
 int wfs_seeding_open(const struct wfs_options *options,
 		     struct wfs_registry *registry,
 		     const struct wfs_holder *holder,
 		     struct wfs_seeding *ret_seeding, struct wfs_err *err);
+/* Answers from now on.  Once; not before a fork. */
+int wfs_seeding_start(struct wfs_seeding *seeding, struct wfs_err *err);
 /* Fine for {0}. */
 void wfs_seeding_close(struct wfs_seeding *seeding);
 

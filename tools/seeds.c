@@ -6,12 +6,16 @@
 
 #include <string.h>
 
+#include "core/base/log.h"
 #include "core/base/text.h"
 #include "tools/watch_origin.h"
 #include "tools/watch_remote.h"
 #include "transport/lend/lend.h"
 #include "transport/origin/origin.h"
 #include "transport/origin/s3.h"
+#include "transport/rdma/lane.h"
+#include "transport/rdma/peer.h"
+#include "transport/rdma/rdma.h"
 #include "transport/remote/remote.h"
 
 #define FIRST_NS 5000000000ull /* a mount waits so long for seeds */
@@ -70,6 +74,35 @@ static const struct wfs_remote_lending lending = {
 	.close = close_lender,
 };
 
+static void *new_rdma_peer(const struct wfs_control *control)
+{
+	return wfs_rdma_peer_new(control);
+}
+
+static void free_rdma_peer(void *peer)
+{
+	wfs_rdma_peer_free(peer);
+}
+
+static const struct wfs_remote_fabric fabric = {
+	.ops = &wfs_rdma_lane_ops,
+	.peer_new = new_rdma_peer,
+	.peer_free = free_rdma_peer,
+};
+
+/* Is there a device that leads anywhere? */
+static bool has_rdma(void)
+{
+	struct wfs_rdma_port *ports wfs_autofree = NULL;
+	struct wfs_err why = { 0 };
+	size_t n;
+
+	if (!wfs_rdma_ports(&ports, &n, &why))
+		return true;
+	wfs_info("%s: seeds are read over TCP", why.text);
+	return false;
+}
+
 static int open_remote(struct wfs_seeds *seeds,
 		       const struct wfs_options *options,
 		       struct wfs_registry *registry,
@@ -88,6 +121,7 @@ static int open_remote(struct wfs_seeds *seeds,
 		.trust_key = options->trust_key,
 		.passes_on = options->listen,
 		.lending = options->same_host ? &lending : NULL,
+		.fabric = options->rdma && has_rdma() ? &fabric : NULL,
 		.lanes = options->seed_connections,
 		.deadline_ns = options->seed_deadline_ns,
 		.poll_ns = options->rescan_ns,

@@ -282,7 +282,7 @@ static int start_beside(struct serve *serve)
 				   strerror(-rc));
 	if (!serve->seeding.seed)
 		return 0;
-	rc = wfs_seed_start(serve->seeding.seed, &serve->err);
+	rc = wfs_seeding_start(&serve->seeding, &serve->err);
 	if (!rc)
 		wfs_info("seeding on '%s'", wfs_seed_url(serve->seeding.seed));
 	return rc;

@@ -47,3 +47,24 @@ def weightfs():
         assert done.returncode in (0, 1), done.stderr
         return done.stdout
     return run
+
+
+@pytest.fixture
+def both(folder):
+    """both(checkpoint, …) -> (Seed, Mount), the memory registered."""
+    import pair
+    running = []
+
+    def start(path, seed_args=("--rdma-memory", "256M"), mount_args=()):
+        seed = pair.Seed(folder, "seed",
+                         [*seed_args, "--model", f"m={path}"])
+        running.append(seed)
+        if "--rdma-memory" in seed_args:
+            seed.wait_registered()
+        running.append(pair.mount(folder, seed, mount_args))
+        return tuple(running[-2:])
+    yield start
+    wrong = []
+    for one in reversed(running):
+        wrong += one.close()
+    assert not wrong, "\n".join(wrong + [one.log() for one in running])

@@ -324,6 +324,29 @@ static void a_list_of_digests_is_believed_before_what_comes_along(void **state)
 	free(other);
 }
 
+static void a_faster_way_is_taken_alone_while_it_works(void **state)
+{
+	struct bench *b = bench_open(2, 0);
+	uint64_t slow, fast;
+
+	(void)state;
+	wfs_peer_prefer(b->peers[1], b->peers[0]);
+	/* Only what is late goes the other way, which a busy machine may be. */
+	assert_reads(b, 0, SIZE);
+	fast = stats_of(b, 1).chunks;
+	assert_true(stats_of(b, 0).chunks <= stats_of(b, 0).hedges);
+	assert_true(fast > 0);
+	SET(&b->fakes[1], down, true);
+	slow = stats_of(b, 0).chunks;
+	assert_reads(b, 0, SIZE);
+	assert_true(stats_of(b, 0).chunks > slow);
+	/* It is tried again, and taken again. */
+	SET(&b->fakes[1], down, false);
+	while (stats_of(b, 1).chunks == fast)
+		assert_reads(b, 0, SIZE);
+	bench_close(b);
+}
+
 static void what_fails_is_asked_of_another(void **state)
 {
 	struct bench *b = bench_open(3, 0);
@@ -487,6 +510,7 @@ int main(void)
 		T(a_peer_that_freezes_within_a_chunk_is_cut_off),
 		T(wrong_bytes_are_never_given_out),
 		T(a_list_of_digests_is_believed_before_what_comes_along),
+		T(a_faster_way_is_taken_alone_while_it_works),
 		T(what_fails_is_asked_of_another),
 		T(with_nobody_left_a_read_fails_and_the_next_works),
 		T(a_region_that_was_rewritten_is_stale),

@@ -133,6 +133,13 @@ int wfs_peer_add(struct wfs_fetch *fetch, const char *label,
 	return 0;
 }
 
+void wfs_peer_prefer(struct wfs_peer *faster, struct wfs_peer *peer)
+{
+	pthread_mutex_lock(&peer->fetch->lock);
+	peer->faster = faster;
+	pthread_mutex_unlock(&peer->fetch->lock);
+}
+
 const char *wfs_peer_label(const struct wfs_peer *peer)
 {
 	return peer->label;

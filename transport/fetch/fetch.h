@@ -96,6 +96,12 @@ void wfs_fetch_free(struct wfs_fetch *fetch);
 int wfs_peer_add(struct wfs_fetch *fetch, const char *label,
 		 const struct wfs_lane_ops *ops, void *ctx, unsigned lanes,
 		 struct wfs_peer **ret_peer);
+/*
+ * Both lead to the same bytes, and `faster` is asked first: what both hold
+ * `peer` takes only where that one failed, is in quarantine or late.  For good,
+ * both of one fetch.
+ */
+void wfs_peer_prefer(struct wfs_peer *faster, struct wfs_peer *peer);
 const char *wfs_peer_label(const struct wfs_peer *peer);
 /* It answered elsewhere: no reason to wait before the next try. */
 void wfs_peer_is_up(struct wfs_peer *peer);

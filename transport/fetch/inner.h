@@ -97,7 +97,8 @@ struct wfs_peer {
 	char *label;
 	const struct wfs_lane_ops *ops;
 	void *ctx;
-	unsigned index; /* of its bit */
+	const struct wfs_peer *faster; /* to the same bytes; NULL: none */
+	unsigned index;		       /* of its bit */
 	struct wfs_lane lanes[WFS_LANES_MAX];
 	unsigned lane_count;
 	unsigned failures; /* in a row */

@@ -186,6 +186,20 @@ static bool another_may(const struct wfs_task *task,
 	return false;
 }
 
+/* Is it to be left to the faster way to the same bytes? */
+static bool is_for_faster(const struct wfs_peer *peer,
+			  const struct wfs_task *task, uint64_t now)
+{
+	const struct wfs_peer *faster = peer->faster;
+	const struct wfs_holder *holder =
+		faster ? wfs_far_holder_locked(task->batch->far, faster) : NULL;
+
+	return holder && holder->state == WFS_HOLDER_HAS &&
+	       task->state == WFS_TASK_QUEUED &&
+	       !(task->tried >> faster->index & 1) &&
+	       wfs_peer_is_usable_locked(faster, now);
+}
+
 static bool may_take(struct wfs_lane *lane, const struct wfs_task *task,
 		     uint64_t now, uint64_t *until)
 {
@@ -193,7 +207,8 @@ static bool may_take(struct wfs_lane *lane, const struct wfs_task *task,
 	const struct wfs_holder *holder =
 		wfs_far_holder_locked(task->batch->far, peer);
 
-	if (!holder || holder->state != WFS_HOLDER_HAS)
+	if (!holder || holder->state != WFS_HOLDER_HAS ||
+	    is_for_faster(peer, task, now))
 		return false;
 	if (!(task->tried >> peer->index & 1))
 		return true;

@@ -56,7 +56,7 @@
 
 /* What is inline in the header (posting, polling) goes by the device. */
 struct wfs_verbs {
-#define WFS_VERBS_MEMBER(name) __typeof__(&(name)) name;
+#define WFS_VERBS_MEMBER(name) __typeof__ (&(name))(name);
 	WFS_IBVERBS_CALLS(WFS_VERBS_MEMBER)
 	WFS_RDMACM_CALLS(WFS_VERBS_MEMBER)
 #undef WFS_VERBS_MEMBER

@@ -10,6 +10,7 @@
  *	match.c   which version a name has, and who has the same bytes
  *	source.c  a version of a model as a source
  *	borrow.c  descriptors of its files, lent on this host
+ *	fabric.c  the faster way to a seed, where it has one
  *	report.c  what is told of seeds
  *
  * One lock for all of it, never held across I/O; the fetch's lock may be taken
@@ -53,6 +54,8 @@ struct remote_seed {
 	struct remote_url *url;
 	struct wfs_link *link;
 	struct wfs_peer *peer;
+	struct wfs_peer *fast; /* by the fabric; NULL: none (yet) */
+	void *fast_ctx;
 	CURL *curl; /* its thread's */
 	pthread_t thread;
 	bool own_thread; /* else the URL's */
@@ -125,6 +128,7 @@ struct wfs_remote {
 	struct wfs_fetch *fetch;
 	unsigned lanes;
 	uint64_t deadline_ns, poll_ns;
+	struct wfs_remote_fabric fabric; /* ops NULL: none */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	atomic_bool stop;
@@ -186,6 +190,10 @@ int wfs_remote_read_lent(struct remote_region *region, void *buf, size_t len,
 			 uint64_t off);
 /* As struct wfs_source_ops has it. */
 int wfs_remote_check_lent(struct remote_region *region);
+
+/* fabric.c */
+/* The seed says that it has a faster way: from now on it is tried. */
+void wfs_remote_add_fast_locked(struct remote_seed *seed);
 
 /* hosts.c */
 int wfs_url_add(struct wfs_remote *remote, const char *text,

@@ -151,6 +151,7 @@ static int parse_models(yyjson_val *top, const char *what,
 	if (node && strlen(node) == 32)
 		memcpy(list->node, node, 33);
 	parse_host(yyjson_obj_get(top, "host"), list);
+	list->rdma = yyjson_get_bool(yyjson_obj_get(top, "rdma"));
 	list->models =
 		wfs_calloc(yyjson_arr_size(models) + 1, sizeof(*list->models));
 	yyjson_arr_iter_init(models, &iter);

@@ -35,6 +35,7 @@ struct wfs_listing {
 	char node[33];
 	char *boot_id; /* of its kernel; NULL: it does not say */
 	char *socket;  /* where it lends descriptors; NULL: nowhere */
+	bool rdma;     /* /v1/rdma tells of its memory */
 	struct wfs_listed *models; /* byte order of the names */
 	size_t count;
 };

@@ -91,6 +91,10 @@ static void match_file(struct wfs_remote_source *source, size_t index,
 		wfs_far_hold(far, seed->peer, file->id);
 	else
 		wfs_far_drop(far, seed->peer);
+	if (seed->fast && file)
+		wfs_far_hold(far, seed->fast, file->id);
+	else if (seed->fast)
+		wfs_far_drop(far, seed->fast);
 }
 
 void wfs_remote_match_source_locked(struct wfs_remote_source *source)

@@ -166,6 +166,8 @@ int wfs_remote_open(const struct wfs_remote_config *config,
 	int rc;
 
 	curl_global_init(CURL_GLOBAL_DEFAULT);
+	if (config->fabric)
+		remote->fabric = *config->fabric;
 	remote->lanes = config->lanes ? config->lanes : LANES;
 	remote->poll_ns = config->poll_ns ? config->poll_ns : 2 * NS_PER_S;
 	pthread_mutex_init(&remote->lock, NULL);
@@ -246,6 +248,8 @@ void wfs_remote_stop(struct wfs_remote *remote)
 static void free_seed(struct remote_seed *seed)
 {
 	wfs_remote_models_clear(seed->models, seed->model_count);
+	if (seed->fast_ctx)
+		seed->remote->fabric.peer_free(seed->fast_ctx);
 	curl_easy_cleanup(seed->curl);
 	wfs_link_free(seed->link);
 	wfs_remote_forget_lender(seed);

@@ -24,6 +24,8 @@
 #include "core/base/err.h"
 #include "core/base/text.h"
 #include "core/source.h"
+#include "transport/fetch/control.h"
+#include "transport/fetch/fetch.h"
 #include "transport/wire/frame.h"
 
 struct wfs_remote;
@@ -49,6 +51,17 @@ struct wfs_remote_lending {
 	void (*close)(void *lender);
 };
 
+/*
+ * A faster way to the chunks of seeds that say that they have one ("rdma":
+ * true), tried before their streams.
+ */
+struct wfs_remote_fabric {
+	const struct wfs_lane_ops *ops;
+	/* What is the lanes' ctx, for a seed; `control` is copied. */
+	void *(*peer_new)(const struct wfs_control *control);
+	void (*peer_free)(void *peer); /* NULL is fine */
+};
+
 struct wfs_remote_config {
 	const char *const *seeds; /* URLs: all that they list is offered */
 	size_t seed_count;
@@ -66,6 +79,7 @@ struct wfs_remote_config {
 	const struct wfs_remote_lending *lending;
 	/* What is fetched is passed on: root digests are asked for at once. */
 	bool passes_on;
+	const struct wfs_remote_fabric *fabric; /* copied; NULL: none */
 	unsigned lanes;	      /* connections to each seed; 0: 4 */
 	uint64_t deadline_ns; /* of reads; 0: 60 s */
 	uint64_t poll_ns;     /* how often seeds are asked for news; 0: 2 s */

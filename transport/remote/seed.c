@@ -159,6 +159,8 @@ static void take_listing(struct remote_seed *seed, struct wfs_listing *listing)
 	pthread_mutex_lock(&remote->lock);
 	memcpy(seed->node, listing->node, sizeof(seed->node));
 	take_socket(seed, listing);
+	if (listing->rdma && !seed->fast)
+		wfs_remote_add_fast_locked(seed);
 	for (size_t i = 0; i < listing->count; i++) {
 		struct remote_model *had, *model = &models[n];
 
@@ -259,6 +261,8 @@ static void note_up(struct remote_seed *seed)
 	}
 	free(wfs_steal_ptr(&seed->complaint));
 	wfs_peer_is_up(seed->peer);
+	if (seed->fast)
+		wfs_peer_is_up(seed->fast);
 	seed->failures = 0;
 }
 

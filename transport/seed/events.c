@@ -102,6 +102,7 @@ static void add_requests(struct wfs_text *text, struct wfs_seed *seed)
 		[WFS_ROUTE_HEALTH] = "healthz",
 		[WFS_ROUTE_METRICS] = "metrics",
 		[WFS_ROUTE_STREAM] = "stream",
+		[WFS_ROUTE_RDMA] = "rdma",
 	};
 
 	add_metric(text, "requests", "counter", "Requests, by route.");
@@ -150,6 +151,8 @@ enum MHD_Result wfs_seed_metrics(struct wfs_ask *ask)
 		    atomic_load(&seed->clients.cut_off));
 	add_gauge(&text, "connections", "Connections now.", connections);
 	add_gauge(&text, "streams", "Streams now.", streams);
+	if (seed->fabric.measure)
+		seed->fabric.measure(seed->fabric.ctx, &text);
 	wfs_text_add(&text, "# EOF\n");
 	return wfs_ask_answer(ask,
 			      "application/openmetrics-text; version=1.0.0; "

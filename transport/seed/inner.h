@@ -34,11 +34,13 @@ enum wfs_route {
 	WFS_ROUTE_HEALTH,
 	WFS_ROUTE_METRICS,
 	WFS_ROUTE_STREAM,
+	WFS_ROUTE_RDMA,
 	WFS_ROUTES,
 };
 
 struct wfs_seed {
 	struct wfs_stock *stock;
+	struct wfs_seed_fabric fabric; /* all NULL: none */
 	struct wfs_rate *rate;
 	bool capped; /* is there a rate cap? */
 	struct wfs_listener listener;
@@ -104,6 +106,7 @@ enum MHD_Result wfs_seed_digests(struct wfs_ask *ask, const char *id);
 enum MHD_Result wfs_seed_events(struct wfs_ask *ask);
 enum MHD_Result wfs_seed_metrics(struct wfs_ask *ask);
 enum MHD_Result wfs_seed_stream(struct wfs_ask *ask);
+enum MHD_Result wfs_seed_rdma(struct wfs_ask *ask);
 
 /* Finds the region for an ask; otherwise answers, and that is *ret_result. */
 bool wfs_ask_region(struct wfs_ask *ask, const char *id,

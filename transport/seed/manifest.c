@@ -75,7 +75,8 @@ void wfs_manifest_models(const struct wfs_manifest_host *host,
 	add_member(text, "boot_id", host->boot_id);
 	wfs_text_add(text, ",");
 	add_member(text, "socket", host->socket);
-	wfs_text_add(text, "},\"chunk_bytes\":%u,\"models\":[", WFS_CHUNK);
+	wfs_text_add(text, "},\"rdma\":%s,\"chunk_bytes\":%u,\"models\":[",
+		     host->rdma ? "true" : "false", WFS_CHUNK);
 	for (size_t i = 0; i < count; i++) {
 		const struct wfs_model *model = models[i]->model;
 

@@ -14,6 +14,7 @@ struct wfs_manifest_host {
 	const char *node;    /* 32 hex digits */
 	const char *boot_id; /* of the running kernel */
 	const char *socket;  /* or NULL */
+	bool rdma;	     /* /v1/rdma tells of memory */
 };
 
 void wfs_manifest_models(const struct wfs_manifest_host *host,

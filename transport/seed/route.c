@@ -130,6 +130,7 @@ static enum wfs_route find_route(const char *url, char name[WFS_NAME_BYTES])
 		{ "/v1/models", WFS_ROUTE_MODELS },
 		{ "/v1/events", WFS_ROUTE_EVENTS },
 		{ "/v1/stream", WFS_ROUTE_STREAM },
+		{ "/v1/rdma", WFS_ROUTE_RDMA },
 		{ "/healthz", WFS_ROUTE_HEALTH },
 		{ "/metrics", WFS_ROUTE_METRICS },
 	};
@@ -167,6 +168,8 @@ static enum MHD_Result run_route(struct wfs_ask *ask, enum wfs_route route,
 		return wfs_seed_metrics(ask);
 	case WFS_ROUTE_STREAM:
 		return wfs_seed_stream(ask);
+	case WFS_ROUTE_RDMA:
+		return wfs_seed_rdma(ask);
 	case WFS_ROUTE_OTHER:
 	case WFS_ROUTES:
 		break;

@@ -40,6 +40,17 @@ struct wfs_seed_config {
 struct wfs_seed;
 
 /*
+ * A faster way to the regions, which /v1/rdma tells of; `tell` answers there,
+ * for the session of that number (0: a new one), from any thread.
+ */
+struct wfs_seed_fabric {
+	void *ctx;
+	void (*tell)(void *ctx, uint64_t session, struct wfs_text *ret_text);
+	/* Adds to the metrics. */
+	void (*measure)(void *ctx, struct wfs_text *text);
+};
+
+/*
  * Reads what the config names and listens; nobody is answered yet.  -EPERM
  * for an address beyond loopback without a token; otherwise as
  * wfs_listener_open and the files it read, with a sentence.
@@ -57,6 +68,25 @@ int wfs_seed_descriptor(struct wfs_seed *seed,
 			uint64_t *ret_size);
 /* Tells clients at which socket these are to be had; before the start. */
 void wfs_seed_set_socket(struct wfs_seed *seed, const char *path);
+
+/* There is one, which outlives the seed (copied); before the start. */
+void wfs_seed_set_fabric(struct wfs_seed *seed,
+			 const struct wfs_seed_fabric *fabric);
+
+/*
+ * The regions that are listed now and can be sent whole; *ret_regions is freed by
+ * the caller.
+ */
+size_t wfs_seed_regions(struct wfs_seed *seed,
+			struct wfs_wire_region **ret_regions);
+/*
+ * A whole chunk and its XXH3-128, for whoever sends it by himself.  -ENOENT,
+ * -ESTALE, -ENODATA: it is not held; -EIO, also where the bytes are not those
+ * whose digest is known.
+ */
+int wfs_seed_chunk(struct wfs_seed *seed, const uint8_t id[WFS_WIRE_ID_BYTES],
+		   uint64_t off, uint32_t len, void *buf,
+		   uint8_t ret_digest[WFS_WIRE_HASH_SIZE]);
 
 /* Starts the threads.  Once; not before a fork. */
 int wfs_seed_start(struct wfs_seed *seed, struct wfs_err *err);

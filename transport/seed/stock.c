@@ -169,6 +169,7 @@ static void write_list(struct wfs_stock *stock)
 		.node = wfs_node_id(),
 		.boot_id = stock->boot_id,
 		.socket = stock->socket,
+		.rdma = stock->rdma,
 	};
 	struct wfs_text text = { 0 };
 
@@ -188,6 +189,37 @@ void wfs_stock_set_socket(struct wfs_stock *stock, const char *path)
 	stock->socket = wfs_strdup(path);
 	write_list(stock);
 	pthread_mutex_unlock(&stock->lock);
+}
+
+void wfs_stock_set_rdma(struct wfs_stock *stock)
+{
+	pthread_mutex_lock(&stock->lock);
+	stock->rdma = true;
+	write_list(stock);
+	pthread_mutex_unlock(&stock->lock);
+}
+
+size_t wfs_stock_regions(struct wfs_stock *stock,
+			 struct wfs_wire_region **ret_regions)
+{
+	struct wfs_wire_region *regions;
+	size_t n = 0;
+
+	pthread_mutex_lock(&stock->lock);
+	regions = wfs_calloc(stock->place_count + 1, sizeof(*regions));
+	for (size_t i = 0; i < stock->place_count; i++) {
+		const struct wfs_stock_place *place = &stock->places[i];
+		const struct wfs_stock_file *file =
+			&place->model->files[place->file];
+
+		if (!place->model->listed)
+			continue;
+		memcpy(regions[n].id, place->id, sizeof(place->id));
+		regions[n++].size = file->region->size;
+	}
+	pthread_mutex_unlock(&stock->lock);
+	*ret_regions = regions;
+	return n;
 }
 
 static void rebuild(struct wfs_stock *stock)

@@ -103,6 +103,13 @@ void wfs_stock_refresh(struct wfs_stock *stock);
 /* What the list says of a socket for this host; before anybody asks. */
 void wfs_stock_set_socket(struct wfs_stock *stock, const char *path);
 
+/* What it says of RDMA; before anybody asks. */
+void wfs_stock_set_rdma(struct wfs_stock *stock);
+
+/* The regions of what is listed; *ret_regions is freed by the caller. */
+size_t wfs_stock_regions(struct wfs_stock *stock,
+			 struct wfs_wire_region **ret_regions);
+
 /* The list of models as JSON, and its tag (17 bytes). */
 void wfs_stock_list(struct wfs_stock *stock, struct wfs_text *ret_text,
 		    char *ret_etag);

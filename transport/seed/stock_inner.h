@@ -22,7 +22,8 @@ struct wfs_stock {
 	struct wfs_stock_config config;
 	struct wfs_holder holder; /* all NULL: none */
 	char boot_id[WFS_BOOT_ID_BYTES];
-	char *socket;	      /* or NULL */
+	char *socket; /* or NULL */
+	bool rdma;
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t changed;
 	struct wfs_stock_model **models; /* a reference each */

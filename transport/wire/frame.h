@@ -32,6 +32,12 @@ enum wfs_wire_status {
 	WFS_WIRE_BUSY,
 };
 
+/* A region that a seed has. */
+struct wfs_wire_region {
+	uint8_t id[WFS_WIRE_ID_BYTES];
+	uint64_t size;
+};
+
 struct wfs_wire_request {
 	uint16_t op; /* enum wfs_wire_op */
 	uint32_t tag;

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lets nodes connect, and sees to it that their queue pairs end: when they go,
+ * and when their session does, whatever they do.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "core/base/log.h"
+#include "core/base/mem.h"
+#include "transport/rdma/export_inner.h"
+
+#define LOOK_MS 1000
+
+static void end_conn(struct wfs_exporter *exporter, size_t at)
+{
+	struct rdma_cm_id *id = exporter->conns[at].id;
+
+	exporter->verbs->rdma_disconnect(id);
+	exporter->verbs->rdma_destroy_qp(id);
+	exporter->verbs->rdma_destroy_id(id);
+	pthread_mutex_lock(&exporter->lock);
+	exporter->conns[at] = exporter->conns[--exporter->conn_count];
+	pthread_mutex_unlock(&exporter->lock);
+}
+
+static void end_conn_of(struct wfs_exporter *exporter,
+			const struct rdma_cm_id *id)
+{
+	for (size_t i = 0; i < exporter->conn_count; i++) {
+		if (exporter->conns[i].id == id) {
+			end_conn(exporter, i);
+			return;
+		}
+	}
+}
+
+static struct export_rail *rail_of(struct wfs_exporter *exporter,
+				   const struct rdma_cm_id *listener)
+{
+	for (size_t i = 0; i < exporter->rail_count; i++)
+		if (exporter->rails[i].base.id == listener)
+			return &exporter->rails[i];
+	return NULL;
+}
+
+/* A queue pair that can be read from, and does nothing by itself. */
+static int accept_conn(struct wfs_exporter *exporter, struct rdma_cm_id *id,
+		       const struct export_rail *rail,
+		       const struct rdma_conn_param *asked)
+{
+	struct ibv_qp_init_attr attr = {
+		.qp_type = IBV_QPT_RC,
+		.send_cq = rail->cq,
+		.recv_cq = rail->cq,
+		.cap = { 1, 1, 1, 1, 0 },
+	};
+	/* As asked: the other way round no READ would ever complete. */
+	struct rdma_conn_param param = {
+		.responder_resources = asked->responder_resources,
+		.initiator_depth = asked->initiator_depth,
+		.rnr_retry_count = 7,
+	};
+
+	if (exporter->verbs->rdma_create_qp(id, rail->pd, &attr))
+		return -errno;
+	if (exporter->verbs->rdma_accept(id, &param)) {
+		int rc = -errno;
+
+		exporter->verbs->rdma_destroy_qp(id);
+		return rc;
+	}
+	return 0;
+}
+
+static void on_request(struct wfs_exporter *exporter, struct rdma_cm_id *id,
+		       const struct export_rail *rail,
+		       const struct rdma_conn_param *asked)
+{
+	struct wfs_hello hello;
+	int rc = wfs_hello_get(asked->private_data, asked->private_data_len,
+			       &hello);
+
+	if (!rc && !wfs_export_may_connect(exporter, &hello, asked->qp_num))
+		rc = -EACCES;
+	if (!rc && (!rail || exporter->conn_count == WFS_EXPORT_CONNS))
+		rc = -EBUSY;
+	if (!rc)
+		rc = accept_conn(exporter, id, rail, asked);
+	if (rc) {
+		wfs_debug("a node's RDMA connection is refused: %s",
+			  strerror(-rc));
+		exporter->verbs->rdma_reject(id, NULL, 0);
+		exporter->verbs->rdma_destroy_id(id);
+		return;
+	}
+	pthread_mutex_lock(&exporter->lock);
+	exporter->conns[exporter->conn_count++] =
+		(struct export_conn){ .id = id, .session = hello.session };
+	pthread_mutex_unlock(&exporter->lock);
+}
+
+/* Whoever connects might else be let write, where a region lets him. */
+static void on_established(struct wfs_exporter *exporter, struct rdma_cm_id *id)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RTS,
+				    .qp_access_flags = IBV_ACCESS_REMOTE_READ };
+
+	if (!exporter->verbs->ibv_modify_qp(id->qp, &attr,
+					    IBV_QP_STATE | IBV_QP_ACCESS_FLAGS))
+		return;
+	wfs_warn("an RDMA connection cannot be made read-only: %s",
+		 strerror(errno));
+	end_conn_of(exporter, id);
+}
+
+/* All of an event is copied: its id cannot go before it is acknowledged. */
+static bool take_event(struct wfs_exporter *exporter)
+{
+	uint8_t hello[WFS_HELLO_BYTES] = { 0 };
+	struct rdma_conn_param asked;
+	struct rdma_cm_event *event;
+	const struct export_rail *rail;
+	enum rdma_cm_event_type what;
+	struct rdma_cm_id *id;
+
+	if (exporter->verbs->rdma_get_cm_event(exporter->events, &event))
+		return false;
+	what = event->event;
+	id = event->id;
+	asked = event->param.conn;
+	rail = rail_of(exporter, event->listen_id);
+	if (what == RDMA_CM_EVENT_CONNECT_REQUEST && asked.private_data) {
+		if (asked.private_data_len > sizeof(hello))
+			asked.private_data_len = sizeof(hello);
+		memcpy(hello, asked.private_data, asked.private_data_len);
+	}
+	asked.private_data = hello;
+	exporter->verbs->rdma_ack_cm_event(event);
+	if (what == RDMA_CM_EVENT_CONNECT_REQUEST)
+		on_request(exporter, id, rail, &asked);
+	else if (what == RDMA_CM_EVENT_ESTABLISHED)
+		on_established(exporter, id);
+	else if (what != RDMA_CM_EVENT_TIMEWAIT_EXIT && !rail_of(exporter, id))
+		end_conn_of(exporter, id);
+	return true;
+}
+
+void *wfs_export_connect(void *arg)
+{
+	struct wfs_exporter *exporter = arg;
+	struct pollfd fds[] = {
+		{ .fd = exporter->events->fd, .events = POLLIN },
+		{ .fd = exporter->stop_fd, .events = POLLIN },
+	};
+	uint64_t looked = wfs_now_ns();
+
+	while (!atomic_load(&exporter->stop)) {
+		if (poll(fds, 2, LOOK_MS) > 0)
+			while (take_event(exporter))
+				;
+		if (wfs_now_ns() - looked < LOOK_MS * 1000000ull)
+			continue;
+		looked = wfs_now_ns();
+		for (size_t i = exporter->conn_count; i-- > 0;)
+			if (wfs_export_is_over(exporter,
+					       exporter->conns[i].session))
+				end_conn(exporter, i);
+	}
+	while (exporter->conn_count)
+		end_conn(exporter, exporter->conn_count - 1);
+	return NULL;
+}

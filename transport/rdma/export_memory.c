@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Brings regions into registered memory, and takes them out of it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "core/base/cond.h"
+#include "core/base/log.h"
+#include "core/base/mem.h"
+#include "core/base/text.h"
+#include "core/digest/digests.h"
+#include "transport/rdma/export_inner.h"
+
+#define NS_PER_S 1000000000ull
+#define LOOK_NS	 NS_PER_S
+#define ALIGN	 4096ull
+#define HUGE	 (2ull << 20)
+
+static uint64_t round_up(uint64_t value, uint64_t to)
+{
+	return (value + to - 1) / to * to;
+}
+
+static uint64_t digests_at(uint64_t size)
+{
+	return round_up(size, 64);
+}
+
+static uint64_t memory_of(uint64_t size)
+{
+	return round_up(digests_at(size) +
+				wfs_chunk_count(size) * WFS_WIRE_HASH_SIZE,
+			ALIGN);
+}
+
+static void drop(struct wfs_exporter *exporter, struct export_region *region)
+{
+	for (size_t i = 0; i < exporter->rail_count; i++)
+		if (region->mrs[i])
+			exporter->verbs->ibv_dereg_mr(region->mrs[i]);
+	if (region->map) {
+		munmap(region->map, region->map_len);
+		exporter->used -= region->map_len;
+	}
+	*region = (struct export_region){ 0 };
+}
+
+static int fill(struct wfs_exporter *exporter, struct export_region *region)
+{
+	uint8_t *digests = region->map + digests_at(region->size);
+
+	for (uint64_t i = 0; i < wfs_chunk_count(region->size); i++) {
+		int rc;
+
+		if (atomic_load(&exporter->stop))
+			return -ESHUTDOWN;
+		rc = exporter->stock.read(exporter->stock.ctx, region->id,
+					  i * WFS_CHUNK,
+					  wfs_chunk_len(region->size, i),
+					  region->map + i * WFS_CHUNK,
+					  digests + i * WFS_WIRE_HASH_SIZE);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* Where nodes see it has nothing to do with where it is. */
+static int enrol(struct wfs_exporter *exporter, struct export_region *region)
+{
+	region->address = exporter->next_at;
+	region->digests = region->address + digests_at(region->size);
+	exporter->next_at += round_up(region->map_len + 1, HUGE);
+	for (size_t i = 0; i < exporter->rail_count; i++) {
+		const struct export_rail *rail = &exporter->rails[i];
+		int error;
+
+		region->mrs[i] = exporter->verbs->ibv_reg_mr_iova(
+			rail->pd, region->map, region->map_len, region->address,
+			IBV_ACCESS_REMOTE_READ);
+		if (region->mrs[i])
+			continue;
+		error = errno;
+		wfs_warn("cannot register %zu bytes for RDMA on '%s': %s; "
+			 "ulimit -l unlimited, or LimitMEMLOCK=infinity of a "
+			 "service",
+			 region->map_len, rail->base.device, strerror(error));
+		return error ? -error : -ENOMEM;
+	}
+	return 0;
+}
+
+static bool fits(const struct wfs_exporter *exporter, uint64_t len)
+{
+	for (size_t i = 0; i < exporter->rail_count; i++)
+		if (len > exporter->rails[i].region_max)
+			return false;
+	return len <= exporter->memory - exporter->used;
+}
+
+/* What could not be taken in is remembered, and served over TCP. */
+static void take_in(struct wfs_exporter *exporter,
+		    const struct wfs_wire_region *item,
+		    struct export_region *ret_region)
+{
+	struct export_region region = { .size = item->size };
+	uint64_t len = memory_of(item->size);
+	void *map;
+	int rc;
+
+	memcpy(region.id, item->id, sizeof(region.id));
+	*ret_region = region;
+	if (!fits(exporter, len))
+		return;
+	map = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED)
+		return;
+	madvise(map, len, MADV_HUGEPAGE);
+	madvise(map, len, MADV_DONTFORK);
+	region.map = map;
+	region.map_len = len;
+	exporter->used += len;
+	rc = fill(exporter, &region);
+	if (!rc)
+		rc = enrol(exporter, &region);
+	if (rc)
+		drop(exporter, &region);
+	else
+		*ret_region = region;
+}
+
+static const struct wfs_wire_region *
+find_item(const struct wfs_wire_region *items, size_t n, const uint8_t *id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!memcmp(items[i].id, id, WFS_WIRE_ID_BYTES))
+			return &items[i];
+	return NULL;
+}
+
+static bool is_known(const struct wfs_exporter *exporter, const uint8_t *id)
+{
+	for (size_t i = 0; i < exporter->region_count; i++)
+		if (!memcmp(exporter->regions[i].id, id, WFS_WIRE_ID_BYTES))
+			return true;
+	return false;
+}
+
+/* Regions that are listed no more; what was left out has its chance then. */
+static void drop_old(struct wfs_exporter *exporter,
+		     const struct wfs_wire_region *items, size_t n)
+{
+	bool freed = false;
+
+	for (size_t i = 0; i < exporter->region_count; i++)
+		freed |= exporter->regions[i].map &&
+			 !find_item(items, n, exporter->regions[i].id);
+	for (size_t i = exporter->region_count; i-- > 0;) {
+		struct export_region *at = &exporter->regions[i], region = *at;
+
+		if (find_item(items, n, region.id) && (region.map || !freed))
+			continue;
+		/* First nobody is told of it. */
+		pthread_mutex_lock(&exporter->lock);
+		*at = exporter->regions[--exporter->region_count];
+		pthread_mutex_unlock(&exporter->lock);
+		drop(exporter, &region);
+	}
+}
+
+static void add(struct wfs_exporter *exporter,
+		const struct wfs_wire_region *item)
+{
+	struct export_region region;
+
+	take_in(exporter, item, &region);
+	pthread_mutex_lock(&exporter->lock);
+	exporter->regions =
+		wfs_realloc(exporter->regions,
+			    (exporter->region_count + 1) * sizeof(region));
+	exporter->regions[exporter->region_count++] = region;
+	pthread_mutex_unlock(&exporter->lock);
+}
+
+static void say(struct wfs_exporter *exporter)
+{
+	struct wfs_export_stats stats;
+	char size[32];
+
+	wfs_exporter_stats(exporter, &stats);
+	wfs_info("RDMA: %llu files in %s of registered memory, %llu left out",
+		 (unsigned long long)stats.regions,
+		 wfs_size_format(stats.bytes, size, sizeof(size)),
+		 (unsigned long long)stats.left_out);
+}
+
+static void look(struct wfs_exporter *exporter)
+{
+	struct wfs_wire_region *items wfs_autofree = NULL;
+	size_t n = exporter->stock.list(exporter->stock.ctx, &items);
+	bool news = false;
+
+	drop_old(exporter, items, n);
+	for (size_t i = 0; i < n && !atomic_load(&exporter->stop); i++) {
+		if (!items[i].size || is_known(exporter, items[i].id))
+			continue;
+		add(exporter, &items[i]);
+		news = true;
+	}
+	if (news)
+		say(exporter);
+}
+
+void *wfs_export_fill(void *arg)
+{
+	struct wfs_exporter *exporter = arg;
+
+	while (!atomic_load(&exporter->stop)) {
+		look(exporter);
+		pthread_mutex_lock(&exporter->lock);
+		if (!atomic_load(&exporter->stop))
+			wfs_cond_wait_until(&exporter->stopped, &exporter->lock,
+					    wfs_now_ns() + LOOK_NS);
+		pthread_mutex_unlock(&exporter->lock);
+	}
+	return NULL;
+}
+
+void wfs_export_clear_regions(struct wfs_exporter *exporter)
+{
+	for (size_t i = 0; i < exporter->region_count; i++)
+		drop(exporter, &exporter->regions[i]);
+	free(exporter->regions);
+	exporter->regions = NULL;
+	exporter->region_count = 0;
+}

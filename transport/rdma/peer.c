@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See peer.h.
+ */
+#include "transport/rdma/peer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/log.h"
+#include "core/base/mem.h"
+#include "core/base/text.h"
+
+#define NS_PER_S  1000000000ull
+#define AGAIN_NS  (NS_PER_S / 2) /* the seed is not asked more often … */
+#define SILENT_NS (5 * NS_PER_S) /* … when it answered, or did not */
+#define PAUSE_NS  (30 * NS_PER_S)
+
+struct wfs_rdma_peer *wfs_rdma_peer_new(const struct wfs_control *control)
+{
+	struct wfs_rdma_peer *peer = wfs_calloc(1, sizeof(*peer));
+
+	peer->control = *control;
+	peer->label = wfs_strdup(control->label);
+	pthread_mutex_init(&peer->lock, NULL);
+	pthread_mutex_init(&peer->asking, NULL);
+	return peer;
+}
+
+void wfs_rdma_peer_free(struct wfs_rdma_peer *peer)
+{
+	if (!peer)
+		return;
+	wfs_rdma_table_clear(&peer->table);
+	pthread_mutex_destroy(&peer->lock);
+	pthread_mutex_destroy(&peer->asking);
+	free(peer->label);
+	free(peer);
+}
+
+/* Asks the seed, which prolongs the session that there is. */
+static int ask_seed(struct wfs_rdma_peer *peer, const atomic_bool *stop,
+		    struct wfs_err *err)
+{
+	char *what wfs_autofree = wfs_asprintf("seed '%s'", peer->label);
+	char *text wfs_autofree = NULL;
+	char *path wfs_autofree = NULL;
+	struct wfs_rdma_table table;
+	uint64_t now = wfs_now_ns();
+	size_t len;
+	int rc;
+
+	pthread_mutex_lock(&peer->lock);
+	path = wfs_asprintf("/v1/rdma?session=%llu",
+			    (unsigned long long)peer->table.session);
+	pthread_mutex_unlock(&peer->lock);
+	rc = peer->control.get(peer->control.ctx, path, stop, &text, &len, err);
+	if (!rc)
+		rc = wfs_rdma_table_parse(text, len, what, &table, err);
+	pthread_mutex_lock(&peer->lock);
+	peer->again_at = wfs_now_ns() + (rc ? SILENT_NS : AGAIN_NS);
+	if (rc) {
+		pthread_mutex_unlock(&peer->lock);
+		return rc;
+	}
+	wfs_rdma_table_clear(&peer->table);
+	peer->table = table;
+	peer->until = now + table.lease_ns;
+	pthread_mutex_unlock(&peer->lock);
+	return 0;
+}
+
+static bool is_valid_locked(const struct wfs_rdma_peer *peer, uint64_t now)
+{
+	return peer->table.session && peer->until > now;
+}
+
+/* A valid session, asked for unless another thread just did. */
+static int renew(struct wfs_rdma_peer *peer, const atomic_bool *stop,
+		 struct wfs_err *err)
+{
+	bool valid;
+	int rc = 0;
+
+	pthread_mutex_lock(&peer->asking);
+	pthread_mutex_lock(&peer->lock);
+	valid = is_valid_locked(peer, wfs_now_ns());
+	pthread_mutex_unlock(&peer->lock);
+	if (!valid)
+		rc = ask_seed(peer, stop, err);
+	pthread_mutex_unlock(&peer->asking);
+	return rc;
+}
+
+int wfs_rdma_peer_way(struct wfs_rdma_peer *peer, const atomic_bool *stop,
+		      struct wfs_rdma_way *ret_way, struct wfs_err *err)
+{
+	uint64_t now;
+	int rc = renew(peer, stop, err);
+
+	if (rc)
+		return rc;
+	now = wfs_now_ns();
+	rc = -ENETUNREACH;
+	pthread_mutex_lock(&peer->lock);
+	for (size_t i = 0; i < peer->table.rail_count && rc; i++) {
+		unsigned rail =
+			peer->next_rail++ % (unsigned)peer->table.rail_count;
+
+		if (peer->paused[rail] > now)
+			continue;
+		*ret_way = (struct wfs_rdma_way){
+			.to = peer->table.rails[rail],
+			.rail = rail,
+			.session = peer->table.session,
+			.expires = peer->table.expires,
+		};
+		memcpy(ret_way->key, peer->table.key, sizeof(ret_way->key));
+		rc = 0;
+	}
+	pthread_mutex_unlock(&peer->lock);
+	return rc ? wfs_err_set(err, rc,
+				"seed '%s': no rail to its memory works: all "
+				"are paused",
+				peer->label) :
+		    0;
+}
+
+void wfs_rdma_peer_forget(struct wfs_rdma_peer *peer, uint64_t session)
+{
+	pthread_mutex_lock(&peer->lock);
+	if (peer->table.session == session)
+		wfs_rdma_table_clear(&peer->table);
+	pthread_mutex_unlock(&peer->lock);
+}
+
+void wfs_rdma_peer_pause(struct wfs_rdma_peer *peer, unsigned rail)
+{
+	pthread_mutex_lock(&peer->lock);
+	peer->paused[rail] = wfs_now_ns() + PAUSE_NS;
+	pthread_mutex_unlock(&peer->lock);
+	wfs_warn("seed '%s': its rail %u is not tried for %llu s", peer->label,
+		 rail, PAUSE_NS / NS_PER_S);
+}
+
+static int compare_id(const void *id, const void *place)
+{
+	return memcmp(id, ((const struct wfs_rdma_place *)place)->id,
+		      WFS_WIRE_ID_BYTES);
+}
+
+/* Also whether the table should be asked for anew. */
+static int find(struct wfs_rdma_peer *peer, uint64_t session, const uint8_t *id,
+		struct wfs_rdma_place *ret_place, bool *ret_again)
+{
+	uint64_t now = wfs_now_ns();
+	const struct wfs_rdma_place *place = NULL;
+	int rc = 0;
+
+	pthread_mutex_lock(&peer->lock);
+	if (peer->table.session != session || peer->until <= now)
+		rc = -EPERM;
+	else if (peer->table.place_count)
+		place = bsearch(id, peer->table.places, peer->table.place_count,
+				sizeof(*place), compare_id);
+	if (!rc && !place)
+		rc = -ENODATA;
+	if (place)
+		*ret_place = *place;
+	/* Half of the lease is over: it is prolonged by asking. */
+	*ret_again = now >= peer->again_at &&
+		     (rc == -ENODATA ||
+		      (!rc && peer->until - now < peer->table.lease_ns / 2));
+	pthread_mutex_unlock(&peer->lock);
+	return rc;
+}
+
+int wfs_rdma_peer_find(struct wfs_rdma_peer *peer, uint64_t session,
+		       const uint8_t id[WFS_WIRE_ID_BYTES],
+		       struct wfs_rdma_place *ret_place)
+{
+	static const atomic_bool never;
+	bool again;
+	int rc = find(peer, session, id, ret_place, &again);
+
+	if (!again || pthread_mutex_trylock(&peer->asking))
+		return rc;
+	/* What is valid stays so when the seed does not answer. */
+	ask_seed(peer, &never, NULL);
+	pthread_mutex_unlock(&peer->asking);
+	return find(peer, session, id, ret_place, &again);
+}

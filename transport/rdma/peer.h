@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A seed's memory, as a node knows it: the session that the control channel
+ * gave, the rails that lead there and where each region lies.
+ *
+ * One for each seed, shared by its lanes.  What was told is asked for anew when
+ * the session nears its end, when it is refused, and now and then when a region
+ * is asked for that was not in it.
+ */
+#ifndef WFS_TRANSPORT_RDMA_PEER_H
+#define WFS_TRANSPORT_RDMA_PEER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "transport/fetch/control.h"
+#include "transport/rdma/hello.h"
+#include "transport/wire/frame.h"
+
+#define WFS_PEER_RAILS 16
+
+struct wfs_rdma_rail {
+	char address[64]; /* numeric */
+	uint16_t port;
+};
+
+/* A region in a seed's memory, and behind it its chunks' XXH3-128. */
+struct wfs_rdma_place {
+	uint8_t id[WFS_WIRE_ID_BYTES];
+	uint64_t size, address;
+	uint64_t digests; /* their address */
+	uint32_t rkeys[WFS_PEER_RAILS];
+};
+
+struct wfs_rdma_table {
+	uint64_t session, expires;
+	uint8_t key[WFS_HELLO_KEY];
+	uint64_t lease_ns;
+	struct wfs_rdma_rail rails[WFS_PEER_RAILS];
+	size_t rail_count;
+	struct wfs_rdma_place *places; /* by id */
+	size_t place_count;
+};
+
+/*
+ * Reads what a seed answered; `text` as wfs_json_parse wants it.  -EBADMSG
+ * with a sentence.
+ */
+int wfs_rdma_table_parse(char *text, size_t len, const char *what,
+			 struct wfs_rdma_table *ret, struct wfs_err *err);
+void wfs_rdma_table_clear(struct wfs_rdma_table *table);
+
+struct wfs_rdma_peer {
+	struct wfs_control control;
+	char *label;
+	pthread_mutex_t lock;		 /* guards all below */
+	pthread_mutex_t asking;		 /* one thread asks the seed */
+	struct wfs_rdma_table table;	 /* session 0: none */
+	uint64_t until;			 /* ns, of our clock: the lease's end */
+	uint64_t again_at;		 /* ns: the seed is not asked before */
+	uint64_t paused[WFS_PEER_RAILS]; /* ns: a rail is not tried before */
+	unsigned next_rail;
+};
+
+struct wfs_rdma_peer *wfs_rdma_peer_new(const struct wfs_control *control);
+void wfs_rdma_peer_free(struct wfs_rdma_peer *peer); /* NULL is fine */
+
+/* What a lane connects with. */
+struct wfs_rdma_way {
+	struct wfs_rdma_rail to;
+	unsigned rail;
+	uint64_t session, expires;
+	uint8_t key[WFS_HELLO_KEY];
+};
+
+/*
+ * A rail that is not paused, of a session that is valid, which is asked for if
+ * need be.  A negative errno with a sentence.
+ */
+int wfs_rdma_peer_way(struct wfs_rdma_peer *peer, const atomic_bool *stop,
+		      struct wfs_rdma_way *ret_way, struct wfs_err *err);
+/* The seed does not know that session (any more). */
+void wfs_rdma_peer_forget(struct wfs_rdma_peer *peer, uint64_t session);
+void wfs_rdma_peer_pause(struct wfs_rdma_peer *peer, unsigned rail);
+
+/*
+ * Where the region lies: 0, or -ENODATA when the seed does not have it in
+ * memory, or -EPERM when `session` is not the one of the table any more.
+ */
+int wfs_rdma_peer_find(struct wfs_rdma_peer *peer, uint64_t session,
+		       const uint8_t id[WFS_WIRE_ID_BYTES],
+		       struct wfs_rdma_place *ret_place);
+
+#endif
