@@ -38,11 +38,11 @@
  * Short runs that lie close together are copied out of a mapping (mapped.c)
  * wherever there can be one, and what follows is for where there is none.
  * Of the page cache each rank takes its own runs: the kernel has read each
- * byte once for all of them, and nothing is counted twice.  (Runs of 2 KiB,
- * each fourth wanted, in CPU time against a memcpy of as many bytes into
- * fresh huge pages: read one by one 4.8 times as much; mapped 1.8 times where
- * the page cache has large folios, 2.7 times where it has small ones; of that
- * 1.0 is the copy itself and 0.4 making the huge pages.)
+ * byte once for all of them, and nothing is counted twice.  (A probe beside
+ * this code, on a machine busy with other work: runs of 2 KiB, each fourth
+ * wanted, in CPU time against a memcpy of as many bytes into fresh huge pages:
+ * read one by one 4.8 times as much; mapped 1.8 times where the page cache has
+ * large folios, and between 2.5 and 3 where it seemed to have small ones.)
  *
  * Where other ranks want the gaps, runs of this and more are read one by one:
  * of a page cache that costs what reading three times as much does, and each
