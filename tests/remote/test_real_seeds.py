@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mounts over `weightfs seed`: both ends of ours, as they will be used."""
+import shutil
 import signal
 import threading
 
@@ -101,3 +102,31 @@ def test_a_certificate_of_ours_is_shown(mount, tls, folder, model):
     m = mount(f"seed_ca={tls.ca}", f"seed_cert={cert}", f"seed_key={key}",
               args=("--seed", seed.url))
     read_all(m, model)
+
+
+def test_news_of_a_seed_need_no_poll(mount, folder, model, plain):
+    shelf = folder / "shelf"
+    shelf.mkdir()
+    shutil.copytree(model.path, shelf / "first")
+    seed = real.Seed(folder, "seed", ("--models", shelf, "--rescan", "0.1"))
+    try:
+        seed.wait_ready()
+        # Nobody would ask again for an hour, and then eight.
+        m = mount("rescan=3600", "switch_after=0", args=(
+            "--seed", f"http://127.0.0.1:{seed.address[1]}"))
+        mounts.wait_until(lambda: seeds_of(m)[0]["events"], "it is listened to")
+        shutil.copytree(plain.path, folder / "coming")
+        (folder / "coming").rename(shelf / "second")
+        mounts.wait_until(lambda: models(m) == ["first", "second"],
+                          "the new model is there")
+        read_all(m, plain, "second")
+        (shelf / "second").rename(folder / "gone")
+        mounts.wait_until(lambda: models(m) == ["first"], "and it goes")
+        seed.process.send_signal(signal.SIGKILL)
+        seed.expect_rc = -signal.SIGKILL
+        mounts.wait_until(lambda: seeds_of(m)[0]["state"] == "down",
+                          "its end is noticed")
+        assert not seeds_of(m)[0]["events"]
+    finally:
+        wrong = seed.close()
+    assert not wrong, "; ".join(wrong)

@@ -5,6 +5,7 @@
  *	remote.c  opening, closing, what is offered
  *	hosts.c   from URLs to seeds
  *	seed.c    a seed's thread: its models and their manifests
+ *	news.c    when there is something new of one
  *	prove.c   whether somebody trusted stands behind them
  *	lists.c   and their digests
  *	match.c   which version a name has, and who has the same bytes
@@ -61,7 +62,9 @@ struct remote_seed {
 	bool own_thread; /* else the URL's */
 	/* Under the lock. */
 	bool tried, up, kicked;
-	bool lost; /* what it said of its regions is not so any more */
+	bool streams; /* it tells when there is something new */
+	CURLM *news;  /* while it is listened to */
+	bool lost;    /* what it said of its regions is not so any more */
 	uint64_t down_since; /* ns */
 	char why[WFS_ERR_TEXT];
 	char node[33];
@@ -74,6 +77,7 @@ struct remote_seed {
 	bool no_lender; /* it was tried in vain */
 	char etag[128];
 	unsigned failures;
+	bool settled;	 /* it owed nothing at the last look */
 	char *complaint; /* the last one logged */
 };
 
@@ -155,6 +159,11 @@ bool wfs_remote_pause(struct wfs_remote *remote, struct remote_seed *seed,
 /* Says it once, until it is something else. */
 void wfs_remote_complain(char **last, const char *text);
 
+/* news.c */
+void *wfs_remote_news_run(void *seed);
+/* Wakes who listens, after `stop` was set. */
+void wfs_remote_news_stop_locked(struct wfs_remote *remote);
+
 /* prove.c */
 /* Finds out whether somebody trusted stands behind a manifest that nobody
  * else has seen yet. */
@@ -166,7 +175,8 @@ enum wfs_trust wfs_choice_trust(const struct wfs_choice *choice,
 				const struct wfs_manifest *manifest);
 
 /* lists.c */
-void wfs_remote_get_lists(struct remote_seed *seed);
+/* False when some could not be had now. */
+bool wfs_remote_get_lists(struct remote_seed *seed);
 /* Waits for the list of a proven region: 0, -EIO at the deadline, -ESHUTDOWN. */
 int wfs_remote_await_list(struct wfs_remote *remote,
 			  struct remote_region *region);

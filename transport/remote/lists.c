@@ -160,28 +160,29 @@ static void end_turn(struct wfs_remote *remote, const struct listless *file)
 
 /* Without a list each chunk is compared with the digest it comes with, but
  * chunks of a proven version are not asked for. */
-void wfs_remote_get_lists(struct remote_seed *seed)
+bool wfs_remote_get_lists(struct remote_seed *seed)
 {
 	struct listless file;
 
-	for (int i = 0; i < DIGESTS_AT_ONCE && next_listless(seed, &file);
-	     i++) {
+	for (int i = 0; i < DIGESTS_AT_ONCE; i++) {
 		struct wfs_digests *digests = NULL;
 		struct wfs_err err = { 0 };
 
-		if (atomic_load(&seed->remote->stop))
-			return;
+		if (atomic_load(&seed->remote->stop) ||
+		    !next_listless(seed, &file))
+			return true;
 		if (get_list(seed, &file, &digests, &err)) {
 			if (err.code == -EBADMSG)
 				wfs_warn("seed '%s': %s: %s", seed->link->label,
 					 file.name, err.text);
 			if (err.code == -EAGAIN || err.code == -EIO) {
 				end_turn(seed->remote, &file);
-				return;
+				return false;
 			}
 		}
 		give_list(seed, &file, digests);
 	}
+	return false;
 }
 
 /* Wakes the seeds, and sleeps a little. */

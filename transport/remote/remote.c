@@ -240,6 +240,7 @@ void wfs_remote_stop(struct wfs_remote *remote)
 		return;
 	pthread_mutex_lock(&remote->lock);
 	atomic_store(&remote->stop, true);
+	wfs_remote_news_stop_locked(remote);
 	pthread_cond_broadcast(&remote->changed);
 	pthread_mutex_unlock(&remote->lock);
 	wfs_fetch_stop(remote->fetch);

@@ -60,16 +60,18 @@ static void report_seed(const struct remote_seed *seed, struct wfs_text *t)
 		     ", \"state\": \"%s\", \"why\": ", state_of(seed, &stats));
 	wfs_text_add_json(t, seed->why[0] ? seed->why : stats.why);
 	wfs_text_add(t,
-		     ", \"models\": %zu, \"connections\": %u, "
+		     ", \"events\": %s, \"models\": %zu, "
+		     "\"connections\": %u, "
 		     "\"requests\": %u, \"bytes\": %llu, \"chunks\": %llu, "
 		     "\"bytes_per_s\": %llu, \"errors\": %llu, "
 		     "\"wrong\": %llu, \"hedges\": %llu, "
 		     "\"hedges_won\": %llu, \"quarantine_s\": %.1f, "
 		     "\"lent_files\": %llu, \"lent_bytes\": %llu",
-		     seed->model_count, stats.lanes, stats.busy,
-		     (ull)stats.bytes, (ull)stats.chunks, (ull)stats.rate,
-		     (ull)stats.errors, (ull)stats.wrong, (ull)stats.hedges,
-		     (ull)stats.won, stats.quarantine_s, (ull)seed->lent_files,
+		     seed->streams ? "true" : "false", seed->model_count,
+		     stats.lanes, stats.busy, (ull)stats.bytes,
+		     (ull)stats.chunks, (ull)stats.rate, (ull)stats.errors,
+		     (ull)stats.wrong, (ull)stats.hedges, (ull)stats.won,
+		     stats.quarantine_s, (ull)seed->lent_files,
 		     (ull)seed->lent_bytes);
 	report_fast(seed, t);
 	wfs_text_add(t, "}");

@@ -17,6 +17,7 @@
 #define NEWS_MS	     10000 /* for a list, or a manifest */
 #define RETRY_NS     (NS_PER_S / 2)
 #define RETRY_MAX_NS (5 * NS_PER_S)
+#define SLOW_TIMES   8 /* the usual pause, where news come by themselves */
 #define KICK_NS	     (NS_PER_S / 4) /* looks are never closer */
 
 bool wfs_remote_pause(struct wfs_remote *remote, struct remote_seed *seed,
@@ -296,7 +297,7 @@ static void look(struct remote_seed *seed)
 {
 	struct wfs_remote *remote = seed->remote;
 	struct wfs_err err = { 0 };
-	bool news, lost;
+	bool asked, lost;
 	int rc;
 
 	pthread_mutex_lock(&remote->lock);
@@ -305,29 +306,39 @@ static void look(struct remote_seed *seed)
 	pthread_mutex_unlock(&remote->lock);
 	if (lost)
 		forget(seed);
+	seed->settled = false;
 	rc = look_at_list(seed, &err);
 	if (rc < 0) {
 		if (!atomic_load(&remote->stop))
 			note_down(seed, err.text);
 		return;
 	}
-	news = look_at_manifests(seed) || rc > 0;
-	if (news) {
+	asked = look_at_manifests(seed);
+	if (asked || rc > 0) {
 		pthread_mutex_lock(&remote->lock);
 		wfs_remote_match_locked(remote);
+		/* Its models may make roots of others wanted. */
+		for (size_t i = 0; rc > 0 && i < remote->seed_count; i++)
+			remote->seeds[i]->kicked |= remote->seeds[i] != seed;
 		pthread_mutex_unlock(&remote->lock);
 	}
 	note_up(seed);
-	wfs_remote_get_lists(seed);
+	seed->settled = wfs_remote_get_lists(seed) && !asked;
 	wfs_remote_borrow_more(seed);
 }
 
 static uint64_t pause_after(const struct remote_seed *seed)
 {
+	struct wfs_remote *remote = seed->remote;
 	uint64_t ns = RETRY_NS;
+	bool streams;
 
+	pthread_mutex_lock(&remote->lock);
+	streams = seed->streams;
+	pthread_mutex_unlock(&remote->lock);
 	if (!seed->failures)
-		return seed->remote->poll_ns;
+		return remote->poll_ns *
+		       (seed->settled && streams ? SLOW_TIMES : 1);
 	for (unsigned i = 1; i < seed->failures && ns < RETRY_MAX_NS; i++)
 		ns *= 2;
 	return ns < RETRY_MAX_NS ? ns : RETRY_MAX_NS;
@@ -335,9 +346,14 @@ static uint64_t pause_after(const struct remote_seed *seed)
 
 void wfs_remote_seed_run(struct remote_seed *seed)
 {
-	do {
+	pthread_t news;
+	/* Without it polls have to do. */
+	bool listens = !pthread_create(&news, NULL, wfs_remote_news_run, seed);
+
+	do
 		look(seed);
-		if (!wfs_remote_pause(seed->remote, NULL, KICK_NS))
-			return;
-	} while (wfs_remote_pause(seed->remote, seed, pause_after(seed)));
+	while (wfs_remote_pause(seed->remote, NULL, KICK_NS) &&
+	       wfs_remote_pause(seed->remote, seed, pause_after(seed)));
+	if (listens)
+		pthread_join(news, NULL);
 }
