@@ -38,6 +38,8 @@ struct wfs_fs_config {
 	struct wfs_chunks *chunks; /* for its numbers; NULL: none */
 	/* Adds a JSON array, what is told of seeds; NULL: there are none. */
 	void (*report_seeds)(void *ctx, struct wfs_text *text);
+	/* Adds the same as Prometheus text; may be NULL. */
+	void (*measure_seeds)(void *ctx, struct wfs_text *text);
 	void *report_ctx;
 };
 

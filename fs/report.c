@@ -7,7 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/metric.h"
 #include "fs/state.h"
+
+#define PREFIX "weightfs_"
 
 typedef unsigned long long ull;
 
@@ -145,11 +148,13 @@ static void status_numbers(struct wfs_fs *fs, struct wfs_text *t,
 		     "  \"hydration\": {\"files\": %llu, \"bytes\": %llu, "
 		     "\"failed\": %llu, \"evicted_files\": %llu, "
 		     "\"evicted_bytes\": %llu, \"no_room\": %llu, "
-		     "\"copy_bytes_per_s\": %llu},\n",
+		     "\"copy_bytes_per_s\": %llu, \"copied_bytes\": %llu, "
+		     "\"queued_files\": %llu, \"queued_bytes\": %llu},\n",
 		     (ull)st->hydrated_files, (ull)st->hydrated_bytes,
 		     (ull)st->failed, (ull)st->evicted_files,
 		     (ull)st->evicted_bytes, (ull)st->refused,
-		     (ull)st->copy_rate);
+		     (ull)st->copy_rate, (ull)st->copied_bytes,
+		     (ull)st->queued_files, (ull)st->queued_bytes);
 	wfs_text_add(t, "  \"errors\": {\"source\": %llu, \"stale\": %llu}\n",
 		     (ull)s->source_errors, (ull)s->stale);
 }
@@ -190,69 +195,43 @@ void wfs_report_status(struct wfs_fs *fs, struct wfs_text *t)
 static void metric(struct wfs_text *t, const char *name, const char *type,
 		   const char *help, uint64_t value)
 {
-	wfs_text_add(t,
-		     "# HELP weightfs_%s %s\n# TYPE weightfs_%s %s\n"
-		     "weightfs_%s %llu\n",
-		     name, help, name, type, name, (ull)value);
-}
-
-/* Label values: UTF-8; backslash, quote and newline are escaped. */
-static void add_label(struct wfs_text *t, const char *s)
-{
-	size_t len = strlen(s);
-
-	while (len > 0) {
-		size_t n = wfs_utf8_sequence(s, len);
-
-		if (n == 0)
-			wfs_text_add(t, "\xef\xbf\xbd"); /* U+FFFD */
-		else if (*s == '\\' || *s == '"')
-			wfs_text_add(t, "\\%c", *s);
-		else if (*s == '\n')
-			wfs_text_add(t, "\\n");
-		else
-			wfs_text_add_bytes(t, s, n);
-		n += n == 0;
-		s += n;
-		len -= n;
-	}
+	wfs_metric_family(t, PREFIX, name, type, help);
+	wfs_text_add(t, PREFIX "%s %llu\n", name, (ull)value);
 }
 
 static void per_model(struct wfs_fs *fs, struct wfs_text *t,
 		      const struct snapshot *s)
 {
-	wfs_text_add(t, "# HELP weightfs_model_bytes Bytes of the "
-			"checkpoint's files.\n"
-			"# TYPE weightfs_model_bytes gauge\n");
+	wfs_metric_family(t, PREFIX, "model_bytes", "gauge",
+			  "Bytes of the checkpoint's files.");
 	for (size_t i = 0; i < s->row_count; i++) {
 		if (!s->rows[i].named)
 			continue;
 		wfs_text_add(t, "weightfs_model_bytes{model=\"");
-		add_label(t, s->rows[i].name);
+		wfs_metric_label(t, s->rows[i].name);
 		wfs_text_add(t, "\"} %llu\n",
 			     (ull)s->rows[i].model->file_bytes);
 	}
-	wfs_text_add(t, "# HELP weightfs_model_resident_bytes Bytes of the "
-			"model in the arena.\n"
-			"# TYPE weightfs_model_resident_bytes gauge\n");
+	wfs_metric_family(t, PREFIX, "model_resident_bytes", "gauge",
+			  "Bytes of the model in the arena.");
 	for (size_t i = 0; i < s->row_count; i++) {
 		if (!s->rows[i].named)
 			continue;
 		wfs_text_add(t, "weightfs_model_resident_bytes{model=\"");
-		add_label(t, s->rows[i].name);
+		wfs_metric_label(t, s->rows[i].name);
 		wfs_text_add(t, "\"} %llu\n",
 			     (ull)row_resident(fs, &s->rows[i]));
 	}
-	wfs_text_add(t, "# HELP weightfs_source_read_bytes Bytes read of the "
-			"checkpoint's files, also for its layouts.\n"
-			"# TYPE weightfs_source_read_bytes counter\n");
+	wfs_metric_family(t, PREFIX, "source_read_bytes", "counter",
+			  "Bytes read of the checkpoint's files, also for its "
+			  "layouts.");
 	for (size_t i = 0; i < s->row_count; i++) {
 		const struct wfs_model *m = s->rows[i].model;
 
 		if (!s->rows[i].named || m->virtual)
 			continue;
 		wfs_text_add(t, "weightfs_source_read_bytes{model=\"");
-		add_label(t, s->rows[i].name);
+		wfs_metric_label(t, s->rows[i].name);
 		wfs_text_add(t, "\"} %llu\n",
 			     (ull)atomic_load(&m->source->bytes_read));
 	}
@@ -272,6 +251,13 @@ static void store_metrics(struct wfs_text *t, const struct wfs_store_stats *st)
 	       st->hydrated_bytes);
 	metric(t, "hydrated_files_total", "counter", "Files hydrated.",
 	       st->hydrated_files);
+	metric(t, "hydration_copied_bytes_total", "counter",
+	       "Bytes copied, also of files that are not whole yet.",
+	       st->copied_bytes);
+	metric(t, "hydration_queued_files", "gauge",
+	       "Hydrations that wait for a thread.", st->queued_files);
+	metric(t, "hydration_queued_bytes", "gauge",
+	       "Bytes that these have left to copy.", st->queued_bytes);
 	metric(t, "hydration_failures_total", "counter",
 	       "Hydrations that failed.", st->failed);
 	metric(t, "evicted_bytes_total", "counter", "Bytes evicted.",
@@ -331,6 +317,8 @@ void wfs_report_stats(struct wfs_fs *fs, struct wfs_text *t)
 	store_metrics(t, &s.store);
 	chunk_metrics(t, &s.chunks);
 	per_model(fs, t, &s);
+	if (fs->config.measure_seeds)
+		fs->config.measure_seeds(fs->config.report_ctx, t);
 	snapshot_drop(&s);
 }
 

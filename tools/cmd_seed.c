@@ -76,7 +76,8 @@ static int live(struct seeder *s, const struct wfs_hooks *hooks,
 	if (rc)
 		return rc;
 	wfs_life_block();
-	rc = wfs_seeding_open(s->options, s->registry, NULL, &s->seeding, err);
+	rc = wfs_seeding_open(s->options, s->registry, NULL, NULL, &s->seeding,
+			      err);
 	return rc ? rc : run(s, err);
 }
 

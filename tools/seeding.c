@@ -3,7 +3,6 @@
  * What `weightfs seed` and a mount that seeds have in common.
  */
 #include "tools/seeding.h"
-#include "tools/seeds.h"
 
 #include <unistd.h>
 
@@ -141,7 +140,7 @@ static int open_exporter(const struct wfs_options *options,
 
 int wfs_seeding_open(const struct wfs_options *options,
 		     struct wfs_registry *registry,
-		     const struct wfs_holder *holder,
+		     const struct wfs_holder *holder, struct wfs_seeds *seeds,
 		     struct wfs_seeding *ret_seeding, struct wfs_err *err)
 {
 	struct wfs_seeding seeding = { 0 };
@@ -158,6 +157,8 @@ int wfs_seeding_open(const struct wfs_options *options,
 		.stall_timeout_ns = options->client_timeout_ns,
 		.header_timeout_ns = options->client_timeout_ns,
 		.holder = holder,
+		.measure = seeds ? wfs_seeds_measure_open : NULL,
+		.measure_ctx = seeds,
 	};
 	int rc = wfs_open_book(options->digest_cache, &seeding.book, err);
 

@@ -11,6 +11,7 @@
 #include "tools/cmd.h"
 #include "tools/daemon.h"
 #include "tools/options.h"
+#include "tools/seeds.h"
 #include "tools/watch.h"
 #include "transport/lend/lend.h"
 #include "transport/rdma/export.h"
@@ -42,11 +43,12 @@ struct wfs_seeding {
 /*
  * Listens; wfs_seeding_start answers.  Where no directory for digests was
  * named and the usual one cannot be had, none are kept.  `holder` (NULL: none)
- * has what was fetched from elsewhere.
+ * has what was fetched from elsewhere, `seeds` (NULL: none) where that came
+ * from, for the metrics; both outlive it.
  */
 int wfs_seeding_open(const struct wfs_options *options,
 		     struct wfs_registry *registry,
-		     const struct wfs_holder *holder,
+		     const struct wfs_holder *holder, struct wfs_seeds *seeds,
 		     struct wfs_seeding *ret_seeding, struct wfs_err *err);
 /* Answers from now on.  Once; not before a fork. */
 int wfs_seeding_start(struct wfs_seeding *seeding, struct wfs_err *err);

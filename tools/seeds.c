@@ -254,3 +254,20 @@ void wfs_seeds_report(void *seeds, struct wfs_text *text)
 	else
 		wfs_text_add(text, "[]");
 }
+
+static void measure(const struct wfs_seeds *seeds, enum wfs_metric_form form,
+		    struct wfs_text *text)
+{
+	if (seeds->remote)
+		wfs_remote_measure(seeds->remote, form, text);
+}
+
+void wfs_seeds_measure(void *seeds, struct wfs_text *text)
+{
+	measure(seeds, WFS_METRIC_PROMETHEUS, text);
+}
+
+void wfs_seeds_measure_open(void *seeds, struct wfs_text *text)
+{
+	measure(seeds, WFS_METRIC_OPEN, text);
+}

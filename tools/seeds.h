@@ -41,5 +41,8 @@ void wfs_seeds_close(struct wfs_seeds *seeds);
 
 /* For struct wfs_fs_config. */
 void wfs_seeds_report(void *seeds, struct wfs_text *text);
+void wfs_seeds_measure(void *seeds, struct wfs_text *text);
+/* For struct wfs_seed_config. */
+void wfs_seeds_measure_open(void *seeds, struct wfs_text *text);
 
 #endif

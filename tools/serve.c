@@ -152,8 +152,8 @@ static int open_seeding(struct serve *serve)
 	if (serve->store)
 		holder = wfs_holder_of(serve->store);
 	return wfs_seeding_open(serve->options, serve->registry,
-				serve->store ? &holder : NULL, &serve->seeding,
-				&serve->err);
+				serve->store ? &holder : NULL, serve->seeds,
+				&serve->seeding, &serve->err);
 }
 
 static bool is_on_overlayfs(const char *dir)
@@ -195,6 +195,7 @@ static int make_mount(struct serve *serve)
 				   FAR_READERS,
 		.chunks = serve->chunks,
 		.report_seeds = serve->seeds ? wfs_seeds_report : NULL,
+		.measure_seeds = serve->seeds ? wfs_seeds_measure : NULL,
 		.report_ctx = serve->seeds,
 	};
 	int rc;

@@ -123,6 +123,7 @@ static int copy_span(struct wfs_store *store, struct wfs_job *job,
 			return (int)n;
 		pthread_mutex_lock(&store->lock);
 		wfs_queue_progress_locked(job, (uint64_t)n);
+		store->copied_bytes += (uint64_t)n;
 		if (measured(job))
 			wfs_rate_add(&job->crew->rate, (uint64_t)n);
 		pthread_mutex_unlock(&store->lock);

@@ -186,7 +186,7 @@ struct wfs_store {
 
 	uint64_t resident_bytes, resident_files;
 	uint64_t used_files; /* resident ones with users */
-	uint64_t hydrated_bytes, hydrated_files, failed;
+	uint64_t hydrated_bytes, hydrated_files, copied_bytes, failed;
 	uint64_t evicted_bytes, evicted_files, refused;
 
 	pthread_t keeper;

@@ -222,6 +222,16 @@ uint64_t wfs_store_resident_bytes(struct wfs_store *store, uint64_t mask,
 	return bytes;
 }
 
+static void count_queued(const struct wfs_job_queue *queue,
+			 struct wfs_store_stats *stats)
+{
+	for (const struct wfs_job *job = queue->head; job; job = job->next) {
+		stats->queued_files++;
+		if (job->left > WFS_FILE_WORK)
+			stats->queued_bytes += job->left - WFS_FILE_WORK;
+	}
+}
+
 void wfs_store_stats(struct wfs_store *store, struct wfs_store_stats *ret)
 {
 	uint64_t used = wfs_arena_used(&store->arena);
@@ -241,7 +251,12 @@ void wfs_store_stats(struct wfs_store *store, struct wfs_store_stats *ret)
 		.evicted_files = store->evicted_files,
 		.refused = store->refused,
 		.copy_rate = store->crews[WFS_CREW_NEAR].rate.value,
+		.copied_bytes = store->copied_bytes,
 		.huge = store->arena.huge,
 	};
+	for (int i = 0; i < WFS_CREWS; i++) {
+		count_queued(&store->crews[i].wanted, ret);
+		count_queued(&store->crews[i].prefetch, ret);
+	}
 	pthread_mutex_unlock(&store->lock);
 }

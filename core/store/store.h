@@ -198,9 +198,12 @@ struct wfs_store_stats {
 	uint64_t resident_bytes, resident_files, pinned_files;
 	uint64_t hydrated_bytes, hydrated_files, failed;
 	uint64_t evicted_bytes, evicted_files;
-	uint64_t refused;   /* acquire said -ENOSPC */
-	uint64_t copy_rate; /* bytes/s, measured by the hydrators */
-	bool huge;	    /* the arena has huge pages */
+	uint64_t copied_bytes; /* so far, also of files not whole yet */
+	uint64_t queued_files; /* hydrations that wait for a thread … */
+	uint64_t queued_bytes; /* … and what these have left to copy */
+	uint64_t refused;      /* acquire said -ENOSPC */
+	uint64_t copy_rate;    /* bytes/s, measured by the hydrators */
+	bool huge;	       /* the arena has huge pages */
 };
 
 void wfs_store_stats(struct wfs_store *store, struct wfs_store_stats *ret);

@@ -14,6 +14,7 @@
 #include "core/base/hex.h"
 #include "core/base/log.h"
 #include "core/base/mem.h"
+#include "core/base/metric.h"
 #include "transport/rdma/export_inner.h"
 #include "transport/rdma/rdma.h"
 
@@ -245,11 +246,8 @@ void wfs_exporter_stats(struct wfs_exporter *exporter,
 static void measure(struct wfs_text *text, const char *name, const char *help,
 		    uint64_t value)
 {
-	wfs_text_add(text,
-		     "# TYPE weightfs_seed_rdma_%s gauge\n"
-		     "# HELP weightfs_seed_rdma_%s %s\n"
-		     "weightfs_seed_rdma_%s %llu\n",
-		     name, name, help, name, (ull)value);
+	wfs_metric_family(text, "weightfs_seed_rdma_", name, "gauge", help);
+	wfs_text_add(text, "weightfs_seed_rdma_%s %llu\n", name, (ull)value);
 }
 
 void wfs_exporter_measure(struct wfs_exporter *exporter, struct wfs_text *text)

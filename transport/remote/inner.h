@@ -13,6 +13,7 @@
  *	borrow.c  descriptors of its files, lent on this host
  *	fabric.c  the faster way to a seed, where it has one
  *	report.c  what is told of seeds
+ *	measure.c the same as metrics
  *
  * One lock for all of it, never held across I/O; the fetch's lock may be taken
  * inside it.

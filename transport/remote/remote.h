@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "core/base/err.h"
+#include "core/base/metric.h"
 #include "core/base/text.h"
 #include "core/source.h"
 #include "transport/fetch/control.h"
@@ -128,5 +129,12 @@ int wfs_remote_source(struct wfs_remote *remote, const char *name,
 
 /* A JSON array, an object for each seed. */
 void wfs_remote_report(struct wfs_remote *remote, struct wfs_text *text);
+
+/*
+ * The same as metrics, weightfs_remote_…, with labels `seed` and `way` ("tcp",
+ * "rdma").  Seeds whose hosts were not found yet have none.
+ */
+void wfs_remote_measure(struct wfs_remote *remote, enum wfs_metric_form form,
+			struct wfs_text *text);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/metric.h"
 #include "transport/seed/inner.h"
 
 #define COMMENT_NS  15000000000ull
@@ -71,9 +72,7 @@ enum MHD_Result wfs_seed_events(struct wfs_ask *ask)
 static void add_metric(struct wfs_text *text, const char *name,
 		       const char *type, const char *help)
 {
-	wfs_text_add(text,
-		     "# TYPE weightfs_seed_%s %s\n# HELP weightfs_seed_%s %s\n",
-		     name, type, name, help);
+	wfs_metric_family(text, "weightfs_seed_", name, type, help);
 }
 
 static void add_counter(struct wfs_text *text, const char *name,
@@ -153,6 +152,8 @@ enum MHD_Result wfs_seed_metrics(struct wfs_ask *ask)
 	add_gauge(&text, "streams", "Streams now.", streams);
 	if (seed->fabric.measure)
 		seed->fabric.measure(seed->fabric.ctx, &text);
+	if (seed->measure)
+		seed->measure(seed->measure_ctx, &text);
 	wfs_text_add(&text, "# EOF\n");
 	return wfs_ask_answer(ask,
 			      "application/openmetrics-text; version=1.0.0; "

@@ -40,7 +40,9 @@ enum wfs_route {
 
 struct wfs_seed {
 	struct wfs_stock *stock;
-	struct wfs_seed_fabric fabric; /* all NULL: none */
+	struct wfs_seed_fabric fabric;			   /* all NULL: none */
+	void (*measure)(void *ctx, struct wfs_text *text); /* or NULL */
+	void *measure_ctx;
 	struct wfs_rate *rate;
 	bool capped; /* is there a rate cap? */
 	struct wfs_listener listener;

@@ -125,6 +125,8 @@ int wfs_seed_open(const struct wfs_seed_config *config,
 	seed->listener.fd = -1;
 	seed->rate = wfs_rate_new(config->rate);
 	seed->capped = config->rate != 0;
+	seed->measure = config->measure;
+	seed->measure_ctx = config->measure_ctx;
 	seed->stall_ns = or_default(config->stall_timeout_ns, STALL_NS);
 	if (seed->stall_ns > STALL_MAX)
 		seed->stall_ns = STALL_MAX;

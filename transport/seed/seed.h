@@ -35,6 +35,9 @@ struct wfs_seed_config {
 	uint64_t linger_ns;    /* replaced versions stay so long; 0: 60 s */
 	struct wfs_book *book; /* outlives the seed; may be NULL */
 	const struct wfs_holder *holder; /* copied; NULL: none */
+	/* Adds to the metrics (OpenMetrics), from any thread; may be NULL. */
+	void (*measure)(void *ctx, struct wfs_text *text);
+	void *measure_ctx;
 };
 
 struct wfs_seed;
