@@ -9,15 +9,32 @@
 #include "tools/ask.h"
 #include "tools/cmd.h"
 #include "core/base/mounts.h"
+#include "tools/options.h"
 #include "tools/path.h"
-#include "tools/grid.h"
+#include "tools/status_show.h"
+#include "tools/status_watch.h"
 
-typedef unsigned long long ull;
+#define NS_PER_S  1000000000ull
+#define WATCH_NS  NS_PER_S
+#define WATCH_MIN (NS_PER_S / 10)
 
 struct args {
 	const char *mountpoint;
 	bool json;
+	uint64_t watch_ns; /* between two looks; 0: one look */
 };
+
+static void set_watch(struct args *args, const char *seconds,
+		      struct argp_state *state)
+{
+	args->watch_ns = WATCH_NS;
+	if (seconds && (wfs_seconds_parse(seconds, &args->watch_ns) ||
+			args->watch_ns < WATCH_MIN))
+		argp_error(state,
+			   "--watch: '%s' is not a number of seconds from 0.1 "
+			   "on, such as 2 or 0.5",
+			   seconds);
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -26,6 +43,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case 'j':
 		args->json = true;
+		return 0;
+	case 'w':
+		set_watch(args, arg, state);
+		return 0;
+	case ARGP_KEY_END:
+		if (args->json && args->watch_ns)
+			argp_error(state, "--json and --watch do not go "
+					  "together");
 		return 0;
 	case ARGP_KEY_ARG:
 		wfs_cmd_take(state, arg, &args->mountpoint, NULL);
@@ -37,6 +62,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{ "json", 'j', NULL, 0, "Print one JSON object", 0 },
+	{ "watch", 'w', "SECONDS", OPTION_ARG_OPTIONAL,
+	  "Look again every SECONDS (1), until ^C: a table on a terminal, else "
+	  "a block whenever something changed",
+	  0 },
 	{ 0 },
 };
 
@@ -45,172 +74,14 @@ static const struct argp argp = {
 	parse,
 	"[MOUNTPOINT]",
 	"Shows what is mounted (all of it, or MOUNTPOINT): models, memory, "
-	"how opens and reads are served, errors.\v"
-	"Exits with 1 when a daemon is dead or does not answer.",
+	"how opens and reads are served, what is copied and queued, seeds, "
+	"errors.\v"
+	"Exits with 1 when a daemon is dead or does not answer, and when a "
+	"mount that is watched goes away.",
 	NULL,
 	NULL,
 	NULL,
 };
-
-/* "2 h 3 min", "14 s" */
-static char *uptime(double seconds, char *buf, size_t size)
-{
-	ull s = (ull)seconds;
-
-	if (s >= 86400)
-		snprintf(buf, size, "%llu d %llu h", s / 86400,
-			 s % 86400 / 3600);
-	else if (s >= 3600)
-		snprintf(buf, size, "%llu h %llu min", s / 3600, s % 3600 / 60);
-	else if (s >= 60)
-		snprintf(buf, size, "%llu min %llu s", s / 60, s % 60);
-	else
-		snprintf(buf, size, "%llu s", s);
-	return buf;
-}
-
-static void print_arena(yyjson_val *arena)
-{
-	char used[32], all[32];
-
-	if (!wfs_json_true(arena, "in_use")) {
-		printf("  arena        none: %s\n",
-		       wfs_json_text(arena, "why"));
-		return;
-	}
-	printf("  arena        %s of %s used, %llu files in it, %llu of them "
-	       "in use%s\n",
-	       wfs_size_format(wfs_json_number(arena, "used"), used,
-			       sizeof(used)),
-	       wfs_size_format(wfs_json_number(arena, "bytes"), all,
-			       sizeof(all)),
-	       (ull)wfs_json_number(arena, "resident_files"),
-	       (ull)wfs_json_number(arena, "pinned_files"),
-	       wfs_json_true(arena, "huge") ? "" : ", no huge pages");
-}
-
-static void print_served(yyjson_val *root)
-{
-	yyjson_val *pass = yyjson_obj_get(root, "passthrough");
-	yyjson_val *opens = yyjson_obj_get(root, "opens");
-	yyjson_val *reads = yyjson_obj_get(root, "reads");
-	char bytes[32];
-
-	if (wfs_json_true(pass, "in_use"))
-		printf("  passthrough  in use\n");
-	else
-		printf("  passthrough  not in use: %s\n",
-		       wfs_json_text(pass, "why"));
-	print_arena(yyjson_obj_get(root, "arena"));
-	printf("  opens        %llu passthrough, %llu cached; %llu waited, "
-	       "%llu refused; %llu files open now\n",
-	       (ull)wfs_json_number(opens, "passthrough"),
-	       (ull)wfs_json_number(opens, "cached"),
-	       (ull)wfs_json_number(opens, "waited"),
-	       (ull)wfs_json_number(opens, "refused"),
-	       (ull)wfs_json_number(root, "open_files"));
-	printf("  reads        %llu answered by the daemon (%s), %llu errors\n",
-	       (ull)wfs_json_number(reads, "count"),
-	       wfs_size_format(wfs_json_number(reads, "bytes"), bytes,
-			       sizeof(bytes)),
-	       (ull)wfs_json_number(reads, "errors"));
-}
-
-static void print_hydration(yyjson_val *root)
-{
-	yyjson_val *h = yyjson_obj_get(root, "hydration");
-	yyjson_val *errors = yyjson_obj_get(root, "errors");
-	char in[32], out[32];
-
-	printf("  hydration    %llu files (%s) in, %llu (%s) evicted, %llu "
-	       "without room, %llu failed\n",
-	       (ull)wfs_json_number(h, "files"),
-	       wfs_size_format(wfs_json_number(h, "bytes"), in, sizeof(in)),
-	       (ull)wfs_json_number(h, "evicted_files"),
-	       wfs_size_format(wfs_json_number(h, "evicted_bytes"), out,
-			       sizeof(out)),
-	       (ull)wfs_json_number(h, "no_room"),
-	       (ull)wfs_json_number(h, "failed"));
-	printf("  errors       %llu reads of sources failed, %llu models "
-	       "rewritten in place\n",
-	       (ull)wfs_json_number(errors, "source"),
-	       (ull)wfs_json_number(errors, "stale"));
-}
-
-static void print_models(yyjson_val *models)
-{
-	static const char *const heads[] = {
-		"MODEL", "FORMAT",   "RANKS", "TENSORS", "FILES",
-		"BYTES", "RESIDENT", "OPEN",  "TRUST",	 "STATE",
-	};
-	struct wfs_grid grid = { .columns = "llrrrrrrll" };
-	yyjson_arr_iter iter;
-	yyjson_val *m;
-
-	if (!yyjson_arr_size(models)) {
-		printf("\n  no models\n");
-		return;
-	}
-	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
-		wfs_grid_add(&grid, "%s", heads[i]);
-	yyjson_arr_iter_init(models, &iter);
-	while ((m = yyjson_arr_iter_next(&iter))) {
-		wfs_grid_add(&grid, "%s", wfs_json_text(m, "name"));
-		wfs_grid_add(&grid, "%s", wfs_json_text(m, "format"));
-		wfs_grid_add(&grid, "%llu", (ull)wfs_json_number(m, "ranks"));
-		wfs_grid_add(&grid, "%llu", (ull)wfs_json_number(m, "tensors"));
-		wfs_grid_add(&grid, "%llu", (ull)wfs_json_number(m, "files"));
-		wfs_grid_add_size(&grid, wfs_json_number(m, "file_bytes"));
-		wfs_grid_add_size(&grid, wfs_json_number(m, "resident_bytes"));
-		wfs_grid_add(&grid, "%llu", (ull)wfs_json_number(m, "opens"));
-		wfs_grid_add(&grid, "%s", wfs_json_text(m, "trust"));
-		wfs_grid_add(&grid, "%s", wfs_json_text(m, "state"));
-	}
-	printf("\n");
-	wfs_grid_finish(&grid, "  ", stdout);
-}
-
-static void print_seeds(yyjson_val *seeds)
-{
-	static const char *const heads[] = {
-		"SEED", "STATE", "RATE/S", "BYTES", "ERRORS", "WRONG", "WHY",
-	};
-	struct wfs_grid grid = { .columns = "llrrrrl" };
-	yyjson_arr_iter iter;
-	yyjson_val *s;
-
-	if (!yyjson_arr_size(seeds))
-		return;
-	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
-		wfs_grid_add(&grid, "%s", heads[i]);
-	yyjson_arr_iter_init(seeds, &iter);
-	while ((s = yyjson_arr_iter_next(&iter))) {
-		wfs_grid_add(&grid, "%s", wfs_json_text(s, "url"));
-		wfs_grid_add(&grid, "%s", wfs_json_text(s, "state"));
-		wfs_grid_add_size(&grid, wfs_json_number(s, "bytes_per_s"));
-		wfs_grid_add_size(&grid, wfs_json_number(s, "bytes"));
-		wfs_grid_add(&grid, "%llu", (ull)wfs_json_number(s, "errors"));
-		wfs_grid_add(&grid, "%llu", (ull)wfs_json_number(s, "wrong"));
-		wfs_grid_add(&grid, "%s", wfs_json_text(s, "why"));
-	}
-	printf("\n");
-	wfs_grid_finish(&grid, "  ", stdout);
-}
-
-static void print_status(yyjson_val *root)
-{
-	char up[48];
-
-	printf("%s: weightfs %s, pid %llu, up %s\n",
-	       wfs_json_text(root, "mountpoint"),
-	       wfs_json_text(root, "version"),
-	       (ull)wfs_json_number(root, "pid"),
-	       uptime(wfs_json_real(root, "uptime_s"), up, sizeof(up)));
-	print_served(root);
-	print_hydration(root);
-	print_models(yyjson_obj_get(root, "models"));
-	print_seeds(yyjson_obj_get(root, "seeds"));
-}
 
 /* One mount in the list of `--json`; 0 or a negative errno. */
 static int add_json(const char *point, bool first)
@@ -252,12 +123,39 @@ static int show(const char *point, bool json, bool first)
 	}
 	if (!first)
 		printf("\n");
-	print_status(yyjson_doc_get_root(doc));
+	wfs_status_head(stdout, yyjson_doc_get_root(doc));
+	wfs_status_body(stdout, yyjson_doc_get_root(doc), NULL);
 	yyjson_doc_free(doc);
 	return 0;
 }
 
-/* The mounts asked for, topmost of each point; the number of failures. */
+/* Is it the topmost of its point, and asked for? */
+static bool is_meant(const struct wfs_mounts *mounts, const struct wfs_mount *m,
+		     const char *only)
+{
+	return wfs_mount_is_weightfs(m) &&
+	       (!only || strcmp(m->point, only) == 0) &&
+	       wfs_mounts_at(mounts, m->point) == m;
+}
+
+/* Until it cannot go on: why. */
+static const char *watch(const struct wfs_mounts *mounts, const char *only,
+			 uint64_t every_ns, struct wfs_err *err)
+{
+	const char **points wfs_autofree =
+		wfs_calloc(mounts->count + 1, sizeof(*points));
+	size_t count = 0;
+
+	for (size_t i = 0; i < mounts->count; i++)
+		if (is_meant(mounts, &mounts->rows[i], only))
+			points[count++] = mounts->rows[i].point;
+	if (!count)
+		return "no weightfs is mounted";
+	wfs_status_watch(points, count, every_ns, err);
+	return err->text;
+}
+
+/* The number of failures. */
 static int show_all(const struct wfs_mounts *mounts, const char *only,
 		    bool json)
 {
@@ -269,9 +167,7 @@ static int show_all(const struct wfs_mounts *mounts, const char *only,
 	for (size_t i = 0; i < mounts->count; i++) {
 		const struct wfs_mount *m = &mounts->rows[i];
 
-		if (!wfs_mount_is_weightfs(m) ||
-		    (only && strcmp(m->point, only) != 0) ||
-		    wfs_mounts_at(mounts, m->point) != m)
+		if (!is_meant(mounts, m, only))
 			continue;
 		failures += show(m->point, json, first) != 0;
 		first = false;
@@ -303,6 +199,8 @@ int wfs_cmd_status(int argc, char **argv, const struct wfs_hooks *hooks)
 	mount = point ? wfs_mounts_at(&mounts, point) : NULL;
 	if (point && (!mount || !wfs_mount_is_weightfs(mount)))
 		wfs_complain("no weightfs is mounted on '%s'", point);
+	else if (args.watch_ns)
+		wfs_complain("%s", watch(&mounts, point, args.watch_ns, &err));
 	else if (show_all(&mounts, point, args.json) == 0)
 		status = WFS_EXIT_OK;
 	wfs_mounts_clear(&mounts);

@@ -96,8 +96,7 @@ static int set_switch(bool *field, const char *key, const char *value,
 			   value);
 }
 
-/* Decimal seconds, as many digits after the point as a nanosecond has. */
-static int parse_seconds(const char *text, uint64_t *ret_ns)
+int wfs_seconds_parse(const char *text, uint64_t *ret_ns)
 {
 	uint64_t ns = 0, unit = NS_PER_S;
 	const char *p = text;
@@ -126,7 +125,7 @@ static int set_seconds(uint64_t *field, const char *key, const char *value,
 {
 	uint64_t ns;
 
-	if (parse_seconds(value, &ns))
+	if (wfs_seconds_parse(value, &ns))
 		return wfs_err_set(err, -EINVAL,
 				   "option '%s': '%s' is not a number of "
 				   "seconds, such as 2 or 0.5",

@@ -121,6 +121,12 @@ struct wfs_option {
 extern const struct wfs_option wfs_option_table[];
 extern const size_t wfs_option_count;
 
+/*
+ * Decimal seconds, as many digits after the point as a nanosecond has.
+ * -EINVAL, -ERANGE.
+ */
+int wfs_seconds_parse(const char *text, uint64_t *ret_ns);
+
 /* Is a model's place a URL, of whatever? */
 bool wfs_place_is_url(const char *place);
 
