@@ -28,6 +28,7 @@ struct group {
 	int64_t last;	/* position opened last, or NOWHERE */
 	int64_t stride; /* from the one before to it */
 	int64_t ahead;	/* the furthest position queued in that direction */
+	bool guessed;	/* something far may be queued for nobody */
 };
 
 struct file {
@@ -40,17 +41,94 @@ struct file {
 
 struct wfs_intent {
 	pthread_mutex_t lock;
+	struct wfs_fs *fs;
+	struct wfs_deadline look; /* whether a guess is still worth it */
+	bool looking, stopped;
 	struct group *groups[BUCKETS];
 	struct file *files[BUCKETS];
 	uint32_t file_count;
 };
 
-struct wfs_intent *wfs_intent_new(void)
+static bool is_tensor(const struct wfs_node *node)
+{
+	return node->kind == WFS_KIND_TENSOR;
+}
+
+/* Up to `max` slots for which something may be queued that is far away. */
+static unsigned guessed_slots(struct wfs_intent *in, uint32_t *slots,
+			      unsigned max)
+{
+	unsigned n = 0;
+
+	for (int b = 0; b < BUCKETS; b++)
+		for (struct group *g = in->groups[b]; g && n < max; g = g->next)
+			if (g->guessed)
+				slots[n++] = wfs_ino_slot(g->key);
+	return n;
+}
+
+/* What it was ahead of counts no more: who comes back begins anew. */
+static void drop_guesses(struct wfs_intent *in, uint32_t slot)
+{
+	pthread_mutex_lock(&in->lock);
+	for (int b = 0; b < BUCKETS; b++)
+		for (struct group *g = in->groups[b]; g; g = g->next)
+			if (g->guessed && wfs_ino_slot(g->key) == slot) {
+				g->guessed = false;
+				g->last = NOWHERE;
+				g->stride = 0;
+			}
+	pthread_mutex_unlock(&in->lock);
+	wfs_store_give_up(in->fs->store, WFS_INO_SLOT_MASK,
+			  wfs_ino_make(slot, 0, 0, 0));
+}
+
+static void look_later(struct wfs_intent *in)
+{
+	in->look.at_ns = wfs_now_ns() + WFS_PREFETCH_IDLE_NS;
+	wfs_notifier_add(in->fs->notifier, &in->look);
+}
+
+/* Nothing is fetched from far away for a model that nobody reads any more. */
+static void look_at_guesses(struct wfs_deadline *deadline)
+{
+	struct wfs_intent *in =
+		(struct wfs_intent *)((char *)deadline -
+				      offsetof(struct wfs_intent, look));
+	uint32_t slots[WFS_PREFETCH_FILES];
+	unsigned n;
+	bool again;
+
+	pthread_mutex_lock(&in->lock);
+	n = guessed_slots(in, slots, WFS_PREFETCH_FILES);
+	pthread_mutex_unlock(&in->lock);
+	for (unsigned i = 0; i < n; i++)
+		if (!wfs_registry_is_open(in->fs->registry, slots[i],
+					  WFS_PREFETCH_IDLE_NS))
+			drop_guesses(in, slots[i]);
+	pthread_mutex_lock(&in->lock);
+	again = guessed_slots(in, slots, 1) && !in->stopped;
+	in->looking = again;
+	pthread_mutex_unlock(&in->lock);
+	if (again)
+		look_later(in);
+}
+
+struct wfs_intent *wfs_intent_new(struct wfs_fs *fs)
 {
 	struct wfs_intent *in = wfs_calloc(1, sizeof(*in));
 
+	in->fs = fs;
+	in->look.fire = look_at_guesses;
 	pthread_mutex_init(&in->lock, NULL);
 	return in;
+}
+
+void wfs_intent_stop(struct wfs_intent *in)
+{
+	pthread_mutex_lock(&in->lock);
+	in->stopped = true;
+	pthread_mutex_unlock(&in->lock);
 }
 
 /* Frees the records whose key has `mask` bits equal to `value`. */
@@ -106,39 +184,10 @@ static unsigned bucket(uint64_t key)
 	return (unsigned)((key * 0x9e3779b97f4a7c15ull) >> 56) % BUCKETS;
 }
 
-static bool is_shard(const struct wfs_model_entry *entry)
-{
-	size_t len = strlen(entry->name), suffix = strlen(".safetensors");
-
-	return !entry->is_dir && len > suffix &&
-	       strcmp(entry->name + len - suffix, ".safetensors") == 0;
-}
-
-/* The presumed order: by place in the shard files; whole files by name. */
-static struct wfs_order *first_order(const struct wfs_node *node)
-{
-	const struct wfs_model *model = node->model;
-	uint32_t *at, n = 0;
-
-	if (node->kind == WFS_KIND_TENSOR) {
-		const struct wfs_rank *rank = &model->ranks[node->rank];
-
-		n = rank->count;
-		at = wfs_malloc(n * sizeof(*at) + 1);
-		memcpy(at, rank->file_order, n * sizeof(*at));
-		return wfs_order_new(at, n, n);
-	}
-	at = wfs_malloc(model->entry_count * sizeof(*at));
-	for (uint32_t i = 0; i < model->entry_count; i++)
-		if (is_shard(&model->entries[i]))
-			at[n++] = i;
-	return wfs_order_new(at, n, model->entry_count);
-}
-
 static struct group *group_of(struct wfs_intent *in,
 			      const struct wfs_node *node)
 {
-	uint64_t key = node->kind == WFS_KIND_TENSOR ?
+	uint64_t key = is_tensor(node) ?
 			       wfs_node_parent(node) :
 			       wfs_ino_make(node->slot, WFS_KIND_ENTRY, 0, 0);
 	struct group **pg = &in->groups[bucket(key)];
@@ -149,7 +198,7 @@ static struct group *group_of(struct wfs_intent *in,
 			return g;
 	g = wfs_calloc(1, sizeof(*g));
 	g->key = key;
-	g->order = first_order(node);
+	g->order = wfs_order_first(node);
 	g->last = NOWHERE;
 	g->next = *pg;
 	*pg = g;
@@ -181,12 +230,6 @@ static struct file *file_of(struct wfs_intent *in, uint64_t ino)
 	return f;
 }
 
-/* A tensor of a local file: hydrating is a copy at memory speed. */
-static bool is_cheap(const struct wfs_node *node)
-{
-	return node->kind == WFS_KIND_TENSOR && wfs_node_is_local(node);
-}
-
 static bool group_shown(const struct group *g)
 {
 	return g->bytes > WFS_INTENT_RANK_BYTES;
@@ -194,7 +237,7 @@ static bool group_shown(const struct group *g)
 
 bool wfs_intent_note_open(struct wfs_intent *in, const struct wfs_node *node)
 {
-	bool shown = is_cheap(node);
+	bool shown = is_tensor(node);
 	struct group *g;
 	struct file *f;
 
@@ -219,7 +262,7 @@ void wfs_intent_note_read(struct wfs_intent *in, struct wfs_fs *fs,
 	struct group *g;
 	struct file *f;
 
-	if (!fs->store || !wfs_fs_passthrough(fs) || is_cheap(node))
+	if (!fs->store || !wfs_fs_passthrough(fs) || is_tensor(node))
 		return;
 	pthread_mutex_lock(&in->lock);
 	g = group_of(in, node);
@@ -237,12 +280,13 @@ void wfs_intent_note_read(struct wfs_intent *in, struct wfs_fs *fs,
 		(void)wfs_store_acquire(fs->store, wfs_node_ino(node),
 					recipe.recipe, NULL, &wait);
 		wfs_node_recipe_clear(&recipe);
+		wfs_intent_prefetch(in, fs, node);
 	}
 }
 
 static uint64_t size_at(const struct wfs_node *node, uint32_t index)
 {
-	if (node->kind == WFS_KIND_TENSOR)
+	if (is_tensor(node))
 		return node->model->ranks[node->rank].tensors[index].size;
 	return (uint64_t)node->model->entries[index].st.st_size;
 }
@@ -278,7 +322,8 @@ static unsigned gather(struct group *g, const struct wfs_node *node,
 	end = wfs_order_end(g->order, position);
 	stride = find_stride(g, at);
 	/* What is far away is worth a guess. */
-	if (stride == 0 && !is_cheap(node) && group_shown(g))
+	if (stride == 0 &&
+	    (!wfs_node_is_local(node) || (!is_tensor(node) && group_shown(g))))
 		stride = 1;
 	if (stride == 0)
 		return 0;
@@ -303,6 +348,7 @@ void wfs_intent_prefetch(struct wfs_intent *in, struct wfs_fs *fs,
 {
 	uint32_t indices[WFS_PREFETCH_FILES];
 	struct wfs_node next = *node;
+	bool look = false;
 	unsigned n = 0;
 	struct group *g;
 
@@ -311,6 +357,11 @@ void wfs_intent_prefetch(struct wfs_intent *in, struct wfs_fs *fs,
 	pthread_mutex_lock(&in->lock);
 	g = group_of(in, node);
 	n = gather(g, node, fs->config.prefetch, indices);
+	if (n && !wfs_node_is_local(node)) {
+		g->guessed = true;
+		look = !in->looking && !in->stopped;
+		in->looking |= look;
+	}
 	pthread_mutex_unlock(&in->lock);
 	for (unsigned i = 0; i < n; i++) {
 		struct wfs_node_recipe recipe;
@@ -324,4 +375,6 @@ void wfs_intent_prefetch(struct wfs_intent *in, struct wfs_fs *fs,
 		(void)wfs_store_prefetch(fs->store, next.id, recipe.recipe);
 		wfs_node_recipe_clear(&recipe);
 	}
+	if (look)
+		look_later(in);
 }

@@ -2,9 +2,8 @@
 /*
  * Who means to load, and what comes next.
  *
- * From a local source the open of a tensor is reason enough to hydrate it: a
- * copy at memory speed.  Whole files that no local file equals are hydrated
- * on intent: a second open, more than 8 MiB read from the file, or more than
+ * The open of a tensor is reason enough to hydrate it.  Whole files that no
+ * local file equals are hydrated on intent: a second open, more than 8 MiB read from the file, or more than
  * 64 MiB from its rank, after which opens there hydrate at once.  `head` and
  * scanners start nothing.
  *
@@ -12,7 +11,9 @@
  * which the rank was opened the last time, else that of the shard files; in
  * it the loader's own stride is followed, once it took the same step twice,
  * so that nothing is copied for one that picks here and there.  From a source
- * that is far away, a rank that is being loaded is fetched in order anyway.
+ * that is far away what comes next in the order is fetched in any case, as
+ * much as the window allows, and no more is begun once the model is closed and
+ * nobody comes back.
  */
 #ifndef WFS_FS_INTENT_H
 #define WFS_FS_INTENT_H
@@ -29,8 +30,13 @@ struct wfs_intent;
 #define WFS_INTENT_RANK_BYTES (64u << 20)
 /* Never more files ahead than this, however small they are. */
 #define WFS_PREFETCH_FILES 64
+/* Nobody has opened anything of a model for so long, and nothing is open. */
+#define WFS_PREFETCH_IDLE_NS 2000000000ull
 
-struct wfs_intent *wfs_intent_new(void);
+/* `fs` outlives it; its store and notifier may be there later. */
+struct wfs_intent *wfs_intent_new(struct wfs_fs *fs);
+/* Before the notifier stops. */
+void wfs_intent_stop(struct wfs_intent *intent);
 void wfs_intent_free(struct wfs_intent *intent); /* NULL is fine */
 
 /* An open of `node`: is it reason to hydrate? */

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "core/base/text.h"
+#include "core/model/model.h"
+#include "fs/node.h"
 
 struct wfs_order {
 	uint32_t *at;	    /* count: position -> index */
@@ -37,6 +39,34 @@ struct wfs_order *wfs_order_new(uint32_t *first, uint32_t count, uint32_t limit)
 	o->is_seen = wfs_calloc(limit + 1, sizeof(*o->is_seen));
 	number(o);
 	return o;
+}
+
+static bool is_shard(const struct wfs_model_entry *entry)
+{
+	size_t len = strlen(entry->name), suffix = strlen(".safetensors");
+
+	return !entry->is_dir && len > suffix &&
+	       strcmp(entry->name + len - suffix, ".safetensors") == 0;
+}
+
+struct wfs_order *wfs_order_first(const struct wfs_node *node)
+{
+	const struct wfs_model *model = node->model;
+	uint32_t *at, n = 0;
+
+	if (node->kind == WFS_KIND_TENSOR) {
+		const struct wfs_rank *rank = &model->ranks[node->rank];
+
+		n = rank->count;
+		at = wfs_malloc(n * sizeof(*at) + 1);
+		memcpy(at, rank->file_order, n * sizeof(*at));
+		return wfs_order_new(at, n, n);
+	}
+	at = wfs_malloc(model->entry_count * sizeof(*at));
+	for (uint32_t i = 0; i < model->entry_count; i++)
+		if (is_shard(&model->entries[i]))
+			at[n++] = i;
+	return wfs_order_new(at, n, model->entry_count);
 }
 
 void wfs_order_free(struct wfs_order *o)

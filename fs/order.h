@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+struct wfs_node;
 struct wfs_order;
 
 /*
@@ -16,6 +17,11 @@ struct wfs_order;
  */
 struct wfs_order *wfs_order_new(uint32_t *first, uint32_t count,
 				uint32_t limit);
+/*
+ * Of the files like `node`: a rank's tensors by place in the shard files, or a
+ * model's shard files by name.
+ */
+struct wfs_order *wfs_order_first(const struct wfs_node *node);
 void wfs_order_free(struct wfs_order *order); /* NULL is fine */
 
 /*

@@ -155,6 +155,11 @@ static void status_numbers(struct wfs_fs *fs, struct wfs_text *t,
 		     (ull)st->evicted_bytes, (ull)st->refused,
 		     (ull)st->copy_rate, (ull)st->copied_bytes,
 		     (ull)st->queued_files, (ull)st->queued_bytes);
+	wfs_text_add(t,
+		     "  \"prefetch\": {\"window\": %llu, \"files\": %llu, "
+		     "\"bytes\": %llu, \"queued\": %llu},\n",
+		     (ull)fs->config.prefetch, (ull)st->prefetched_files,
+		     (ull)st->prefetched_bytes, (ull)st->prefetch_queued);
 	wfs_text_add(t, "  \"errors\": {\"source\": %llu, \"stale\": %llu}\n",
 		     (ull)s->source_errors, (ull)s->stale);
 }
@@ -260,6 +265,12 @@ static void store_metrics(struct wfs_text *t, const struct wfs_store_stats *st)
 	       "Bytes that these have left to copy.", st->queued_bytes);
 	metric(t, "hydration_failures_total", "counter",
 	       "Hydrations that failed.", st->failed);
+	metric(t, "prefetched_bytes_total", "counter",
+	       "Bytes hydrated before anybody wanted them.",
+	       st->prefetched_bytes);
+	metric(t, "prefetch_queued_files", "gauge",
+	       "Files that are to be hydrated when nothing is wanted.",
+	       st->prefetch_queued);
 	metric(t, "evicted_bytes_total", "counter", "Bytes evicted.",
 	       st->evicted_bytes);
 	metric(t, "no_room_total", "counter",

@@ -176,7 +176,7 @@ int wfs_fs_new(const struct wfs_fs_config *config,
 	fs->store = store;
 	fs->backing = wfs_backing_new();
 	fs->modes = wfs_modes_new();
-	fs->intent = wfs_intent_new();
+	fs->intent = wfs_intent_new(fs);
 	r = make_session(fs, err);
 	if (r == 0) {
 		r = wfs_notifier_start(fs->session, &fs->notifier);
@@ -321,6 +321,7 @@ void wfs_fs_free(struct wfs_fs *fs)
 		wfs_store_detach(fs->store);
 	wfs_readers_stop(fs->readers);
 	wfs_control_stop(fs->control);
+	wfs_intent_stop(fs->intent);
 	wfs_notifier_stop(fs->notifier);
 	wfs_control_free(fs->control);
 	if (fs->mounted)

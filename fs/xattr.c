@@ -148,7 +148,7 @@ static int resident_bytes(const struct subject *s, uint64_t *ret_bytes)
 		*ret_bytes = res.bytes;
 		return 0;
 	}
-	if (!s->entry->region) {
+	if (!s->entry->region || wfs_region_descriptor(s->entry->region) < 0) {
 		*ret_bytes = 0;
 		return 0;
 	}

@@ -305,6 +305,19 @@ void wfs_registry_note_open(struct wfs_registry *reg, uint32_t slot, int delta)
 	pthread_rwlock_unlock(&reg->lock);
 }
 
+bool wfs_registry_is_open(struct wfs_registry *reg, uint32_t slot, uint64_t ns)
+{
+	struct wfs_record *rec;
+	bool open;
+
+	pthread_rwlock_rdlock(&reg->lock);
+	rec = wfs_record_by_slot_locked(reg, slot);
+	open = rec && (atomic_load(&rec->opens) ||
+		       wfs_now_ns() < atomic_load(&rec->last_open_ns) + ns);
+	pthread_rwlock_unlock(&reg->lock);
+	return open;
+}
+
 void wfs_registry_note_stale(struct wfs_registry *reg, uint32_t slot)
 {
 	struct wfs_record *rec;

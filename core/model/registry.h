@@ -92,6 +92,9 @@ struct wfs_model *wfs_registry_by_slot(struct wfs_registry *reg, uint32_t slot);
 /* A file of the slot was opened (delta 1) or released (-1). */
 void wfs_registry_note_open(struct wfs_registry *reg, uint32_t slot, int delta);
 
+/* Is a file of it open, or was one opened within the last `ns`? */
+bool wfs_registry_is_open(struct wfs_registry *reg, uint32_t slot, uint64_t ns);
+
 /* Rewritten in place: may be replaced without waiting. */
 void wfs_registry_note_stale(struct wfs_registry *reg, uint32_t slot);
 

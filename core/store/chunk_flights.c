@@ -14,9 +14,14 @@
 #include "core/base/mem.h"
 #include "core/store/chunks_inner.h"
 
+/* Chunks that a thread keeps for others, at most. */
+#define KEPT 16
+
 /* Of this thread: does it hold what has come, and that. */
 static _Thread_local bool holding;
 static _Thread_local struct wfs_flight *landed;
+static _Thread_local struct wfs_chunk *kept[KEPT];
+static _Thread_local unsigned kept_count;
 
 static struct wfs_flight *find_locked(const struct wfs_chunks *chunks,
 				      const struct wfs_region *region,
@@ -133,9 +138,25 @@ void wfs_chunks_hold(void)
 	holding = true;
 }
 
+bool wfs_chunk_hold_locked(struct wfs_chunk *chunk)
+{
+	if (!holding || kept_count == KEPT || chunk->done != chunk->valid ||
+	    !wfs_chunk_is_far(chunk->region))
+		return false;
+	kept[kept_count++] = chunk;
+	return true;
+}
+
 void wfs_chunks_let_go(struct wfs_chunks *chunks)
 {
 	holding = false;
+	while (kept_count) {
+		struct wfs_chunk *chunk = kept[--kept_count];
+
+		pthread_mutex_lock(&chunks->lock);
+		wfs_chunk_unuse_locked(chunks, chunk);
+		wfs_chunks_unlock(chunks);
+	}
 	while (landed) {
 		struct wfs_flight *flight = landed;
 

@@ -13,17 +13,6 @@ struct pages {
 	unsigned first, end;
 };
 
-static uint64_t start_of(const struct wfs_chunk *chunk)
-{
-	return chunk->index * WFS_CHUNK_BYTES;
-}
-
-/* Bytes of the chunk: less than WFS_CHUNK_BYTES at the end of the region. */
-static uint64_t size_of(const struct wfs_chunk *chunk)
-{
-	return wfs_chunk_len(chunk->region->size, chunk->index);
-}
-
 /* ---- pages */
 
 static bool has_page(const struct wfs_chunk *chunk, unsigned page)
@@ -53,49 +42,6 @@ static void add_pages(struct wfs_chunk *chunk, struct pages pages)
 	chunk->valid = (uint16_t)(chunk->valid + pages.end - pages.first);
 }
 
-/*
- * A page was had by one more of those that want it, who need not be those
- * that its neighbour is wanted by.
- */
-static void pass_page(struct wfs_chunk *chunk, unsigned page, unsigned files)
-{
-	uint8_t *left = &chunk->left[page];
-
-	if (*left == 0)
-		return;
-	if (*left == WFS_PAGE_UNASKED)
-		*left = (uint8_t)(files < 1 ? 1 :
-				  files < WFS_PAGE_UNASKED ?
-					      files :
-					      WFS_PAGE_UNASKED - 1);
-	if (--*left == 0)
-		chunk->done++;
-}
-
-/*
- * A page counts when a reader comes to its end: reads that cut it follow each
- * other.  Where only some pages are fetched the end of what is wanted is the
- * end of the page, for nobody else will come; where all are, somebody will.
- */
-static void pass(struct wfs_chunk *chunk, const struct wfs_chunk_ref *ref)
-{
-	uint64_t end = ref->off + ref->len;
-	uint64_t most = start_of(chunk) + size_of(chunk);
-
-	if (!wfs_chunk_is_far(chunk->region) && ref->want.hi < most &&
-	    ref->want.hi > ref->off)
-		most = ref->want.hi;
-	for (uint64_t at = ref->off / WFS_PAGE * WFS_PAGE; at < end;
-	     at += WFS_PAGE) {
-		uint64_t page_end = at + WFS_PAGE < most ? at + WFS_PAGE : most;
-
-		if (page_end <= end)
-			pass_page(chunk,
-				  (unsigned)((at - start_of(chunk)) / WFS_PAGE),
-				  ref->want.files);
-	}
-}
-
 /* ---- fetching */
 
 /* Without the lock; these pages are nobody else's until they are added. */
@@ -106,11 +52,12 @@ static int read_pages(struct wfs_chunks *chunks, struct wfs_chunk *chunk,
 	uint64_t to = (uint64_t)pages.end * WFS_PAGE;
 	int rc;
 
-	if (to > size_of(chunk))
-		to = size_of(chunk);
+	if (to > wfs_chunk_size(chunk))
+		to = wfs_chunk_size(chunk);
 	rc = wfs_chunk_obtain(chunks, chunk->region,
 			      wfs_chunk_data(chunks, chunk) + from,
-			      (size_t)(to - from), start_of(chunk) + from);
+			      (size_t)(to - from),
+			      wfs_chunk_start(chunk) + from);
 	if (!rc)
 		*ret_bytes = to - from;
 	return rc;
@@ -227,7 +174,7 @@ static struct wfs_chunk *use_locked(struct wfs_chunks *chunks,
 	return chunk;
 }
 
-static void unuse_locked(struct wfs_chunks *chunks, struct wfs_chunk *chunk)
+void wfs_chunk_unuse_locked(struct wfs_chunks *chunks, struct wfs_chunk *chunk)
 {
 	if (--chunk->users)
 		return;
@@ -269,13 +216,14 @@ int wfs_chunk_get(struct wfs_chunks *chunks, struct wfs_region *region,
 		ref.chunk = use_locked(chunks, region, off / WFS_CHUNK_BYTES);
 	if (ref.chunk) {
 		if (wfs_chunk_is_far(region))
-			pages = (struct pages){ 0,
-						(unsigned)((size_of(ref.chunk) -
-							    1) / WFS_PAGE +
-							   1) };
+			pages = (struct pages){
+				0, (unsigned)((wfs_chunk_size(ref.chunk) - 1) /
+						      WFS_PAGE +
+					      1)
+			};
 		rc = fill_locked(chunks, ref.chunk, pages);
 		if (rc)
-			unuse_locked(chunks, ref.chunk);
+			wfs_chunk_unuse_locked(chunks, ref.chunk);
 		else
 			chunks->served += len;
 		ref.data = wfs_chunk_data(chunks, ref.chunk) + (off - first);
@@ -296,8 +244,9 @@ void wfs_chunk_put(struct wfs_chunks *chunks, struct wfs_chunk_ref *ref)
 	if (ref->chunk) {
 		pthread_mutex_lock(&chunks->lock);
 		if (!wfs_reading_in_passing())
-			pass(ref->chunk, ref);
-		unuse_locked(chunks, ref->chunk);
+			wfs_chunk_pass_locked(ref->chunk, ref);
+		if (!wfs_chunk_hold_locked(ref->chunk))
+			wfs_chunk_unuse_locked(chunks, ref->chunk);
 		wfs_chunks_unlock(chunks);
 	}
 	*ref = (struct wfs_chunk_ref){ 0 };
@@ -313,7 +262,8 @@ static bool is_absent_locked(struct wfs_chunks *chunks,
 
 /*
  * Whole chunks at `off` that are absent, in bytes; if they are far, they are
- * under way then.
+ * under way then.  Not what is read in passing from far away: it is to be
+ * there for the hydration that follows.
  */
 static size_t begin(struct wfs_chunks *chunks, struct wfs_region *region,
 		    struct iovec to, uint64_t off,
@@ -322,7 +272,8 @@ static size_t begin(struct wfs_chunks *chunks, struct wfs_region *region,
 	size_t n = 0;
 
 	*ret_flight = NULL;
-	if (off % WFS_CHUNK_BYTES)
+	if (off % WFS_CHUNK_BYTES ||
+	    (wfs_reading_in_passing() && wfs_chunk_is_far(region)))
 		return 0;
 	pthread_mutex_lock(&chunks->lock);
 	while (to.iov_len - n >= WFS_CHUNK_BYTES && !chunks->stopped &&

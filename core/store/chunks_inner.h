@@ -5,6 +5,7 @@
  *	chunks.c       finding, fetching, giving out
  *	chunk_flights.c  chunks that go past the cache, or come from elsewhere
  *		       on this node
+ *	chunk_pages.c  who had which of their pages
  *	chunk_slots.c  the memory
  *	chunk_keeper.c opening and closing, what becomes of chunks that
  *		       nobody uses
@@ -92,6 +93,17 @@ static inline char *wfs_chunk_data(const struct wfs_chunks *chunks,
 	return chunks->memory + chunk->slot * WFS_CHUNK_BYTES;
 }
 
+static inline uint64_t wfs_chunk_start(const struct wfs_chunk *chunk)
+{
+	return chunk->index * WFS_CHUNK_BYTES;
+}
+
+/* Bytes of the chunk: less than WFS_CHUNK_BYTES at the end of the region. */
+static inline uint64_t wfs_chunk_size(const struct wfs_chunk *chunk)
+{
+	return wfs_chunk_len(chunk->region->size, chunk->index);
+}
+
 /* Far away: then it is fetched in whole chunks, and by one of us. */
 static inline bool wfs_chunk_is_far(struct wfs_region *region)
 {
@@ -107,11 +119,24 @@ void wfs_flight_add_locked(struct wfs_chunks *chunks, struct wfs_region *region,
 			   struct wfs_flight **ret_flight);
 int wfs_flight_run(struct wfs_chunks *chunks, struct wfs_flight *flight);
 /*
+ * Does the thread hold it, which all have had now, as one who uses it?  Until
+ * it lets go.
+ */
+bool wfs_chunk_hold_locked(struct wfs_chunk *chunk);
+/*
  * Bytes of one chunk: from a flight, from a holder, else from the source.
  * 0 or a negative errno; without the lock.
  */
 int wfs_chunk_obtain(struct wfs_chunks *chunks, struct wfs_region *region,
 		     void *buf, size_t len, uint64_t off);
+
+/* chunks.c */
+void wfs_chunk_unuse_locked(struct wfs_chunks *chunks, struct wfs_chunk *chunk);
+
+/* chunk_pages.c */
+/* Those of `ref` were had by one more of those that want them. */
+void wfs_chunk_pass_locked(struct wfs_chunk *chunk,
+			   const struct wfs_chunk_ref *ref);
 
 /* chunk_slots.c */
 int wfs_slots_open(struct wfs_chunks *chunks, uint64_t bytes);

@@ -70,6 +70,10 @@ static void settle_success(struct wfs_store *store, struct wfs_job *job)
 	store->resident_bytes += object->size;
 	store->hydrated_files++;
 	store->hydrated_bytes += object->size;
+	if (!job->wanted) {
+		store->prefetched_files++;
+		store->prefetched_bytes += object->size;
+	}
 	if (object->users)
 		store->used_files++;
 	else

@@ -295,6 +295,21 @@ uint64_t wfs_store_holds(struct wfs_store *store,
 	return bytes;
 }
 
+/* Is a file about to be resident that has bytes at `off`? */
+static bool soon(const struct wfs_holding *h, uint64_t off)
+{
+	for (size_t i = h ? place(h, off, 0) : 0; i-- > 0;) {
+		const struct wfs_extent *e = h->extents[i];
+
+		if (e->off + h->longest <= off)
+			break;
+		if (end_of(e) > off && e->object->state == WFS_HYDRATING &&
+		    e->object->job->phase == WFS_JOB_FINISHING)
+			return true;
+	}
+	return false;
+}
+
 ssize_t wfs_holding_read(struct wfs_store *store,
 			 const struct wfs_region *region, void *buf, size_t len,
 			 uint64_t off)
@@ -303,7 +318,9 @@ ssize_t wfs_holding_read(struct wfs_store *store,
 	ssize_t n = 0;
 
 	pthread_mutex_lock(&store->lock);
-	e = best(find(store, region), off, len, true);
+	while (!(e = best(find(store, region), off, len, true)) &&
+	       soon(find(store, region), off))
+		pthread_cond_wait(&store->changed, &store->lock);
 	if (e) {
 		if (len > end_of(e) - off)
 			len = (size_t)(end_of(e) - off);

@@ -188,6 +188,7 @@ struct wfs_store {
 	uint64_t used_files; /* resident ones with users */
 	uint64_t hydrated_bytes, hydrated_files, copied_bytes, failed;
 	uint64_t evicted_bytes, evicted_files, refused;
+	uint64_t prefetched_bytes, prefetched_files;
 
 	pthread_t keeper;
 
@@ -271,6 +272,8 @@ void wfs_crews_stop(struct wfs_store *store);
 /* Whose work it is to read that recipe. */
 struct wfs_crew *wfs_crew_of(struct wfs_store *store,
 			     const struct wfs_recipe *recipe);
+/* Prefetches that are queued. */
+uint64_t wfs_crews_ahead_locked(const struct wfs_store *store);
 /* A queued job of any crew, or NULL. */
 struct wfs_job *wfs_crews_queued_locked(const struct wfs_store *store);
 

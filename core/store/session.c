@@ -160,16 +160,39 @@ void wfs_store_close(struct wfs_store *store)
 	free(store);
 }
 
+static bool may_be_given_up(const struct wfs_object *object)
+{
+	const struct wfs_job *job = object->job;
+
+	return object->state == WFS_HYDRATING && job->phase == WFS_JOB_NEW &&
+	       !job->wanted && job->queue;
+}
+
+void wfs_store_give_up(struct wfs_store *store, uint64_t mask, uint64_t value)
+{
+	uint64_t *keys wfs_autofree = NULL;
+	size_t n;
+
+	pthread_mutex_lock(&store->lock);
+	n = wfs_table_keys(&store->table, mask, value, &keys);
+	for (size_t i = 0; i < n; i++) {
+		struct wfs_object *object =
+			wfs_object_find_locked(store, keys[i]);
+
+		if (object && may_be_given_up(object))
+			wfs_job_abort_locked(store, object->job, -ECANCELED);
+	}
+	pthread_mutex_unlock(&store->lock);
+}
+
 static uint64_t evict_one(struct wfs_store *store, struct wfs_object *object,
 			  bool doom)
 {
 	uint64_t cost = wfs_arena_cost(object->size);
 
 	if (object->state == WFS_HYDRATING) {
-		struct wfs_job *job = object->job;
-
-		if (job->phase == WFS_JOB_NEW && !job->wanted && job->queue)
-			wfs_job_abort_locked(store, job, -ECANCELED);
+		if (may_be_given_up(object))
+			wfs_job_abort_locked(store, object->job, -ECANCELED);
 		else
 			object->doomed |= doom;
 		return 0;
@@ -250,6 +273,9 @@ void wfs_store_stats(struct wfs_store *store, struct wfs_store_stats *ret)
 		.evicted_bytes = store->evicted_bytes,
 		.evicted_files = store->evicted_files,
 		.refused = store->refused,
+		.prefetched_files = store->prefetched_files,
+		.prefetched_bytes = store->prefetched_bytes,
+		.prefetch_queued = wfs_crews_ahead_locked(store),
 		.copy_rate = store->crews[WFS_CREW_NEAR].rate.value,
 		.copied_bytes = store->copied_bytes,
 		.huge = store->arena.huge,

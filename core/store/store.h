@@ -129,6 +129,9 @@ void wfs_store_release(struct wfs_store *store, uint64_t key);
 int wfs_store_prefetch(struct wfs_store *store, uint64_t key,
 		       const struct wfs_recipe *recipe);
 
+/* Prefetches with `key & mask == value` that have not begun are not wanted. */
+void wfs_store_give_up(struct wfs_store *store, uint64_t mask, uint64_t value);
+
 /*
  * Bytes for a cached-mode reader: from the arena as far as hydrated, else
  * straight from the recipe's sources, ahead of everything.  As
@@ -201,9 +204,11 @@ struct wfs_store_stats {
 	uint64_t copied_bytes; /* so far, also of files not whole yet */
 	uint64_t queued_files; /* hydrations that wait for a thread … */
 	uint64_t queued_bytes; /* … and what these have left to copy */
-	uint64_t refused;      /* acquire said -ENOSPC */
-	uint64_t copy_rate;    /* bytes/s, measured by the hydrators */
-	bool huge;	       /* the arena has huge pages */
+	/* Files hydrated and queued for nobody yet, and bytes of the former. */
+	uint64_t prefetched_files, prefetched_bytes, prefetch_queued;
+	uint64_t refused;   /* acquire said -ENOSPC */
+	uint64_t copy_rate; /* bytes/s, measured by the hydrators */
+	bool huge;	    /* the arena has huge pages */
 };
 
 void wfs_store_stats(struct wfs_store *store, struct wfs_store_stats *ret);

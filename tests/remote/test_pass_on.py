@@ -94,14 +94,14 @@ def test_tensors_are_passed_on_as_well(mount, seeder, passing, model):
 
 def test_half_comes_from_who_has_half(mount, seeder, passing, model):
     a = seeder(llama=model.path)
-    b_mount, b = passing(a)
+    b_mount, b = passing(a, options=("prefetch=0",))
     wait_for_roots(b)
     half = shards(model)[:-1]
     hydrate(b_mount, half)
     row = b.files("llama")[shards(model)[-1]]
     assert row["held"] < 1
     assert b.ask(f"/v1/regions/{row['region']}").status == 503
-    c = mount_of(mount, b, a)
+    c = mount_of(mount, b, a, options=("prefetch=0",))
     mounts.wait_until(lambda: read_cold(c, model) or all(given(c)),
                       "both give bytes")
     before = given(c)
