@@ -11,8 +11,9 @@
  *
  * - What somebody waits for goes before what is read ahead.
  * - A chunk that is late is asked of another peer as well, into memory of that
- *   lane; the first right answer wins, and nobody else writes to the reader's
- *   memory by the time it goes on.
+ *   lane, and when that is late too of yet another in its stead; the first
+ *   right answer wins, and nobody else writes to the reader's memory by the
+ *   time it goes on.
  * - What one peer could not give, or gave wrongly, another is asked for.  A
  *   wrong chunk puts its peer in quarantine.
  * - With nobody left to ask a reader waits up to the deadline.

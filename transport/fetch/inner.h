@@ -13,9 +13,10 @@
  *	   ^________|
  *
  * An ASKED chunk is in a slot of its owner, and while it is late in one of a
- * hedge, too.  `writer` is the lane that writes to its memory now: only that
- * one may, and a chunk with a writer does not leave the hands of its reader's
- * batch.
+ * hedge, too.  A hedge that is late as well makes room for another peer's, or
+ * two that hang would hold the chunk for as long as they do.  `writer` is the
+ * lane that writes to its memory now: only that one may, and a chunk with a
+ * writer does not leave the hands of its reader's batch.
  */
 #ifndef WFS_TRANSPORT_FETCH_INNER_H
 #define WFS_TRANSPORT_FETCH_INNER_H
@@ -48,9 +49,11 @@ struct wfs_task {
 	bool ahead;	   /* nobody waits for it yet */
 	bool taken;	   /* the writer is to let go */
 	bool copying;	   /* the writer only copies what it has */
+	uint8_t replaced;  /* so many hedges were late, too */
 	uint64_t tried;	   /* peers that failed, a bit each */
 	uint64_t retry_at; /* ns: then those may be asked again */
-	uint64_t asked_at; /* ns */
+	uint64_t asked_at; /* ns: of the owner */
+	uint64_t hedged_at;
 	struct wfs_lane *owner, *hedge, *writer;
 };
 

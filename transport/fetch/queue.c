@@ -2,9 +2,10 @@
 /*
  * Which chunk a lane takes next, and what becomes of it.
  *
- * Late chunks of other peers go first (a bounded lot: each is asked for twice
- * at most), then what somebody waits for, in the order in which it was wanted,
- * then what is read ahead.
+ * Late chunks of other peers go first (a bounded lot: each is asked of two at
+ * a time, and of yet another only after twice the wait each time), then what
+ * somebody waits for, in the order in which it was wanted, then what is read
+ * ahead.
  */
 #include <errno.h>
 
@@ -222,17 +223,36 @@ static bool may_take(struct wfs_lane *lane, const struct wfs_task *task,
 	return true;
 }
 
+/* When whoever was asked last has had enough time. */
 static uint64_t late_at(const struct wfs_task *task)
 {
-	const struct wfs_peer *peer = task->owner->peer;
+	const struct wfs_lane *last = task->hedge ? task->hedge : task->owner;
+	const struct wfs_peer *peer = last->peer;
 	uint64_t after = LATE_TIMES * peer->usual_ns;
 
 	if (after < peer->fetch->config.late_ns)
 		after = peer->fetch->config.late_ns;
-	return task->asked_at + after;
+	if (!task->hedge)
+		return task->asked_at + after;
+	/* All may be slow: whoever is asked again has more time. */
+	return task->hedged_at + (after << (1 + task->replaced));
 }
 
-/* The oldest chunk that is late at another peer. */
+/* Could this lane bring it, too, once it is late? */
+static bool may_hedge(struct wfs_lane *lane, const struct wfs_task *task,
+		      uint64_t now, uint64_t *until)
+{
+	const struct wfs_peer *peer = lane->peer;
+
+	/* Taken or copied: somebody has the bytes. */
+	return task->owner && !task->taken && !task->copying &&
+	       task->owner->peer != peer &&
+	       (!task->hedge || task->hedge->peer != peer) &&
+	       !(task->tried >> peer->index & 1) &&
+	       may_take(lane, task, now, until);
+}
+
+/* The oldest chunk that is late at all who were asked. */
 static struct wfs_task *find_late(struct wfs_lane *lane, uint64_t now,
 				  uint64_t *until)
 {
@@ -241,10 +261,7 @@ static struct wfs_task *find_late(struct wfs_lane *lane, uint64_t now,
 	for (; task; task = task->next) {
 		uint64_t late;
 
-		if (!task->owner || task->hedge || task->taken ||
-		    task->owner->peer == lane->peer ||
-		    task->tried >> lane->peer->index & 1 ||
-		    !may_take(lane, task, now, until))
+		if (!may_hedge(lane, task, now, until))
 			continue;
 		late = late_at(task);
 		if (late <= now)
@@ -284,7 +301,10 @@ static void take(struct wfs_lane *lane, struct wfs_task *task, bool hedge,
 		.hedge = hedge,
 	};
 	if (hedge) {
+		task->replaced += task->hedge != NULL;
+		disown(task->hedge, task); /* its answer is for nobody */
 		task->hedge = lane;
+		task->hedged_at = now;
 		lane->peer->hedges++;
 		return;
 	}
@@ -292,6 +312,7 @@ static void take(struct wfs_lane *lane, struct wfs_task *task, bool hedge,
 	task->state = WFS_TASK_ASKED;
 	task->owner = lane;
 	task->asked_at = now;
+	task->replaced = 0;
 	/* After a round of all who may be asked there is a pause. */
 	task->retry_at = now + fetch->config.retry_ns;
 	list_add(&fetch->asked, task, false);
