@@ -110,8 +110,10 @@ static int settle(struct wfs_aws *aws, const struct wfs_aws_config *config,
 
 	region = first(region, profile->region, NULL);
 	endpoint = first(endpoint, profile->endpoint, NULL);
-	if (!region && !endpoint)
-		region = found = wfs_aws_instance_region(aws->stop);
+	if (!region && !endpoint) {
+		found = wfs_aws_instance_region(aws->stop);
+		region = found;
+	}
 	aws->region = wfs_strdup(region ? region : REGION);
 	rc = check_region(aws->region, err);
 	if (rc || !endpoint)

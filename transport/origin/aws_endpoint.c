@@ -56,25 +56,31 @@ static int ask(const struct question *q, const char *url, char **ret_text,
 		.headers = headers,
 		.direct = true,
 	};
-	struct wfs_web_head head;
+	struct wfs_web_head head = { 0 };
 	CURL *curl = curl_easy_init();
 	char *text autodrop = NULL;
-	int rc;
+	int rc = -ENOMEM;
 
-	rc = curl ? wfs_web_ask(&site, curl, &request, &head, &text, ret_len,
-				err) :
-		    wfs_err_set(err, -ENOMEM, "libcurl gives no handle");
+	if (curl)
+		rc = wfs_web_ask(&site, curl, &request, &head, &text, ret_len,
+				 err);
+	else
+		wfs_err_set(err, rc, "libcurl gives no handle");
 	curl_easy_cleanup(curl);
 	curl_slist_free_all(headers);
-	if (rc == -ECONNREFUSED || rc == -EHOSTUNREACH || rc == -ETIMEDOUT)
-		return wfs_err_set(err, -ENOENT, "%s does not answer at '%s'",
-				   q->what, url);
+	if (rc == -ECONNREFUSED || rc == -EHOSTUNREACH || rc == -ETIMEDOUT) {
+		wfs_err_set(err, -ENOENT, "%s does not answer at '%s'", q->what,
+			    url);
+		return -ENOENT;
+	}
 	if (rc)
 		return rc;
-	if (head.status != 200)
-		return wfs_err_set(err, head.status == 404 ? -ENOENT : -EACCES,
-				   "%s answers %ld at '%s'", q->what,
-				   head.status, url);
+	if (head.status != 200) {
+		rc = head.status == 404 ? -ENOENT : -EACCES;
+		wfs_err_set(err, rc, "%s answers %ld at '%s'", q->what,
+			    head.status, url);
+		return rc;
+	}
 	*ret_text = wfs_steal_ptr(&text);
 	return 0;
 }
