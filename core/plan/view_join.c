@@ -153,6 +153,15 @@ static bool join_series(struct wfs_nest *a, const struct wfs_nest *b,
 	return true;
 }
 
+/* Rows of a matrix beside those below them: runs of more than a row. */
+static bool overlaps(const struct wfs_nest *nest, enum wfs_cast cast)
+{
+	for (unsigned i = 0; i < nest->n; i++)
+		if (nest->loops[i].stride < wfs_cast_source(cast, nest->run))
+			return true;
+	return false;
+}
+
 /* Joins piece `b` to `a`, if it can be; series only if asked for. */
 static bool join(struct wfs_boxes *boxes, struct wfs_piece *a,
 		 const struct wfs_piece *b, bool series)
@@ -166,6 +175,8 @@ static bool join(struct wfs_boxes *boxes, struct wfs_piece *a,
 	get_nest(b, &y);
 	if (!join_runs(&x, &y, cast) && !join_outer(&x, &y) &&
 	    !(series && join_series(&x, &y, cast)))
+		return false;
+	if (a->kind == WFS_PIECE_REGION && overlaps(&x, cast))
 		return false;
 	wfs_nest_tidy(&x, cast);
 	set_nest(boxes, a, &x);

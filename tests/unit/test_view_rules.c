@@ -211,6 +211,25 @@ static void a_reshape_cuts_no_more_than_its_rows_do(void **state)
 	wfs_source_put(&m.source->base);
 }
 
+/* Each row beside the next: as one run they would overlap at the source. */
+static void rows_beside_the_rows_below_them_stay_apart(void **state)
+{
+	struct maker m = { .source = memory_source_new(bytes, BYTES) };
+	const struct wfs_view *v = source_of(&m, WFS_F32, 64, 3, 2);
+	const struct wfs_view *two[2];
+	struct wfs_recipe *r;
+
+	(void)state;
+	two[0] = wfs_view_slice(&m.pool, v, 0, 0, 2, NULL);
+	two[1] = wfs_view_slice(&m.pool, v, 0, 1, 2, NULL);
+	r = recipe_of(wfs_view_concat(&m.pool, two, 2, 1, NULL));
+	assert_int_equal(r->size, 32);
+	assert_int_equal(r->n, 2);
+	wfs_recipe_free(r);
+	wfs_pool_clear(&m.pool);
+	wfs_source_put(&m.source->base);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,6 +238,7 @@ int main(void)
 		T(what_is_regular_is_one_piece),
 		T(parts_side_by_side_are_a_piece_each),
 		T(a_reshape_cuts_no_more_than_its_rows_do),
+		T(rows_beside_the_rows_below_them_stay_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
