@@ -21,6 +21,12 @@ FAST = "--watch=0.1"
 HOME, BELOW = "\033[H", "\033[J"
 
 
+def own_signals():
+    """^C ends it, also where the tests run in the background and ignore it."""
+    mounts.die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Watch:
     """A running `status --watch` whose output is collected."""
 
@@ -34,7 +40,7 @@ class Watch:
             [mounts.PROGRAM, "status", *map(str, args)],
             stdout=out or subprocess.PIPE, stderr=subprocess.PIPE,
             env=mounts.environment(folder), start_new_session=True,
-            preexec_fn=mounts.die_with_parent)
+            preexec_fn=own_signals)
         if out:
             os.close(out)
         self.fd = ours or self.process.stdout.fileno()
