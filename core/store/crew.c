@@ -86,17 +86,6 @@ struct wfs_crew *wfs_crew_of(struct wfs_store *store,
 	return near;
 }
 
-uint64_t wfs_crews_ahead_locked(const struct wfs_store *store)
-{
-	uint64_t n = 0;
-
-	for (int i = 0; i < WFS_CREWS; i++)
-		for (const struct wfs_job *job = store->crews[i].prefetch.head;
-		     job; job = job->next)
-			n++;
-	return n;
-}
-
 struct wfs_job *wfs_crews_queued_locked(const struct wfs_store *store)
 {
 	for (int i = 0; i < WFS_CREWS; i++) {

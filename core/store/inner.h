@@ -272,8 +272,6 @@ void wfs_crews_stop(struct wfs_store *store);
 /* Whose work it is to read that recipe. */
 struct wfs_crew *wfs_crew_of(struct wfs_store *store,
 			     const struct wfs_recipe *recipe);
-/* Prefetches that are queued. */
-uint64_t wfs_crews_ahead_locked(const struct wfs_store *store);
 /* A queued job of any crew, or NULL. */
 struct wfs_job *wfs_crews_queued_locked(const struct wfs_store *store);
 

@@ -245,14 +245,19 @@ uint64_t wfs_store_resident_bytes(struct wfs_store *store, uint64_t mask,
 	return bytes;
 }
 
-static void count_queued(const struct wfs_job_queue *queue,
-			 struct wfs_store_stats *stats)
+/* Adds to what is queued; how many files. */
+static uint64_t count_queued(const struct wfs_job_queue *queue,
+			     struct wfs_store_stats *stats)
 {
+	uint64_t n = 0;
+
 	for (const struct wfs_job *job = queue->head; job; job = job->next) {
-		stats->queued_files++;
+		n++;
 		if (job->left > WFS_FILE_WORK)
 			stats->queued_bytes += job->left - WFS_FILE_WORK;
 	}
+	stats->queued_files += n;
+	return n;
 }
 
 void wfs_store_stats(struct wfs_store *store, struct wfs_store_stats *ret)
@@ -275,14 +280,14 @@ void wfs_store_stats(struct wfs_store *store, struct wfs_store_stats *ret)
 		.refused = store->refused,
 		.prefetched_files = store->prefetched_files,
 		.prefetched_bytes = store->prefetched_bytes,
-		.prefetch_queued = wfs_crews_ahead_locked(store),
 		.copy_rate = store->crews[WFS_CREW_NEAR].rate.value,
 		.copied_bytes = store->copied_bytes,
 		.huge = store->arena.huge,
 	};
 	for (int i = 0; i < WFS_CREWS; i++) {
 		count_queued(&store->crews[i].wanted, ret);
-		count_queued(&store->crews[i].prefetch, ret);
+		ret->prefetch_queued +=
+			count_queued(&store->crews[i].prefetch, ret);
 	}
 	pthread_mutex_unlock(&store->lock);
 }
