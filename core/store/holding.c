@@ -101,8 +101,7 @@ static void insert(struct wfs_holding *h, struct wfs_extent *e)
 		h->longest = e->len;
 }
 
-/* Is it a stretch of its region, unchanged? */
-static bool is_plain(const struct wfs_piece *piece)
+bool wfs_piece_is_plain(const struct wfs_piece *piece)
 {
 	return piece->kind == WFS_PIECE_REGION && !piece->cast &&
 	       !piece->nloops && piece->count == 1 &&
@@ -120,7 +119,7 @@ void wfs_holding_add_locked(struct wfs_store *store, struct wfs_object *object,
 
 		if (recipe->ends)
 			at = piece->at;
-		if (is_plain(piece)) {
+		if (wfs_piece_is_plain(piece)) {
 			e = wfs_malloc(sizeof(*e));
 			*e = (struct wfs_extent){
 				.next = object->extents,

@@ -308,6 +308,8 @@ bool wfs_evict_object_locked(struct wfs_store *store,
 void wfs_evict_all_locked(struct wfs_store *store);
 
 /* holding.c */
+/* Is it a stretch of a region that is far, unchanged? */
+bool wfs_piece_is_plain(const struct wfs_piece *piece);
 /* The object, whose hydration begins, is made of these. */
 void wfs_holding_add_locked(struct wfs_store *store, struct wfs_object *object,
 			    const struct wfs_recipe *recipe);

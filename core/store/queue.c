@@ -23,9 +23,7 @@ static uint32_t skew_of(const struct wfs_recipe *recipe)
 {
 	const struct wfs_piece *piece = recipe->pieces;
 
-	if (recipe->n != 1 || piece->kind != WFS_PIECE_REGION ||
-	    piece->count != 1 || piece->nloops ||
-	    !piece->region->source->ops->far)
+	if (recipe->n != 1 || !wfs_piece_is_plain(piece))
 		return 0;
 	return (uint32_t)(piece->off % WFS_CHUNK);
 }
