@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/base/listed.h"
 #include "core/base/text.h"
 #include "transport/file/file_source.h"
 #include "transport/file/tree.h"
@@ -51,11 +52,6 @@ static struct file_region *to_file_region(struct wfs_region *region)
 	return (struct file_region *)region;
 }
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
 static const struct wfs_source_entry *file_list(struct wfs_source *src,
 						size_t *ret_count)
 {
@@ -65,29 +61,12 @@ static const struct wfs_source_entry *file_list(struct wfs_source *src,
 	return fs->entries;
 }
 
-static bool was_rewritten(const struct file_region *f, const struct stat *st)
-{
-	return (uint64_t)st->st_size != f->base.size ||
-	       !same_time(st->st_mtim, f->mtime);
-}
-
-/* A file that ends before its listed size: changed, or a bad device? */
-static int short_read(const struct file_region *f)
-{
-	struct stat st;
-
-	return fstat(f->fd, &st) == 0 && was_rewritten(f, &st) ? -ESTALE : -EIO;
-}
-
 static int file_read(struct wfs_region *region, void *buf, size_t len,
 		     uint64_t off)
 {
 	const struct file_region *f = to_file_region(region);
-	ssize_t got = wfs_pread_all(f->fd, buf, len, off);
 
-	if (got < 0)
-		return got == -ESTALE ? -ESTALE : -EIO;
-	return (size_t)got == len ? 0 : short_read(f);
+	return wfs_pread_listed(f->fd, region->size, f->mtime, buf, len, off);
 }
 
 static int file_descriptor(struct wfs_region *region)
@@ -112,7 +91,7 @@ static bool seen_swap(struct file_source *fs, struct file_region *f,
 	bool same;
 
 	pthread_mutex_lock(&fs->lock);
-	same = same_time(f->seen.ctime, from->ctime) &&
+	same = wfs_same_time(f->seen.ctime, from->ctime) &&
 	       f->seen.nlink == from->nlink;
 	if (same)
 		f->seen = *to;
@@ -151,9 +130,9 @@ static int file_check(struct wfs_region *region)
 		was = seen_load(fs, f);
 		if (fstat(f->fd, &st) < 0)
 			return errno == ESTALE ? -ESTALE : 0;
-		if (was_rewritten(f, &st))
+		if (wfs_was_rewritten(&st, f->base.size, f->mtime))
 			return -ESTALE;
-		if (same_time(st.st_ctim, was.ctime))
+		if (wfs_same_time(st.st_ctim, was.ctime))
 			return 0;
 		now = (struct seen){ st.st_ctim, st.st_nlink };
 		if (now.nlink == was.nlink && !name_moved_on(fs, f)) {

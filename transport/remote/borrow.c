@@ -14,14 +14,10 @@
 #include <unistd.h>
 
 #include "core/base/events.h"
+#include "core/base/listed.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
 #include "transport/remote/inner.h"
-
-static bool same_time(struct timespec a, struct timespec b)
-{
-	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
 
 /* Takes the descriptor over, unless the region has one or it is no such file;
  * with the lock held. */
@@ -228,26 +224,11 @@ void wfs_remote_give_back(struct wfs_remote_source *source)
 	}
 }
 
-static bool was_rewritten(const struct remote_region *region,
-			  const struct stat *st)
-{
-	return (uint64_t)st->st_size != region->base.size ||
-	       !same_time(st->st_mtim, region->lent_mtime);
-}
-
 int wfs_remote_read_lent(struct remote_region *region, void *buf, size_t len,
 			 uint64_t off)
 {
-	int fd = atomic_load(&region->lent);
-	ssize_t got = wfs_pread_all(fd, buf, len, off);
-	struct stat st;
-
-	if (got >= 0 && (size_t)got == len)
-		return 0;
-	if (got == -ESTALE ||
-	    (fstat(fd, &st) == 0 && was_rewritten(region, &st)))
-		return -ESTALE;
-	return -EIO;
+	return wfs_pread_listed(atomic_load(&region->lent), region->base.size,
+				region->lent_mtime, buf, len, off);
 }
 
 /*
@@ -267,10 +248,10 @@ int wfs_remote_check_lent(struct remote_region *region)
 		return 0;
 	if (fstat(fd, &st) < 0)
 		return errno == ESTALE ? -ESTALE : 0;
-	if (was_rewritten(region, &st))
+	if (wfs_was_rewritten(&st, region->base.size, region->lent_mtime))
 		return -ESTALE;
 	pthread_mutex_lock(&remote->lock);
-	same = same_time(st.st_ctim, region->lent_ctime) ||
+	same = wfs_same_time(st.st_ctim, region->lent_ctime) ||
 	       st.st_nlink != region->lent_links;
 	if (same) {
 		region->lent_ctime = st.st_ctim;
