@@ -235,8 +235,7 @@ static int measure(struct du *du, const struct wfs_mounts *mounts)
 	for (size_t i = 0; !du->path_count && i < mounts->count; i++) {
 		const struct wfs_mount *m = &mounts->rows[i];
 
-		if (!wfs_mount_is_weightfs(m) ||
-		    wfs_mounts_at(mounts, m->point) != m)
+		if (!wfs_mounts_shows(mounts, m))
 			continue;
 		if (add_models(du, m->point, NULL, &err)) {
 			wfs_complain("%s", err.text);

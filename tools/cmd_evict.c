@@ -55,8 +55,7 @@ static const struct wfs_mount *choose(const struct wfs_mounts *mounts,
 	for (size_t i = 0; i < mounts->count; i++) {
 		const struct wfs_mount *m = &mounts->rows[i];
 
-		if (!wfs_mount_is_weightfs(m) ||
-		    wfs_mounts_at(mounts, m->point) != m)
+		if (!wfs_mounts_shows(mounts, m))
 			continue;
 		if (found) {
 			wfs_err_set(err, -EINVAL,

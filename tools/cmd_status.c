@@ -129,13 +129,11 @@ static int show(const char *point, bool json, bool first)
 	return 0;
 }
 
-/* Is it the topmost of its point, and asked for? */
 static bool is_meant(const struct wfs_mounts *mounts, const struct wfs_mount *m,
 		     const char *only)
 {
-	return wfs_mount_is_weightfs(m) &&
-	       (!only || strcmp(m->point, only) == 0) &&
-	       wfs_mounts_at(mounts, m->point) == m;
+	return (!only || strcmp(m->point, only) == 0) &&
+	       wfs_mounts_shows(mounts, m);
 }
 
 /* Until it cannot go on: why. */

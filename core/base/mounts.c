@@ -137,6 +137,13 @@ const struct wfs_mount *wfs_mounts_at(const struct wfs_mounts *mounts,
 	return NULL;
 }
 
+bool wfs_mounts_shows(const struct wfs_mounts *mounts,
+		      const struct wfs_mount *mount)
+{
+	return wfs_mount_is_weightfs(mount) &&
+	       wfs_mounts_at(mounts, mount->point) == mount;
+}
+
 static bool lies_in(const char *path, const char *point)
 {
 	size_t len = strlen(point);

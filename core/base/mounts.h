@@ -33,6 +33,9 @@ bool wfs_mount_is_weightfs(const struct wfs_mount *mount);
 /* The topmost mount on exactly this path, or NULL. */
 const struct wfs_mount *wfs_mounts_at(const struct wfs_mounts *mounts,
 				      const char *point);
+/* Is this one of ours, and the topmost of its point? */
+bool wfs_mounts_shows(const struct wfs_mounts *mounts,
+		      const struct wfs_mount *mount);
 /* The topmost mount that the absolute path lies in, or NULL. */
 const struct wfs_mount *wfs_mounts_of(const struct wfs_mounts *mounts,
 				      const char *path);
