@@ -38,13 +38,10 @@ struct pool {
  */
 static bool is_kept(const char *path, bool passes_on)
 {
-	size_t len = strlen(path), index = strlen(INDEX);
-
 	if (!strcmp(path, CONFIG))
 		return true;
 	return passes_on &&
-	       (wfs_digest_tree_leaves_out(path) ||
-		(len > index && !strcmp(path + len - index, INDEX)));
+	       (wfs_digest_tree_leaves_out(path) || wfs_ends_with(path, INDEX));
 }
 
 static void keep_small(struct wfs_source *source, bool passes_on)

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -208,6 +207,13 @@ int wfs_size_parse(const char *text, uint64_t *ret_bytes)
 		return -ERANGE;
 	*ret_bytes = n;
 	return 0;
+}
+
+bool wfs_ends_with(const char *s, const char *end)
+{
+	size_t len = strlen(s), end_len = strlen(end);
+
+	return len >= end_len && strcmp(s + len - end_len, end) == 0;
 }
 
 char *wfs_size_format(uint64_t bytes, char *buf, size_t size)

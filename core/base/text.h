@@ -5,6 +5,7 @@
 #ifndef WFS_CORE_BASE_TEXT_H
 #define WFS_CORE_BASE_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,9 @@ char *wfs_size_format(uint64_t bytes, char *buf, size_t size);
  * code points above U+10FFFF are not well-formed.
  */
 size_t wfs_utf8_sequence(const char *s, size_t len);
+
+/* Does `s` end in `end`, or equal it? */
+bool wfs_ends_with(const char *s, const char *end);
 
 /*
  * Copies `in` to `out` (`size` bytes with the NUL, at least 1) as one line

@@ -41,11 +41,8 @@ struct kinds {
 
 static bool ends_with(const char *name, const char *suffix)
 {
-	size_t len = strlen(name), tail = strlen(suffix);
-
 	/* A hidden file (".model.safetensors.part") is nobody's weights. */
-	return name[0] != '.' && len > tail &&
-	       !strcmp(name + len - tail, suffix);
+	return name[0] != '.' && wfs_ends_with(name, suffix);
 }
 
 static bool is_other_weights(const char *name)

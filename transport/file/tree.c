@@ -160,18 +160,11 @@ static int visit_dir(struct walk *w, const struct level *in, const char *name,
 	return rc ? rc : walk_dir(w, in, path, wfs_steal_fd(&fd));
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-	size_t len = strlen(s), end_len = strlen(end);
-
-	return len >= end_len && strcmp(s + len - end_len, end) == 0;
-}
-
 /* A model without one of these would be another model. */
 static bool is_weights_name(const char *name)
 {
-	return ends_with(name, ".safetensors") ||
-	       ends_with(name, ".safetensors.index.json");
+	return wfs_ends_with(name, ".safetensors") ||
+	       wfs_ends_with(name, ".safetensors.index.json");
 }
 
 static int refuse_link(struct walk *w, const char *name, const char *path,
