@@ -12,7 +12,7 @@
 #include "core/base/cond.h"
 #include "core/base/hex.h"
 #include "core/base/text.h"
-#include "core/digest/digest_tree.h"
+#include "core/digest/proof.h"
 #include "core/digest/sign.h"
 #include "transport/origin/inner.h"
 #include "transport/origin/s3.h"
@@ -22,10 +22,7 @@
 #define NAP_NS	 (NS_PER_S / 10)
 
 struct origin_proof {
-	struct wfs_digest_tree tree;
-	bool is_signed;
-	char *text, *signature; /* NULL: there is none */
-	size_t len, signature_len;
+	struct wfs_proof *of;
 	uint64_t *at;	    /* where each file's list begins */
 	uint64_t lists_len; /* bytes of all of them */
 };
@@ -34,26 +31,22 @@ void wfs_origin_proof_free(struct origin_proof *proof)
 {
 	if (!proof)
 		return;
-	wfs_digest_tree_clear(&proof->tree);
-	free(proof->text);
-	free(proof->signature);
+	wfs_proof_put(proof->of);
 	free(proof->at);
 	free(proof);
 }
 
 enum wfs_trust wfs_origin_proof_trust(const struct origin_proof *proof)
 {
-	return proof->is_signed ? WFS_TRUST_SIGNED : WFS_TRUST_ORIGIN;
+	return proof->of->is_signed ? WFS_TRUST_SIGNED : WFS_TRUST_ORIGIN;
 }
 
 const char *wfs_origin_proof_bytes(const struct origin_proof *proof,
 				   const char *path)
 {
-	if (!strcmp(path, WFS_DIGEST_TREE_FILE))
-		return proof->text;
-	return !strcmp(path, WFS_DIGEST_TREE_SIGNATURE) && proof->is_signed ?
-		       proof->signature :
-		       NULL;
+	size_t len;
+
+	return wfs_proof_bytes(proof->of, path, &len);
 }
 
 /* A whole small file, or with `range` that of a large one. */
@@ -86,37 +79,42 @@ static int get(struct origin *o, CURL *curl, const char *path,
 	return 0;
 }
 
-static int read_proof(struct origin *o, struct origin_proof *proof,
+static int read_proof(struct origin *o, struct wfs_proof **ret_proof,
 		      struct wfs_err *err)
 {
+	char *text wfs_autofree = NULL, *signed_by wfs_autofree = NULL;
+	size_t len = 0, signed_len = 0;
 	struct wfs_web_request manifest = { .limit = WFS_DIGEST_TREE_MAX };
 	struct wfs_web_request signature = { .limit = 4096 };
 	CURL *curl = curl_easy_init();
 	int rc;
 
-	if (!curl)
-		return wfs_err_set(err, -ENOMEM, "libcurl gives no handle");
-	rc = get(o, curl, WFS_DIGEST_TREE_FILE, &manifest, &proof->text,
-		 &proof->len, err);
+	if (!curl) {
+		wfs_err_set(err, -ENOMEM, "libcurl gives no handle");
+		return -ENOMEM;
+	}
+	rc = get(o, curl, WFS_DIGEST_TREE_FILE, &manifest, &text, &len, err);
 	if (!rc && o->origins->trust_key) {
 		rc = get(o, curl, WFS_DIGEST_TREE_SIGNATURE, &signature,
-			 &proof->signature, &proof->signature_len, err);
+			 &signed_by, &signed_len, err);
 		rc = rc == -ENOENT ? 0 : rc;
 	}
 	curl_easy_cleanup(curl);
-	if (!rc &&
-	    wfs_digest_tree_parse(proof->text, proof->len, &proof->tree, err))
-		rc = wfs_err_prefix(err, "'%s" WFS_DIGEST_TREE_FILE "'",
-				    o->site.label);
+	if (rc)
+		return rc;
+	rc = wfs_proof_new(wfs_steal_ptr(&text), len, wfs_steal_ptr(&signed_by),
+			   signed_len, ret_proof, err);
+	if (rc)
+		wfs_err_prefix(err, "'%s" WFS_DIGEST_TREE_FILE "'",
+			       o->site.label);
 	return rc;
 }
 
 /* Is it the operator's? */
-static int check_proof(struct origin *o, struct origin_proof *proof,
+static int check_proof(struct origin *o, struct wfs_proof *proof,
 		       const uint8_t *root, struct wfs_err *err)
 {
 	char has[2 * WFS_ROOT_BYTES + 1], want[2 * WFS_ROOT_BYTES + 1];
-	uint8_t found[WFS_ROOT_BYTES];
 	struct wfs_err why = { 0 };
 	int rc = -ENOKEY;
 
@@ -125,14 +123,13 @@ static int check_proof(struct origin *o, struct origin_proof *proof,
 				     proof->len, proof->signature,
 				     proof->signature_len, &why);
 	proof->is_signed = !rc;
-	wfs_digest_tree_root(&proof->tree, found);
-	if (root && memcmp(root, found, WFS_ROOT_BYTES) != 0)
+	if (root && memcmp(root, proof->root, WFS_ROOT_BYTES) != 0)
 		return wfs_err_set(
 			err, -EBADMSG,
 			"the digest manifest of '%s' is sha256:%s, not "
 			"sha256:%s",
 			o->site.label,
-			wfs_hex_format(found, WFS_ROOT_BYTES, has),
+			wfs_hex_format(proof->root, WFS_ROOT_BYTES, has),
 			wfs_hex_format(root, WFS_ROOT_BYTES, want));
 	if (root || proof->is_signed)
 		return 0;
@@ -148,7 +145,7 @@ static int find_by_path(const void *key, const void *member)
 	return strcmp(key, ((const struct wfs_web_file *)member)->path);
 }
 
-static int check_complete(struct origin *o, const struct origin_proof *proof,
+static int check_complete(struct origin *o, const struct wfs_proof *proof,
 			  struct wfs_err *err)
 {
 	for (size_t i = 0; i < proof->tree.count; i++) {
@@ -167,44 +164,44 @@ static int check_complete(struct origin *o, const struct origin_proof *proof,
 }
 
 /* What nothing vouches for is not shown. */
-static bool covers(const struct origin_proof *proof,
+static bool covers(const struct wfs_proof *proof,
 		   const struct wfs_web_file *file)
 {
-	const char *bytes = wfs_origin_proof_bytes(proof, file->path);
+	size_t len;
 
-	if (bytes)
-		return file->size == (bytes == proof->text ?
-					      proof->len :
-					      proof->signature_len);
+	if (wfs_proof_bytes(proof, file->path, &len))
+		return file->size == len;
 	return wfs_digest_tree_find(&proof->tree, file->path);
 }
 
-static void apply(struct origin *o, struct origin_proof *proof)
+static void apply(struct origin *o, struct wfs_proof *of)
 {
+	struct origin_proof *proof = wfs_calloc(1, sizeof(*proof));
 	size_t kept = 0;
 
 	for (size_t i = 0; i < o->listing.count; i++) {
 		struct wfs_web_file *file = &o->listing.files[i];
 
-		if (covers(proof, file))
+		if (covers(of, file))
 			o->listing.files[kept++] = *file;
 		else
 			free(file->path);
 	}
 	o->listing.count = kept;
-	proof->at = wfs_calloc(proof->tree.count + 1, sizeof(*proof->at));
-	for (size_t i = 0; i < proof->tree.count; i++) {
+	proof->of = of;
+	proof->at = wfs_calloc(of->tree.count + 1, sizeof(*proof->at));
+	for (size_t i = 0; i < of->tree.count; i++) {
 		proof->at[i] = proof->lists_len;
 		proof->lists_len += wfs_digests_encoded_size(
-			WFS_SHA256, proof->tree.files[i].size);
+			WFS_SHA256, of->tree.files[i].size);
 	}
 	o->proof = proof;
 }
 
 int wfs_origin_prove(struct origin *o, const uint8_t *root, struct wfs_err *err)
 {
-	struct origin_proof *proof = wfs_calloc(1, sizeof(*proof));
-	int rc = read_proof(o, proof, err);
+	struct wfs_proof *proof = NULL;
+	int rc = read_proof(o, &proof, err);
 
 	if (!rc)
 		rc = check_proof(o, proof, root, err);
@@ -214,7 +211,7 @@ int wfs_origin_prove(struct origin *o, const uint8_t *root, struct wfs_err *err)
 		apply(o, proof);
 		return 0;
 	}
-	wfs_origin_proof_free(proof);
+	wfs_proof_put(proof);
 	if (root || rc == -ESHUTDOWN)
 		return rc;
 	/* It is worth what an origin without a proof is. */
@@ -227,7 +224,7 @@ static int get_list(struct origin *o, CURL *curl, size_t index,
 		    struct wfs_digests **ret, struct wfs_err *err)
 {
 	const struct origin_proof *proof = o->proof;
-	const struct wfs_digest_file *file = &proof->tree.files[index];
+	const struct wfs_digest_file *file = &proof->of->tree.files[index];
 	uint64_t at = proof->at[index];
 	size_t want = wfs_digests_encoded_size(WFS_SHA256, file->size), len;
 	struct wfs_web_request request = { .limit = want };
@@ -258,7 +255,7 @@ static int get_list(struct origin *o, CURL *curl, size_t index,
 /* One try. */
 static int fetch_list(struct origin *o, struct origin_region *region)
 {
-	const struct wfs_digest_tree *tree = &o->proof->tree;
+	const struct wfs_digest_tree *tree = &o->proof->of->tree;
 	const struct wfs_digest_file *file =
 		wfs_digest_tree_find(tree, region->base.path);
 	struct wfs_digests *digests = NULL;

@@ -1,39 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What makes a seed's word for its files more than its word: the digest
- * manifest of the checkpoint, under a root or a key of the operator's.
+ * What a seed says of its files, held against a proof.
  */
 #ifndef WFS_TRANSPORT_REMOTE_PROOF_H
 #define WFS_TRANSPORT_REMOTE_PROOF_H
 
-#include <stdatomic.h>
-
-#include "core/digest/digest_tree.h"
-
-/* A digest manifest with its signature, as a seed sent them.  Counted. */
-struct wfs_proof {
-	atomic_uint refs;
-	struct wfs_digest_tree tree;
-	uint8_t root[WFS_ROOT_BYTES];
-	bool is_signed; /* by a key of the operator's */
-	char *text;	/* of the manifest */
-	size_t len;
-	char *signature; /* NULL: there is none */
-	size_t signature_len;
-};
-
-/*
- * Takes over both texts, also when it fails.  -EBADMSG with a sentence for
- * what is no digest manifest.
- */
-int wfs_proof_new(char *text, size_t len, char *signature, size_t signature_len,
-		  struct wfs_proof **ret_proof, struct wfs_err *err);
-struct wfs_proof *wfs_proof_get(struct wfs_proof *proof);
-void wfs_proof_put(struct wfs_proof *proof); /* NULL is fine */
-
-/* The bytes of that file of the checkpoint if it is one of these two. */
-const char *wfs_proof_bytes(const struct wfs_proof *proof, const char *path,
-			    size_t *ret_len);
+#include "core/digest/proof.h"
 
 struct wfs_manifest;
 /*
