@@ -3,9 +3,9 @@
  * Who means to load, and what comes next.
  *
  * The open of a tensor is reason enough to hydrate it.  Whole files that no
- * local file equals are hydrated on intent: a second open, more than 8 MiB read from the file, or more than
- * 64 MiB from its rank, after which opens there hydrate at once.  `head` and
- * scanners start nothing.
+ * local file equals are hydrated on intent: a second open, more than 8 MiB read
+ * from the file, or more than 64 MiB from its rank, after which opens there
+ * hydrate at once.  `head` and scanners start nothing.
  *
  * What a loader will open next is hydrated ahead of it.  The order is that in
  * which the rank was opened the last time, else that of the shard files; in

@@ -10,8 +10,9 @@
 
 /*
  * Starts the hydration of the file `id` if warm->start, and fills the rest of
- * *warm: never waits.  0; -EINVAL for another `start`, -ENOTTY for what is no file of a model, -ESTALE, -ENOSPC when there is no
- * room, -EOPNOTSUPP without an arena.
+ * *warm: never waits.  0; -EINVAL for another `start`, -ENOTTY for what is no
+ * file of a model, -ESTALE, -ENOSPC when there is no room, -EOPNOTSUPP without
+ * an arena.
  */
 int wfs_warm(struct wfs_fs *fs, uint64_t id, struct weightfs_warm *warm);
 

@@ -45,7 +45,8 @@ struct wfs_digest_args {
 
 /*
  * Computes and writes the manifest, the lists that hash to its roots, and its
- * signature if there is a key; a signature of an earlier manifest is removed.  ret_root is the tree root.
+ * signature if there is a key; a signature of an earlier manifest is removed.
+ * ret_root is the tree root.
  */
 int wfs_digest_write(const struct wfs_digest_args *args,
 		     uint8_t ret_root[WFS_ROOT_BYTES], struct wfs_err *err);

@@ -34,7 +34,8 @@ struct pool {
 /*
  * What says how layouts are cut: a look-up of one must not wait for a network.
  * For those whom this node passes the model on to also what they need before
- * they have a model, and believe it.  Failing is no matter, who needs it reads it again.
+ * they have a model, and believe it.  Failing is no matter, who needs it reads
+ * it again.
  */
 static bool is_kept(const char *path, bool passes_on)
 {

@@ -48,7 +48,7 @@ struct wfs_digest_tree {
 
 void wfs_digest_tree_clear(struct wfs_digest_tree *tree);
 
-/* The manifest itself, its signature and the lists are no part of what it is about. */
+/* Itself, its signature and the lists are no part of what it is about. */
 bool wfs_digest_tree_leaves_out(const char *path);
 
 /*

@@ -3,11 +3,11 @@
  * The chunk cache: bytes of sources that more than one file of this node
  * wants, or that come in larger pieces than they are wanted.
  *
- * A chunk is 1 MiB of a region, on the grid of multiples of that.  Of a
- * region with a descriptor only those pages of a chunk are fetched that were
- * asked for: the kernel has the rest.  Short runs of a file that can be mapped
- * do not come here: ranks share the kernel's page cache (core/plan/gather.h).  Of one without, which lies far away,
- * the whole chunk is.
+ * A chunk is 1 MiB of a region, on the grid of multiples of that.  Of a region
+ * with a descriptor only those pages of a chunk are fetched that were asked
+ * for: the kernel has the rest.  Short runs of a file that can be mapped do not
+ * come here: ranks share the kernel's page cache (core/plan/gather.h).  Of one
+ * without, which lies far away, the whole chunk is.
  *
  *	one fetch	two threads want the same bytes: one of them asks the
  *			source, the other waits for it, also where the bytes

@@ -189,7 +189,7 @@ static uint64_t end_of(const struct wfs_extent *e)
 	return e->off + e->len;
 }
 
-/* How far it has bytes from `off` on, which is not before it; 0: it has none. */
+/* How far it has bytes from `off` on, which is not before it; 0: no bytes. */
 static uint64_t end_from(const struct wfs_extent *e, uint64_t off)
 {
 	uint64_t end = end_of(e);

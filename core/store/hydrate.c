@@ -2,9 +2,9 @@
 /*
  * Hydration: threads that copy recipes into arena files.
  *
- * A job is opened by one thread (space, file, map), copied span by span by
- * as many as are free, and finished (finish.c) by the one that finds nothing
- * left to copy.  Bytes go straight from the source into the mapped file; only files
+ * A job is opened by one thread (space, file, map), copied span by span by as
+ * many as are free, and finished (finish.c) by the one that finds nothing left
+ * to copy.  Bytes go straight from the source into the mapped file; only files
  * too small for a huge page are written, which costs less than faults.
  */
 #include <errno.h>

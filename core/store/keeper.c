@@ -2,11 +2,11 @@
 /*
  * The keeper: one thread for what can wait.
  *
- * Digests are taken from the arena once nothing has been hydrated for a
- * second, at a fraction of the memory's speed, so that neither who waits nor
- * who reads what was just hydrated pays for them.  (A lower priority would
- * be worse: others would wait for the lock that it holds.)  Doomed objects that somebody maps
- * are asked again a few times a second until they are let go.  The thread
+ * Digests are taken from the arena once nothing has been hydrated for a second,
+ * at a fraction of the memory's speed, so that neither who waits nor who reads
+ * what was just hydrated pays for them.  (A lower priority would be worse:
+ * others would wait for the lock that it holds.)  Doomed objects that somebody
+ * maps are asked again a few times a second until they are let go.  The thread
  * sleeps when there is neither.
  */
 #include <errno.h>

@@ -164,7 +164,8 @@ void wfs_task_return_locked(struct wfs_lane *lane, struct wfs_slot *slot,
 			    bool blame);
 /*
  * Fills the lane's next slot with what it should ask for now (look_only: would
- * there be anything?).  Otherwise false, and *ret_until is when to look again (UINT64_MAX: when told).
+ * there be anything?).  Otherwise false, and *ret_until is when to look again
+ * (UINT64_MAX: when told).
  */
 bool wfs_lane_pick_locked(struct wfs_lane *lane, bool look_only,
 			  uint64_t *ret_until);

@@ -43,8 +43,8 @@ struct wfs_origins_config {
 };
 
 /*
- * Is this the URL of a bucket, or of a directory on a web server?  One without a path, or
- * with that of the seed protocol, is a seed's.
+ * Is this the URL of a bucket, or of a directory on a web server?  One without
+ * a path, or with that of the seed protocol, is a seed's.
  */
 bool wfs_origin_is_url(const char *text);
 

@@ -178,7 +178,9 @@ enum wfs_trust wfs_choice_trust(const struct wfs_choice *choice,
 /* lists.c */
 /* False when some could not be had now. */
 bool wfs_remote_get_lists(struct remote_seed *seed);
-/* Waits for the list of a proven region: 0, -EIO at the deadline, -ESHUTDOWN. */
+/*
+ * Waits for the list of a proven region: 0, -EIO at the deadline, -ESHUTDOWN.
+ */
 int wfs_remote_await_list(struct wfs_remote *remote,
 			  struct remote_region *region);
 

@@ -77,8 +77,8 @@ void wfs_seed_set_fabric(struct wfs_seed *seed,
 			 const struct wfs_seed_fabric *fabric);
 
 /*
- * The regions that are listed now and can be sent whole; *ret_regions is freed by
- * the caller.
+ * The regions that are listed now and can be sent whole; *ret_regions is freed
+ * by the caller.
  */
 size_t wfs_seed_regions(struct wfs_seed *seed,
 			struct wfs_wire_region **ret_regions);
