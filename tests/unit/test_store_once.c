@@ -183,9 +183,17 @@ static bool readers_wait(void *ctx)
 	return stats.waited >= READERS;
 }
 
-/* All that they want is on its way to the arena. */
-static void start_readers(struct fixture *f, struct reader *readers)
+/* A hydration that hangs, and readers of what it is to bring to the arena. */
+static void start_all(struct fixture *f, struct slice *slice,
+		      struct sleeper *sleeper, struct reader *readers)
 {
+	uint64_t wait_ns;
+
+	open_all(f, 64 * MIB);
+	slice_init(slice, f->b.src, 0, SIZE);
+	gated_source_gate(f->b.src, 0);
+	bench_start(&f->b, FILE_, slice, sleeper, &wait_ns);
+	gated_source_await(f->b.src, 3);
 	for (unsigned i = 0; i < READERS; i++) {
 		readers[i] = (struct reader){ .f = f, .off = i * MIB / 2 };
 		assert_int_equal(pthread_create(&readers[i].thread, NULL,
@@ -201,15 +209,9 @@ static void readers_take_part_in_the_hydration_under_way(void **state)
 	struct sleeper sleeper;
 	struct slice slice;
 	struct fixture f;
-	uint64_t wait_ns;
 
 	(void)state;
-	open_all(&f, 64 * MIB);
-	slice_init(&slice, f.b.src, 0, SIZE);
-	gated_source_gate(f.b.src, 0);
-	bench_start(&f.b, FILE_, &slice, &sleeper, &wait_ns);
-	gated_source_await(f.b.src, 3);
-	start_readers(&f, readers);
+	start_all(&f, &slice, &sleeper, readers);
 	gated_source_gate(f.b.src, GATE_OPEN);
 	for (unsigned i = 0; i < READERS; i++) {
 		pthread_join(readers[i].thread, NULL);
@@ -228,15 +230,9 @@ static void a_failure_under_way_is_that_of_all_who_wait(void **state)
 	struct sleeper sleeper;
 	struct slice slice;
 	struct fixture f;
-	uint64_t wait_ns;
 
 	(void)state;
-	open_all(&f, 64 * MIB);
-	slice_init(&slice, f.b.src, 0, SIZE);
-	gated_source_gate(f.b.src, 0);
-	bench_start(&f.b, FILE_, &slice, &sleeper, &wait_ns);
-	gated_source_await(f.b.src, 3);
-	start_readers(&f, readers);
+	start_all(&f, &slice, &sleeper, readers);
 	atomic_store(&f.b.src->fail_read, -EIO);
 	gated_source_gate(f.b.src, GATE_OPEN);
 	for (unsigned i = 0; i < READERS; i++) {
