@@ -64,7 +64,8 @@ struct wfs_verbs {
 
 /*
  * The calls, loaded once and never unloaded.  NULL with a sentence where the
- * libraries are not installed, or too old.  From any thread.
+ * kernel has no RDMA device (-ENODEV), or the libraries are not installed
+ * (-ENOENT) or too old (-ENOSYS).  From any thread.
  */
 const struct wfs_verbs *wfs_verbs_load(struct wfs_err *err);
 

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finds the devices by the addresses they have.
+ */
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "transport/rdma/verbs.h"
+
+struct rdma_event_channel *wfs_verbs_channel(const struct wfs_verbs *verbs)
+{
+	struct rdma_event_channel *channel = verbs->rdma_create_event_channel();
+
+	if (channel)
+		fcntl(channel->fd, F_SETFL, O_NONBLOCK);
+	return channel;
+}
+
+/* May others reach us there? */
+static bool is_address(const struct ifaddrs *a)
+{
+	const struct sockaddr_in6 *v6;
+
+	if (!a->ifa_addr || !(a->ifa_flags & IFF_UP) ||
+	    a->ifa_flags & IFF_LOOPBACK)
+		return false;
+	if (a->ifa_addr->sa_family == AF_INET)
+		return true;
+	v6 = (const void *)a->ifa_addr;
+	return a->ifa_addr->sa_family == AF_INET6 &&
+	       !IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr);
+}
+
+static bool bind_rail(const struct wfs_verbs *verbs,
+		      struct rdma_event_channel *channel,
+		      struct sockaddr *address, struct wfs_rail *ret)
+{
+	socklen_t len = address->sa_family == AF_INET ?
+				sizeof(struct sockaddr_in) :
+				sizeof(struct sockaddr_in6);
+	struct wfs_rail rail = { 0 };
+
+	if (getnameinfo(address, len, rail.address, sizeof(rail.address), NULL,
+			0, NI_NUMERICHOST) ||
+	    verbs->rdma_create_id(channel, &rail.id, NULL, RDMA_PS_TCP))
+		return false;
+	if (verbs->rdma_bind_addr(rail.id, address) || !rail.id->verbs) {
+		verbs->rdma_destroy_id(rail.id);
+		return false;
+	}
+	snprintf(rail.device, sizeof(rail.device), "%s",
+		 verbs->ibv_get_device_name(rail.id->verbs->device));
+	rail.port = rail.id->port_num;
+	*ret = rail;
+	return true;
+}
+
+static bool is_known(const struct wfs_rail *rails, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(rails[i].device, rails[n].device) &&
+		    rails[i].port == rails[n].port)
+			return true;
+	return false;
+}
+
+size_t wfs_rails_bind(const struct wfs_verbs *verbs,
+		      struct rdma_event_channel *channel,
+		      struct wfs_rail rails[WFS_RAILS_MAX])
+{
+	struct ifaddrs *all = NULL;
+	size_t n = 0;
+
+	if (getifaddrs(&all))
+		return 0;
+	for (struct ifaddrs *a = all; a && n < WFS_RAILS_MAX; a = a->ifa_next) {
+		if (!is_address(a) ||
+		    !bind_rail(verbs, channel, a->ifa_addr, &rails[n]))
+			continue;
+		if (is_known(rails, n))
+			verbs->rdma_destroy_id(rails[n].id);
+		else
+			n++;
+	}
+	freeifaddrs(all);
+	return n;
+}
