@@ -18,10 +18,8 @@
 #include <unistd.h>
 
 #include "core/base/text.h"
+#include "core/store/arena_clone.h"
 
-#ifndef SYS_open_tree
-#define SYS_open_tree 428
-#endif
 #ifndef SYS_fsopen
 #define SYS_fsopen   430
 #define SYS_fsconfig 431
@@ -29,12 +27,6 @@
 #endif
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
-#endif
-#ifndef OPEN_TREE_CLONE
-#define OPEN_TREE_CLONE 1
-#endif
-#ifndef OPEN_TREE_CLOEXEC
-#define OPEN_TREE_CLOEXEC O_CLOEXEC
 #endif
 #ifndef AT_EMPTY_PATH
 #define AT_EMPTY_PATH 0x1000
@@ -120,11 +112,9 @@ static int clone_read_only(int mnt, struct wfs_err *err)
 	struct attr attr = { .attr_set = ATTR_RDONLY };
 	int clone wfs_autoclose = -1;
 
-	clone = (int)syscall(SYS_open_tree, mnt, "",
-			     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
-				     AT_EMPTY_PATH);
+	clone = wfs_arena_clone(mnt);
 	if (clone < 0)
-		return fail(err, -errno, "cannot clone its mount");
+		return fail(err, clone, "cannot clone its mount");
 	if (syscall(SYS_mount_setattr, clone, "", AT_EMPTY_PATH, &attr,
 		    sizeof(attr)))
 		return fail(err, -errno, "cannot make its clone read-only");

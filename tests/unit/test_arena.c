@@ -16,6 +16,7 @@
 
 #include "core/base/text.h"
 #include "core/store/arena.h"
+#include "core/store/arena_clone.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
@@ -215,6 +216,31 @@ static void the_arena_is_mounted_nowhere(void **state)
 	assert_string_equal(before, after);
 }
 
+static void the_clone_of_older_kernels_is_as_good(void **state)
+{
+	struct wfs_arena arena = open_arena(8 * MIB);
+	char *before wfs_autofree = NULL, *mounts wfs_autofree = NULL;
+	int clone, file;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(wfs_file_slurp("/proc/self/mountinfo", 1u << 24,
+					&before, &len),
+			 0);
+	clone = wfs_arena_clone_aside(arena.ro);
+	file = wfs_arena_create(&arena, 7, 4096);
+	assert_true(clone >= 0 && file >= 0);
+	assert_int_equal(faccessat(clone, "00000007", F_OK, 0), 0);
+	assert_int_equal(wfs_file_slurp("/proc/self/mountinfo", 1u << 24,
+					&mounts, &len),
+			 0);
+	assert_string_equal(mounts, before);
+	assert_int_equal(wfs_arena_used(&arena), 4096);
+	close(file);
+	close(clone);
+	wfs_arena_close(&arena);
+}
+
 static void without_privilege_a_sentence_says_what_is_missing(void **state)
 {
 	int status;
@@ -262,6 +288,7 @@ int main(void)
 		T(a_file_is_idle_when_nobody_opened_or_maps_it),
 		T(an_unlinked_file_counts_until_it_is_unmapped),
 		T(the_arena_is_mounted_nowhere),
+		T(the_clone_of_older_kernels_is_as_good),
 		T(without_privilege_a_sentence_says_what_is_missing),
 		T(a_size_that_cannot_be_is_refused),
 	};
