@@ -13,10 +13,12 @@
 
 #include "core/base/err.h"
 
-/* A macro of the header around the function of that name. */
+/* Macros of the header around the functions of these names. */
 #undef ibv_reg_mr_iova
+#undef ibv_query_port
 
 #define WFS_IBVERBS_CALLS(X)                                                   \
+	X(ibv_ack_async_event)                                                 \
 	X(ibv_ack_cq_events)                                                   \
 	X(ibv_alloc_pd)                                                        \
 	X(ibv_create_comp_channel)                                             \
@@ -25,10 +27,13 @@
 	X(ibv_dereg_mr)                                                        \
 	X(ibv_destroy_comp_channel)                                            \
 	X(ibv_destroy_cq)                                                      \
+	X(ibv_event_type_str)                                                  \
+	X(ibv_get_async_event)                                                 \
 	X(ibv_get_cq_event)                                                    \
 	X(ibv_get_device_name)                                                 \
 	X(ibv_modify_qp)                                                       \
 	X(ibv_query_device)                                                    \
+	X(ibv_query_port)                                                      \
 	X(ibv_query_qp)                                                        \
 	X(ibv_reg_mr_iova)                                                     \
 	X(ibv_wc_status_str)
