@@ -230,6 +230,7 @@ void wfs_peer_delivered_locked(struct wfs_peer *peer,
 
 	peer->chunks++;
 	peer->bytes += slot->len;
+	peer->delivered_at = now;
 	peer->usual_ns = peer->usual_ns ? (7 * peer->usual_ns + took) / 8 :
 					  took;
 	if (peer->failures) {

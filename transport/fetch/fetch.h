@@ -99,8 +99,8 @@ int wfs_peer_add(struct wfs_fetch *fetch, const char *label,
 		 struct wfs_peer **ret_peer);
 /*
  * Both lead to the same bytes, and `faster` is asked first: what both hold
- * `peer` takes only where that one failed, is in quarantine or late.  For good,
- * both of one fetch.
+ * `peer` takes only where that one failed, is in quarantine, is late, or brings
+ * nothing at all for as long.  For good, both of one fetch.
  */
 void wfs_peer_prefer(struct wfs_peer *faster, struct wfs_peer *peer);
 const char *wfs_peer_label(const struct wfs_peer *peer);

@@ -52,6 +52,7 @@ struct wfs_task {
 	uint8_t replaced;  /* so many hedges were late, too */
 	uint64_t tried;	   /* peers that failed, a bit each */
 	uint64_t retry_at; /* ns: then those may be asked again */
+	uint64_t queued_at;
 	uint64_t asked_at; /* ns: of the owner */
 	uint64_t hedged_at;
 	struct wfs_lane *owner, *hedge, *writer;
@@ -108,7 +109,8 @@ struct wfs_peer {
 	uint64_t retry_at;
 	bool probing; /* one lane tries whether it is back */
 	uint64_t quarantine_until, quarantine_ns;
-	uint64_t usual_ns; /* from asking to having it; 0: not known */
+	uint64_t usual_ns;     /* from asking to having it; 0: not known */
+	uint64_t delivered_at; /* ns: the last one; 0: none yet */
 	uint64_t rate, rate_bytes, rate_since;
 	uint64_t bytes, chunks, errors, wrong, hedges, won;
 	char why[WFS_ERR_TEXT];

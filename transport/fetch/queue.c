@@ -56,6 +56,7 @@ void wfs_task_queue_locked(struct wfs_fetch *fetch, struct wfs_task *task,
 			   bool front)
 {
 	task->state = WFS_TASK_QUEUED;
+	task->queued_at = wfs_now_ns();
 	list_add(list_of(fetch, task), task, front);
 }
 
@@ -187,18 +188,39 @@ static bool another_may(const struct wfs_task *task,
 	return false;
 }
 
-/* Is it to be left to the faster way to the same bytes? */
+/* How long it may take for a chunk. */
+static uint64_t patience_with(const struct wfs_peer *peer)
+{
+	uint64_t usual = LATE_TIMES * peer->usual_ns;
+	uint64_t least = peer->fetch->config.late_ns;
+
+	return usual > least ? usual : least;
+}
+
+/*
+ * Is it to be left to the faster way to the same bytes?  Not for longer than
+ * that one usually takes, if it brings nothing: it may hang, or not connect.
+ */
 static bool is_for_faster(const struct wfs_peer *peer,
-			  const struct wfs_task *task, uint64_t now)
+			  const struct wfs_task *task, uint64_t now,
+			  uint64_t *until)
 {
 	const struct wfs_peer *faster = peer->faster;
 	const struct wfs_holder *holder =
 		faster ? wfs_far_holder_locked(task->batch->far, faster) : NULL;
+	uint64_t end;
 
-	return holder && holder->state == WFS_HOLDER_HAS &&
-	       task->state == WFS_TASK_QUEUED &&
-	       !(task->tried >> faster->index & 1) &&
-	       wfs_peer_is_usable_locked(faster, now);
+	if (!holder || holder->state != WFS_HOLDER_HAS ||
+	    task->state != WFS_TASK_QUEUED ||
+	    task->tried >> faster->index & 1 ||
+	    !wfs_peer_is_usable_locked(faster, now))
+		return false;
+	end = task->queued_at > faster->delivered_at ? task->queued_at :
+						       faster->delivered_at;
+	end += patience_with(faster);
+	if (end > now && end < *until)
+		*until = end;
+	return end > now;
 }
 
 static bool may_take(struct wfs_lane *lane, const struct wfs_task *task,
@@ -209,7 +231,7 @@ static bool may_take(struct wfs_lane *lane, const struct wfs_task *task,
 		wfs_far_holder_locked(task->batch->far, peer);
 
 	if (!holder || holder->state != WFS_HOLDER_HAS ||
-	    is_for_faster(peer, task, now))
+	    is_for_faster(peer, task, now, until))
 		return false;
 	if (!(task->tried >> peer->index & 1))
 		return true;
@@ -227,11 +249,8 @@ static bool may_take(struct wfs_lane *lane, const struct wfs_task *task,
 static uint64_t late_at(const struct wfs_task *task)
 {
 	const struct wfs_lane *last = task->hedge ? task->hedge : task->owner;
-	const struct wfs_peer *peer = last->peer;
-	uint64_t after = LATE_TIMES * peer->usual_ns;
+	uint64_t after = patience_with(last->peer);
 
-	if (after < peer->fetch->config.late_ns)
-		after = peer->fetch->config.late_ns;
 	if (!task->hedge)
 		return task->asked_at + after;
 	/* All may be slow: whoever is asked again has more time. */
