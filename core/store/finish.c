@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core/base/stretch.h"
 #include "core/base/text.h"
 #include "core/store/inner.h"
 
@@ -39,6 +40,8 @@ static int publish(struct wfs_store *store, struct wfs_job *job)
 static int close_file(struct wfs_store *store, struct wfs_job *job, int rc)
 {
 	if (job->map) {
+		/* Before anybody sees it no device may write there any more. */
+		wfs_stretch_remove(job->map);
 		if (!rc && job->scattered)
 			madvise(job->map, job->recipe->size, MADV_COLLAPSE);
 		munmap(job->map, job->recipe->size);

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/base/stretch.h"
 #include "core/base/text.h"
 #include "core/store/chunks.h"
 #include "core/store/inner.h"
@@ -62,8 +63,10 @@ static int open_file(struct wfs_store *store, struct wfs_job *job, bool evict)
 	if (rc || !store->arena.huge || size < WFS_MAP_MIN)
 		return rc;
 	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, job->fd, 0);
-	if (map != MAP_FAILED)
+	if (map != MAP_FAILED) {
 		job->map = map;
+		wfs_stretch_add(map, size);
+	}
 	return 0;
 }
 

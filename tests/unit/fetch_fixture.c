@@ -58,7 +58,7 @@ static int fake_ask(void *conn, const struct wfs_lane_ask *ask)
 	c->asks[c->n++] = *ask;
 	fake->asked++;
 	pthread_mutex_unlock(&fake->lock);
-	return rc;
+	return rc ? rc : ask->to != NULL;
 }
 
 static int fake_head(void *conn, struct wfs_wire_answer *ret)
@@ -128,12 +128,28 @@ static void fake_stop(void *conn)
 	pthread_mutex_unlock(&c->fake->lock);
 }
 
+/* What lands by itself does so until the end, whatever became of the chunk. */
 static void fake_close(void *conn)
 {
-	free(conn);
+	struct fake_conn *c = conn;
+
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->asks[i].to)
+			memset(c->asks[i].to, 0xee, c->asks[i].len);
+	free(c);
 }
 
 static const struct wfs_lane_ops fake_ops = {
+	.open = fake_open,
+	.ask = fake_ask,
+	.head = fake_head,
+	.body = fake_body,
+	.stop = fake_stop,
+	.close = fake_close,
+};
+
+static const struct wfs_lane_ops landing_ops = {
+	.lands = true,
 	.open = fake_open,
 	.ask = fake_ask,
 	.head = fake_head,
@@ -168,8 +184,9 @@ struct fetch_bench *fetch_bench_open(unsigned peers, uint64_t deadline_ns)
 		pthread_mutex_init(&fake->lock, NULL);
 		pthread_cond_init(&fake->changed, NULL);
 		fake->bytes = b->bytes;
-		assert_int_equal(wfs_peer_add(b->fetch, label, &fake_ops, fake,
-					      3, &b->peers[i]),
+		assert_int_equal(wfs_peer_add(b->fetch, label,
+					      i % 2 ? &fake_ops : &landing_ops,
+					      fake, 3, &b->peers[i]),
 				 0);
 		wfs_far_hold(b->far, b->peers[i], id);
 	}

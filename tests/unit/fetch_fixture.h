@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the fetch's tests share: a file of some 37 chunks, and peers that have
- * it in memory and are late, fail, lie or hang when told to.
+ * it in memory and are late, fail, lie or hang when told to.  Every other one
+ * lands bytes by itself, from the first on, and spoils until its connection is
+ * closed the memory of what it could not answer.
  */
 #ifndef WFS_TESTS_UNIT_FETCH_FIXTURE_H
 #define WFS_TESTS_UNIT_FETCH_FIXTURE_H

@@ -58,6 +58,11 @@ struct wfs_lane_ask {
 	uint64_t off;
 	uint32_t len;
 	uint32_t tag;
+	/*
+	 * Where the bytes belong, for a lane that lands them by itself; NULL:
+	 * they must not go there, another may write to it.
+	 */
+	void *to;
 };
 
 /* One lane's connection.  Calls come from the lane's thread, but `stop`. */
@@ -73,13 +78,23 @@ struct wfs_lane_ops {
 	 */
 	int (*open)(void *peer_ctx, const atomic_bool *stop, void **ret_conn,
 		    struct wfs_err *err);
-	/* Sends one request; up to two are under way. */
+	/*
+	 * It may land what it is asked for where it belongs, with nobody
+	 * calling `body` for that: `to` is its alone from `ask` until the
+	 * answer was had, or `close` returned.
+	 */
+	bool lands;
+	/*
+	 * Sends one request; up to two are under way.  1: the bytes land at
+	 * its `to`, and `body` copies nothing; 0: they do not.
+	 */
 	int (*ask)(void *conn, const struct wfs_lane_ask *ask);
 	/* The head of the oldest answer, then what it announces. */
 	int (*head)(void *conn, struct wfs_wire_answer *ret_answer);
 	int (*body)(void *conn, void *to, uint32_t len);
 	/* From any thread: the calls above fail from now on, soon. */
 	void (*stop)(void *conn);
+	/* On return nothing is written to any `to` any more. */
 	void (*close)(void *conn);
 };
 

@@ -16,7 +16,10 @@
  * hedge, too.  A hedge that is late as well makes room for another peer's, or
  * two that hang would hold the chunk for as long as they do.  `writer` is the
  * lane that writes to its memory now: only that one may, and a chunk with a
- * writer does not leave the hands of its reader's batch.
+ * writer does not leave the hands of its reader's batch.  A lane that lands
+ * bytes by itself is the writer from asking on, and until its connection is
+ * closed if it does not get them: whoever else has the chunk by then has that
+ * lane's connection cut before the bytes are copied to where they belong.
  */
 #ifndef WFS_TRANSPORT_FETCH_INNER_H
 #define WFS_TRANSPORT_FETCH_INNER_H
@@ -81,6 +84,7 @@ struct wfs_slot {
 	uint64_t asked_at;
 	uint32_t len, tag;
 	bool hedge;
+	bool lands; /* by itself: its lane is the task's writer */
 };
 
 struct wfs_lane {

@@ -39,6 +39,11 @@ static void drop(struct wfs_lane *lane, int error)
 	pthread_mutex_lock(&fetch->lock);
 	conn = lane->conn;
 	lane->conn = NULL;
+	pthread_mutex_unlock(&fetch->lock);
+	/* What lands by itself may do so until then. */
+	if (conn)
+		peer->ops->close(conn);
+	pthread_mutex_lock(&fetch->lock);
 	blame = error && !lane->stopped && !lane->rested;
 	for (unsigned i = 0; i < lane->used; i++)
 		wfs_task_return_locked(lane, &lane->slots[i], blame);
@@ -47,8 +52,6 @@ static void drop(struct wfs_lane *lane, int error)
 	if (blame)
 		wfs_peer_failed_locked(peer, strerror(-error));
 	pthread_mutex_unlock(&fetch->lock);
-	if (conn)
-		peer->ops->close(conn);
 	free(wfs_steal_ptr(&lane->bounce)); /* seldom needed, and large */
 	if (blame && fetch->config.lost)
 		fetch->config.lost(fetch->config.ctx, peer);
@@ -145,13 +148,43 @@ static enum next next_locked(struct wfs_lane *lane)
 	}
 }
 
+/* May the lane write to where the chunk belongs?  It is the writer then. */
+static bool claim_locked(struct wfs_lane *lane, const struct wfs_slot *slot)
+{
+	struct wfs_task *task = slot->task;
+
+	if (slot->hedge || task->writer || task->taken)
+		return false;
+	task->writer = lane;
+	return true;
+}
+
+/* Sends it, and sees to who is the writer meanwhile. */
+static int send_question(struct wfs_lane *lane, struct wfs_slot *slot,
+			 struct wfs_lane_ask *question)
+{
+	struct wfs_fetch *fetch = lane->peer->fetch;
+	int rc = lane->peer->ops->ask(lane->conn, question);
+
+	if (rc < 0 || !question->to)
+		return rc;
+	slot->lands = rc > 0;
+	if (slot->lands)
+		return 0;
+	pthread_mutex_lock(&fetch->lock);
+	slot->task->writer = NULL;
+	pthread_cond_broadcast(&fetch->landed);
+	pthread_mutex_unlock(&fetch->lock);
+	return 0;
+}
+
 /* Asks for the chunk in the newest slot. */
 static int ask(struct wfs_lane *lane)
 {
 	struct wfs_fetch *fetch = lane->peer->fetch;
-	const struct wfs_slot *slot = &lane->slots[lane->used - 1];
+	struct wfs_slot *slot = &lane->slots[lane->used - 1];
 	const struct wfs_holder *holder = NULL;
-	struct wfs_lane_ask question;
+	struct wfs_lane_ask question = { 0 };
 
 	pthread_mutex_lock(&fetch->lock);
 	if (slot->task)
@@ -159,8 +192,7 @@ static int ask(struct wfs_lane *lane)
 					       lane->peer);
 	if (!holder) { /* given up between taking and asking */
 		if (slot->task)
-			wfs_task_return_locked(
-				lane, &lane->slots[lane->used - 1], false);
+			wfs_task_return_locked(lane, slot, false);
 		lane->used--;
 		pthread_mutex_unlock(&fetch->lock);
 		return 0;
@@ -169,8 +201,10 @@ static int ask(struct wfs_lane *lane)
 	question.off = slot->task->index * WFS_CHUNK;
 	question.len = slot->len;
 	question.tag = slot->tag;
+	if (lane->peer->ops->lands && claim_locked(lane, slot))
+		question.to = slot->task->to;
 	pthread_mutex_unlock(&fetch->lock);
-	return lane->peer->ops->ask(lane->conn, &question);
+	return send_question(lane, slot, &question);
 }
 
 /* Straight to the reader's memory if that is ours to write to. */
@@ -195,10 +229,8 @@ static struct landing prepare(struct wfs_lane *lane,
 		memcpy(landing.want, wfs_digests_at(list, task->index),
 		       wfs_digest_size(list->algorithm));
 	}
-	if (task && !slot->hedge && !task->writer && !task->taken) {
-		task->writer = lane;
+	if (task && (slot->lands || claim_locked(lane, slot)))
 		landing.to = task->to;
-	}
 	pthread_mutex_unlock(&fetch->lock);
 	if (!landing.to) {
 		if (!lane->bounce)

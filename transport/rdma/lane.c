@@ -7,38 +7,32 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "core/base/log.h"
 #include "core/base/mem.h"
 #include "core/digest/digests.h"
 #include "transport/rdma/link.h"
 
-#define SLOTS	   2		    /* what the fetch has under way */
-#define SLOT_BYTES (WFS_CHUNK + 64) /* a chunk, then its digest */
-#define STALL_NS   10000000000ull   /* no READ takes as long */
+#define SLOTS	 2		/* what the fetch has under way */
+#define STALL_NS 10000000000ull /* no READ takes as long */
 
 /* A request under way, or refused already. */
 struct slot {
+	struct wfs_slab_piece *piece;
 	uint32_t tag, len;
 	uint32_t status; /* enum wfs_wire_status */
 	bool done;
+	bool lands; /* not in the piece, but where it belongs */
 };
 
 struct lane {
 	struct wfs_rdma_peer *peer;
 	struct wfs_rdma_way way;
 	struct wfs_rdma_link link; /* its stop_fd: from any thread */
-	uint8_t *bounce;	   /* SLOTS * SLOT_BYTES */
-	struct ibv_mr *mr;
 	struct slot slots[SLOTS];
 	unsigned first, used;
+	uint64_t landed, copied; /* chunks */
 };
-
-static uint8_t *bytes_of(const struct lane *lane, unsigned slot)
-{
-	return lane->bounce + (size_t)slot * SLOT_BYTES;
-}
 
 static void lane_close(void *conn)
 {
@@ -46,34 +40,27 @@ static void lane_close(void *conn)
 
 	/* The memory only after all that may write to it. */
 	wfs_rdma_link_cut(&lane->link);
-	if (lane->mr)
-		lane->link.verbs->ibv_dereg_mr(lane->mr);
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (lane->slots[i].piece)
+			wfs_slab_give(&lane->link.device->slab,
+				      lane->slots[i].piece);
 	wfs_rdma_link_close(&lane->link);
-	if (lane->bounce)
-		munmap(lane->bounce, (size_t)SLOTS * SLOT_BYTES);
+	wfs_debug("seed '%s': RDMA to %s port %u ends: %llu chunks landed in "
+		  "the arena, %llu were copied",
+		  lane->peer->label, lane->way.to.address, lane->way.to.port,
+		  (unsigned long long)lane->landed,
+		  (unsigned long long)lane->copied);
 	free(lane);
 }
 
-/* Memory that a child of ours does not share, for a fork must not move it. */
-static int make_bounce(struct lane *lane, struct wfs_err *err)
+static int take_pieces(struct lane *lane, struct wfs_err *err)
 {
-	size_t len = (size_t)SLOTS * SLOT_BYTES;
-	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int rc = 0;
 
-	if (map == MAP_FAILED)
-		return wfs_err_set(err, -ENOMEM, "no memory for RDMA");
-	lane->bounce = map;
-	madvise(map, len, MADV_DONTFORK);
-	lane->mr = lane->link.verbs->ibv_reg_mr_iova(lane->link.pd, map, len,
-						     (uintptr_t)map,
-						     IBV_ACCESS_LOCAL_WRITE);
-	if (lane->mr)
-		return 0;
-	return wfs_err_set(err, -errno,
-			   "cannot register %zu bytes for RDMA: %s; ulimit -l "
-			   "unlimited, or LimitMEMLOCK=infinity of a service",
-			   len, strerror(errno));
+	for (unsigned i = 0; i < SLOTS && !rc; i++)
+		rc = wfs_slab_take(&lane->link.device->slab,
+				   &lane->slots[i].piece, err);
+	return rc;
 }
 
 static int lane_open(void *peer_ctx, const atomic_bool *stop, void **ret_conn,
@@ -92,7 +79,7 @@ static int lane_open(void *peer_ctx, const atomic_bool *stop, void **ret_conn,
 			wfs_rdma_peer_forget(lane->peer, lane->way.session);
 	}
 	if (!rc)
-		rc = make_bounce(lane, err);
+		rc = take_pieces(lane, err);
 	if (rc) {
 		lane_close(lane);
 		return rc;
@@ -103,54 +90,65 @@ static int lane_open(void *peer_ctx, const atomic_bool *stop, void **ret_conn,
 	return 0;
 }
 
-/* Two READs, which complete in order: only the second tells. */
-static int post(struct lane *lane, unsigned slot,
+/*
+ * Two READs, which complete in order: only the second tells.  Whether the first
+ * lands where the chunk belongs.
+ */
+static int post(struct lane *lane, struct slot *slot,
 		const struct wfs_rdma_place *place,
 		const struct wfs_lane_ask *ask)
 {
-	uint8_t *to = bytes_of(lane, slot);
+	const struct wfs_slab_piece *piece = slot->piece;
 	struct ibv_sge parts[2] = {
-		{ .addr = (uintptr_t)to,
+		{ .addr = (uintptr_t)piece->bytes,
 		  .length = ask->len,
-		  .lkey = lane->mr->lkey },
-		{ .addr = (uintptr_t)(to + WFS_CHUNK),
+		  .lkey = piece->key },
+		{ .addr = (uintptr_t)WFS_SLAB_DIGEST(piece),
 		  .length = WFS_WIRE_HASH_SIZE,
-		  .lkey = lane->mr->lkey },
+		  .lkey = piece->key },
 	};
 	struct ibv_send_wr digest = {
-		.wr_id = slot,
+		.wr_id = (uint64_t)(slot - lane->slots),
 		.sg_list = &parts[1],
 		.num_sge = 1,
 		.opcode = IBV_WR_RDMA_READ,
 		.send_flags = IBV_SEND_SIGNALED,
 	};
 	struct ibv_send_wr chunk = {
-		.wr_id = slot,
+		.wr_id = (uint64_t)(slot - lane->slots),
 		.next = &digest,
 		.sg_list = &parts[0],
 		.num_sge = 1,
 		.opcode = IBV_WR_RDMA_READ,
 	};
 	struct ibv_send_wr *bad;
+	int rc;
 
+	slot->lands = ask->to &&
+		      wfs_grounds_find(&lane->link.device->grounds, ask->to,
+				       ask->len, &parts[0].lkey);
+	if (slot->lands)
+		parts[0].addr = (uintptr_t)ask->to;
 	chunk.wr.rdma.remote_addr = place->address + ask->off;
 	digest.wr.rdma.remote_addr =
 		place->digests + ask->off / WFS_CHUNK * WFS_WIRE_HASH_SIZE;
 	chunk.wr.rdma.rkey = digest.wr.rdma.rkey = place->rkeys[lane->way.rail];
-	return -ibv_post_send(lane->link.id->qp, &chunk, &bad);
+	rc = ibv_post_send(lane->link.id->qp, &chunk, &bad);
+	return rc ? -rc : slot->lands;
 }
 
 static int lane_ask(void *conn, const struct wfs_lane_ask *ask)
 {
 	struct lane *lane = conn;
-	unsigned at = (lane->first + lane->used) % SLOTS;
+	struct slot *slot = &lane->slots[(lane->first + lane->used) % SLOTS];
 	struct wfs_rdma_place place;
 	int rc = wfs_rdma_peer_find(lane->peer, lane->way.session, ask->id,
 				    &place);
 
 	if (rc == -EPERM)
 		return -ECONNRESET;
-	lane->slots[at] = (struct slot){
+	*slot = (struct slot){
+		.piece = slot->piece,
 		.tag = ask->tag,
 		.len = ask->len,
 		.status = rc ? WFS_WIRE_NOT_HELD : WFS_WIRE_OK,
@@ -162,7 +160,7 @@ static int lane_ask(void *conn, const struct wfs_lane_ask *ask)
 	if (ask->off >= place.size || ask->len > place.size - ask->off ||
 	    ask->len > WFS_CHUNK)
 		return -EPROTO;
-	return post(lane, at, &place, ask);
+	return post(lane, slot, &place, ask);
 }
 
 /* What becomes of a failure: see the table in transport/PROTOCOL.md. */
@@ -203,8 +201,7 @@ static int lane_head(void *conn, struct wfs_wire_answer *ret_answer)
 		.len = slot->len,
 	};
 	if (slot->status == WFS_WIRE_OK)
-		memcpy(ret_answer->digest,
-		       bytes_of(lane, lane->first) + WFS_CHUNK,
+		memcpy(ret_answer->digest, WFS_SLAB_DIGEST(slot->piece),
 		       sizeof(ret_answer->digest));
 	else
 		ret_answer->len =
@@ -217,11 +214,12 @@ static int lane_body(void *conn, void *to, uint32_t len)
 	struct lane *lane = conn;
 	const struct slot *slot = &lane->slots[lane->first];
 
-	memcpy(to,
-	       slot->status == WFS_WIRE_OK ?
-		       (const void *)bytes_of(lane, lane->first) :
-		       wfs_wire_status_text(slot->status),
-	       len);
+	if (slot->status != WFS_WIRE_OK)
+		memcpy(to, wfs_wire_status_text(slot->status), len);
+	else if (!slot->lands)
+		memcpy(to, slot->piece->bytes, len);
+	lane->landed += slot->lands;
+	lane->copied += !slot->lands && slot->status == WFS_WIRE_OK;
 	lane->first = (lane->first + 1) % SLOTS;
 	lane->used--;
 	return 0;
@@ -233,6 +231,7 @@ static void lane_stop(void *conn)
 }
 
 const struct wfs_lane_ops wfs_rdma_lane_ops = {
+	.lands = true,
 	.open = lane_open,
 	.ask = lane_ask,
 	.head = lane_head,

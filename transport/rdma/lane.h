@@ -2,10 +2,12 @@
 /*
  * Lanes of one-sided READs: a queue pair to a seed's memory.
  *
- * A chunk and its digest are read into memory of the lane, which is registered
- * once, and copied from there to where they belong: a READ that was posted
- * cannot be recalled, and so writes to nobody's memory but the lane's, which
- * goes only after the queue pair.  What the seed does not have in memory the
+ * A chunk is read straight to where it belongs, if that is a file of the arena
+ * that is registered (grounds.h), and otherwise to a piece of a slab, from
+ * where it is copied; its digest always goes to the piece.  A READ that was
+ * posted cannot be recalled: the fetch leaves the chunk's memory to the lane
+ * until the answer is there or the lane is closed, which destroys the queue
+ * pair first.  What the seed does not have in memory the
  * lane refuses as the seed would (WFS_WIRE_NOT_HELD), so that somebody else is
  * asked.
  */

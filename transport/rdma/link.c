@@ -106,16 +106,17 @@ static int make_queue_pair(struct wfs_rdma_link *link)
 			 .max_recv_sge = 1 },
 	};
 
-	link->pd = verbs->ibv_alloc_pd(context);
 	link->completions = verbs->ibv_create_comp_channel(context);
-	if (!link->pd || !link->completions)
+	if (!link->completions)
 		return -errno;
 	link->cq = verbs->ibv_create_cq(context, WFS_LINK_WORK + 1, NULL,
 					link->completions, 0);
 	if (!link->cq)
 		return -errno;
 	attr.send_cq = attr.recv_cq = link->cq;
-	return verbs->rdma_create_qp(link->id, link->pd, &attr) ? -errno : 0;
+	return verbs->rdma_create_qp(link->id, link->device->pd, &attr) ?
+		       -errno :
+		       0;
 }
 
 /* With less than one READ under way none would ever end, or fail. */
@@ -136,7 +137,7 @@ static int say_hello(struct wfs_rdma_link *link, const struct wfs_rdma_way *way,
 	struct wfs_hello hello = { .rail = (uint16_t)way->rail,
 				   .session = way->session,
 				   .expires = way->expires };
-	struct ibv_device_attr device = { 0 };
+	int reads = link->device->attr.max_qp_init_rd_atom;
 	uint8_t bytes[WFS_HELLO_BYTES];
 	struct rdma_conn_param param = {
 		.private_data = bytes,
@@ -146,11 +147,7 @@ static int say_hello(struct wfs_rdma_link *link, const struct wfs_rdma_way *way,
 	};
 	int rc;
 
-	if (link->verbs->ibv_query_device(link->id->verbs, &device))
-		return -EIO;
-	param.initiator_depth = device.max_qp_init_rd_atom < READS_MAX ?
-					(uint8_t)device.max_qp_init_rd_atom :
-					READS_MAX;
+	param.initiator_depth = reads < READS_MAX ? (uint8_t)reads : READS_MAX;
 	wfs_hello_sign(&hello, way->key, link->id->qp->qp_num);
 	wfs_hello_put(&hello, bytes);
 	if (link->verbs->rdma_connect(link->id, &param))
@@ -175,6 +172,9 @@ int wfs_rdma_link_open(struct wfs_rdma_link *link, const char *label,
 		rc = -errno;
 	if (!rc)
 		rc = resolve(link, &way->to, stop);
+	if (!rc)
+		rc = wfs_rdma_device_of(link->verbs, link->id->verbs,
+					&link->device, err);
 	if (!rc)
 		rc = make_queue_pair(link);
 	if (!rc)
@@ -267,8 +267,6 @@ void wfs_rdma_link_close(struct wfs_rdma_link *link)
 		verbs->ibv_destroy_cq(link->cq);
 	if (link->completions)
 		verbs->ibv_destroy_comp_channel(link->completions);
-	if (link->pd)
-		verbs->ibv_dealloc_pd(link->pd);
 	if (link->id)
 		verbs->rdma_destroy_id(link->id);
 	if (link->events)

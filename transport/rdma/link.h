@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 
+#include "transport/rdma/device.h"
 #include "transport/rdma/peer.h"
 #include "transport/rdma/verbs.h"
 
@@ -17,7 +18,7 @@ struct wfs_rdma_link {
 	const struct wfs_verbs *verbs;
 	struct rdma_event_channel *events;
 	struct rdma_cm_id *id;
-	struct ibv_pd *pd;
+	struct wfs_rdma_device *device; /* known once connected */
 	struct ibv_comp_channel *completions;
 	struct ibv_cq *cq;
 	int stop_fd; /* an eventfd */

@@ -11,6 +11,7 @@
 #include "core/base/log.h"
 #include "core/base/mem.h"
 #include "core/base/text.h"
+#include "transport/rdma/device.h"
 
 #define NS_PER_S  1000000000ull
 #define AGAIN_NS  (NS_PER_S / 2) /* the seed is not asked more often … */
@@ -21,6 +22,7 @@ struct wfs_rdma_peer *wfs_rdma_peer_new(const struct wfs_control *control)
 {
 	struct wfs_rdma_peer *peer = wfs_calloc(1, sizeof(*peer));
 
+	wfs_rdma_devices_hold();
 	peer->control = *control;
 	peer->label = wfs_strdup(control->label);
 	pthread_mutex_init(&peer->lock, NULL);
@@ -37,6 +39,7 @@ void wfs_rdma_peer_free(struct wfs_rdma_peer *peer)
 	pthread_mutex_destroy(&peer->asking);
 	free(peer->label);
 	free(peer);
+	wfs_rdma_devices_release();
 }
 
 /* Asks the seed, which prolongs the session that there is. */
