@@ -10,11 +10,11 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "core/base/bytes.h"
 #include "core/base/log.h"
 #include "core/base/mem.h"
+#include "core/digest/xxh3.h"
 
 static const char magic[8] = { 'W', 'F', 'S', 'D', 'I', 'G', '0', '1' };
 

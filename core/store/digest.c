@@ -10,10 +10,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "core/base/hex.h"
 #include "core/base/text.h"
+#include "core/digest/xxh3.h"
 
 #define BUFFER (256u << 10)
 
