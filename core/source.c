@@ -85,7 +85,7 @@ static void mark_stale(struct wfs_region *region)
 	wfs_event("stale", NULL, text, region->path, region->source->label);
 }
 
-static void note_failure(struct wfs_region *region, int code)
+void wfs_region_note_failure(struct wfs_region *region, int code)
 {
 	static const char text[] = "cannot read '%s' of '%s': %s";
 
@@ -137,7 +137,7 @@ ssize_t wfs_region_read(struct wfs_region *region, void *buf, size_t len,
 	rc = read_bytes(region, buf, len, off);
 	assert(rc <= 0);
 	if (rc < 0) {
-		note_failure(region, rc);
+		wfs_region_note_failure(region, rc);
 		return rc;
 	}
 	atomic_fetch_add(&src->bytes_read, len);

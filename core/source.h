@@ -168,6 +168,12 @@ int wfs_region_readv(struct wfs_region *region, const struct iovec *parts,
 void wfs_region_keep(struct wfs_region *region, const void *bytes,
 		     uint64_t len);
 
+/*
+ * What somebody found who read by way of the descriptor: as if a read had
+ * failed with `code`, which is counted, and said once.
+ */
+void wfs_region_note_failure(struct wfs_region *region, int code);
+
 int wfs_region_descriptor(struct wfs_region *region);
 /* Bytes that were had by way of the descriptor. */
 void wfs_region_count(struct wfs_region *region, uint64_t bytes);

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import random
+import re
 import shutil
 import signal
 import ssl
@@ -18,8 +19,11 @@ import pytest
 import checkpoints as ck
 import mounts
 import seeds as real
+from bad_disk import BadDisk
 from conftest import _mount
+from mounts import assert_same
 from s3 import S3, environment, error
+from test_remote import seeds_of
 from web import Odd, Server
 
 MIB = 1 << 20
@@ -33,7 +37,9 @@ class Source:
     """
     trust = "origin"
     tls = False
+    reads_disk = True  # when it is asked, not before
     args, env = (), None
+    lost = back = None
 
     def __init__(self, folder, at):
         self.folder, self.at = folder, at
@@ -47,22 +53,36 @@ class Source:
     def uploaded(self):
         """The files are others now."""
 
+    def spoil(self, name, off):
+        """The file cannot be read at `off`, if the disk does not see to it."""
+
+    def assert_says(self, name, mount):
+        """Why the file cannot be had is said where the bytes come from."""
+        assert f"cannot give file '{name}' of model '" in mount.log()
+
+    def assert_used(self, mount):
+        """The bytes that the mount has came as this source gives them."""
+
     def close(self):
         pass
 
 
 class File(Source):
-    lost = back = None
+    def assert_says(self, name, mount):
+        pass  # that is the mount itself
 
     def start(self):
         self.place, self.shown = str(self.at), f"file:{self.at}"
 
 
-class Seed(Source):
+class SeedBase(Source):
     trust = "seed"
+    same_host = False
 
     def start(self):
-        args = ["--same-host=off", "--rescan=0.1", "--model", f"m={self.at}"]
+        args = ["--rescan=0.1", "--model", f"m={self.at}"]
+        if not self.same_host:
+            args += ["--same-host=off"]
         if self.tls:
             cert, key = self.authority()
             args += ["--tls-cert", cert, "--tls-key", key]
@@ -71,14 +91,30 @@ class Seed(Source):
         self.place = f"{self.url}/v1/models/m"
         self.shown = self.url
 
+    def assert_says(self, name, mount):
+        super().assert_says(name, mount)
+        assert f"cannot read '{name}' of '{self.at}'" in self.seed.log()
+
+    def assert_used(self, mount):
+        (row,) = seeds_of(mount)
+        assert bool(row["lent_files"]) == self.same_host
+        assert bool(row["bytes"]) != self.same_host
+
+    def close(self):
+        assert not self.seed.close()
+
+
+class SameHost(SeedBase):
+    """Its files are lent over a Unix socket; what is lent stays."""
+    same_host = True
+
+
+class Seed(SeedBase):
     def lost(self):
         os.kill(self.seed.pid, signal.SIGSTOP)
 
     def back(self):
         os.kill(self.seed.pid, signal.SIGCONT)
-
-    def close(self):
-        assert not self.seed.close()
 
 
 class SeedTls(Seed):
@@ -110,6 +146,8 @@ class OriginTls(Origin):
 
 
 class Bucket(Source):
+    reads_disk = False
+
     def start(self):
         self.server = S3()
         self.env = environment(self.folder, self.server)
@@ -118,6 +156,15 @@ class Bucket(Source):
 
     def uploaded(self):
         self.server.upload(self.at, "conformance", "models/m/")
+
+    def spoil(self, name, off):
+        def odd(environ):
+            span = re.fullmatch(r"bytes=\d+-(\d+)",
+                                environ.get("HTTP_RANGE", ""))
+            hit = environ["PATH_INFO"].endswith(f"/{name}") and span
+            return (error(500, "InternalError")
+                    if hit and int(span[1]) >= off else None)
+        self.server.odd = odd
 
     def lost(self):
         self.server.odd = lambda environ: error(500, "InternalError")
@@ -129,19 +176,24 @@ class Bucket(Source):
         self.server.close()
 
 
-SOURCES = [File, Seed, SeedTls, Origin, OriginTls, Bucket]
+SOURCES = [File, SameHost, Seed, SeedTls, Origin, OriginTls, Bucket]
+
+
+def checkpoint(folder):
+    model = ck.hf_sharded(folder / "model", ck.layers(4, SHARD), 1)
+    (model.path / "sub").mkdir()
+    (model.path / "sub" / "note ü%.md").write_text("a note")
+    (model.path / "empty.txt").touch()
+    return model
 
 
 class World:
     """A checkpoint, a source of it, and a mount that uses that."""
 
-    def __init__(self, kind, folder, mount):
+    def __init__(self, source, folder, mount, model):
         self.folder, self.make = folder, mount
-        self.model = ck.hf_sharded(folder / "model", ck.layers(4, SHARD), 1)
-        (self.model.path / "sub").mkdir()
-        (self.model.path / "sub" / "note ü%.md").write_text("a note")
-        (self.model.path / "empty.txt").touch()
-        self.source = kind(folder, self.model.path)
+        self.model = model
+        self.source = source
         self.mount = self.mounted("prefetch=0")
         self.top = self.mount.path / "m"
         self.shard = next(name for name in self.model.files()
@@ -164,9 +216,11 @@ def world(request):
     made = _mount.Mounter(folder)
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
-        one = World(request.param, folder, made)
-        stack.callback(one.source.close)
+        model = checkpoint(folder)
+        source = request.param(folder, model.path)
+        stack.callback(source.close)
         stack.callback(close_all, made)
+        one = World(source, folder, made, model)
         yield one
         wrong = close_all(made)
         assert not wrong + mounts.sanitizer_reports(folder), one.mount.log()
@@ -182,6 +236,7 @@ def test_the_listing_is_the_same(world):
 
 def test_all_bytes_are_the_same(world):
     mounts.assert_model_equals(world.mount, "m", world.model)
+    world.source.assert_used(world.mount)
 
 
 def test_odd_offsets_and_lengths_are_the_same(world, seed):
@@ -227,7 +282,7 @@ def test_attributes_tell_source_and_trust(world):
 
 def test_a_source_that_is_lost_is_eio_and_good_again_when_back(world):
     if not world.source.lost:
-        pytest.skip("a directory is not lost but changed")
+        pytest.skip("files of this machine are not lost but changed")
     m = world.mounted("prefetch=0", "seed_deadline=2")
     want = (world.model.path / world.shard).read_bytes()
     world.source.lost()
@@ -271,3 +326,43 @@ def test_a_rewritten_file_is_the_old_one_whole_or_stale(world, seed):
     # Whoever opens all the time keeps the old one.
     mounts.wait_until(lambda: read(path) == second, "the new one is there",
                       every=1)
+
+
+@pytest.fixture(params=[kind for kind in SOURCES if not kind.tls],
+                ids=lambda kind: kind.__name__)
+def damaged(request, folder, mount):
+    """A world whose checkpoint lies on a disk that has lost its end."""
+    with contextlib.ExitStack() as stack:
+        model = checkpoint(folder)
+        disk = BadDisk(folder, model.path)
+        stack.callback(disk.close)
+        kind = request.param
+        source = kind(folder, disk.path if kind.reads_disk else model.path)
+        stack.callback(source.close)
+        stack.callback(close_all, mount)
+        one = World(source, folder, mount, model)
+        one.bad, one.off = disk.file.name, disk.off
+        yield one
+
+
+def test_a_file_that_cannot_be_read_is_eio_and_the_others_are_fine(damaged):
+    damaged.source.spoil(damaged.bad, damaged.off)
+    m = damaged.mounted("prefetch=0", "seed_deadline=0.3")
+    with open(m.path / "m" / damaged.bad, "rb", buffering=0) as file:
+        with pytest.raises(OSError) as found:
+            os.pread(file.fileno(), 4096, damaged.off)
+    assert found.value.errno == errno.EIO
+    # What is read by the mount itself is said, with the file and why.
+    lost = [name for _, name, place in damaged.model.tensors()
+            if place.file.name == damaged.bad
+            and place.offset <= damaged.off < place.offset + place.size]
+    with pytest.raises(OSError) as found:
+        (m.path / "m" / "0" / lost[0]).read_bytes()
+    assert found.value.errno == errno.EIO
+    said = re.compile(f"cannot read '{damaged.bad}' of '.*': Input/output")
+    assert len(said.findall(m.log())) == 1
+    damaged.source.assert_says(damaged.bad, m)
+    for name in damaged.model.files():
+        if name != damaged.bad:
+            assert_same((m.path / "m" / name).read_bytes(),
+                        (damaged.model.path / name).read_bytes(), name)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Web servers with a folder: nginx, Python's own, and one that misbehaves on
 request."""
+import errno
 import functools
 import http.server
 import os
@@ -80,6 +81,20 @@ class Odd(Quiet):
     def do_HEAD(self):
         self.answer(False)
 
+    def span(self):
+        return re.fullmatch(r"bytes=(\d+)-(\d+)",
+                            self.headers.get("Range", ""))
+
+    def read(self, path, with_body):
+        """What is asked for: (first, last, size of the file, bytes)."""
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            first, last = (map(int, self.span().groups()) if self.span()
+                           else (0, size - 1))
+            file.seek(first)
+            body = file.read(last + 1 - first) if with_body else b""
+            return first, last, size, body
+
     def answer(self, with_body):
         path = self.translate_path(self.path)
         status = self.server.odd(self, path)
@@ -93,9 +108,9 @@ class Odd(Quiet):
                 super().do_HEAD()
             return
         try:
-            data = open(path, "rb").read()
-        except OSError:
-            self.send_error(404)
+            first, last, size, body = self.read(path, with_body)
+        except OSError as problem:
+            self.send_error(500 if problem.errno == errno.EIO else 404)
             return
         etag = f'"{self.server.tag(path)}"'
         want = self.headers.get("If-Match")
@@ -103,16 +118,11 @@ class Odd(Quiet):
         if want and want != etag and not self.server.careless:
             self.send_error(412)
             return
-        span = re.fullmatch(r"bytes=(\d+)-(\d+)",
-                            self.headers.get("Range", ""))
-        first, last = map(int, span.groups()) if span else (0, len(data) - 1)
-        body = data[first:last + 1]
-        self.send_response(206 if span else 200)
-        if span:
-            self.send_header("Content-Range",
-                             f"bytes {first}-{last}/{len(data)}")
+        self.send_response(206 if self.span() else 200)
+        if self.span():
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         self.send_header("ETag", etag)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(last + 1 - first))
         self.end_headers()
         if with_body:
             self.wfile.write(self.server.spoil(path, first, body))

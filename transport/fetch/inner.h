@@ -138,6 +138,7 @@ struct wfs_far {
 	uint64_t size;
 	struct wfs_holder holders[WFS_PEERS_MAX];
 	unsigned holder_count;
+	bool unreadable;	     /* somebody said so, and it was logged */
 	struct wfs_digests *digests; /* NULL until they are known */
 };
 

@@ -313,13 +313,28 @@ static int land(struct wfs_lane *lane, bool right)
 	return 0;
 }
 
+/* A peer has it and cannot read it: what to log, once for a file, or NULL. */
+static char *note_unreadable_locked(struct wfs_peer *peer,
+				    const struct wfs_task *task,
+				    const char *why)
+{
+	struct wfs_far *far = task ? task->batch->far : NULL;
+
+	peer->errors++;
+	if (!far || far->unreadable)
+		return NULL;
+	far->unreadable = true;
+	return wfs_asprintf("'%s' cannot give file '%s' of model '%s': %s",
+			    peer->label, far->path, far->model, why);
+}
+
 /* The peer says why not.  Whether the connection can go on. */
 static int refused(struct wfs_lane *lane, const struct wfs_wire_answer *answer)
 {
 	struct wfs_peer *peer = lane->peer;
 	struct wfs_fetch *fetch = peer->fetch;
 	struct wfs_slot *slot = &lane->slots[0];
-	char text[WFS_WIRE_TEXT_MAX + 1];
+	char text[WFS_WIRE_TEXT_MAX + 1], *said wfs_autofree = NULL;
 	bool lost = answer->status == WFS_WIRE_UNKNOWN ||
 		    answer->status == WFS_WIRE_STALE;
 	struct wfs_holder *holder;
@@ -340,10 +355,12 @@ static int refused(struct wfs_lane *lane, const struct wfs_wire_answer *answer)
 					WFS_HOLDER_STALE :
 					WFS_HOLDER_LOST;
 	if (answer->status == WFS_WIRE_IO)
-		peer->errors++;
+		said = note_unreadable_locked(peer, slot->task, text);
 	wfs_task_return_locked(lane, slot, true);
 	pop(lane);
 	pthread_mutex_unlock(&fetch->lock);
+	if (said)
+		wfs_warn("%s", said);
 	wfs_debug("seed '%s' refused a chunk: %s: %s", peer->label,
 		  wfs_wire_status_text(answer->status), text);
 	if (lost && fetch->config.lost)

@@ -106,8 +106,12 @@ static int digest_of(struct stream *stream, struct wfs_region *region,
 		bytes = stream->chunk;
 		rc = wfs_stretch_read(stretch, stream->chunk);
 	}
-	if (rc)
-		return wfs_region_check(region) ? -ESTALE : rc;
+	if (rc) {
+		if (wfs_region_check(region))
+			return -ESTALE;
+		wfs_region_note_failure(region, rc);
+		return rc;
+	}
 	wfs_digest_bytes(WFS_XXH3_128, bytes, stretch->len, ret_digest);
 	/* Of the bytes that were listed: nothing was written until now. */
 	rc = wfs_region_check(region);
