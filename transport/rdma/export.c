@@ -34,8 +34,10 @@ static bool open_rail(struct wfs_exporter *exporter, struct wfs_rail *base)
 	struct ibv_context *context = base->id->verbs;
 
 	*rail = (struct export_rail){ .base = *base };
-	if (!verbs->ibv_query_device(context, &attr))
+	if (!verbs->ibv_query_device(context, &attr)) {
 		rail->region_max = attr.max_mr_size;
+		rail->reads = attr.max_qp_rd_atom;
+	}
 	rail->pd = verbs->ibv_alloc_pd(context);
 	rail->cq = verbs->ibv_create_cq(context, 1, NULL, NULL, 0);
 	if (rail->pd && rail->cq && !verbs->rdma_listen(base->id, BACKLOG)) {

@@ -56,9 +56,15 @@ static int accept_conn(struct wfs_exporter *exporter, struct rdma_cm_id *id,
 		.recv_cq = rail->cq,
 		.cap = { 1, 1, 1, 1, 0 },
 	};
-	/* As asked: the other way round no READ would ever complete. */
+	/*
+	 * As asked, or less: the other way round no READ would ever complete,
+	 * and with more than the device can nothing is accepted.
+	 */
 	struct rdma_conn_param param = {
-		.responder_resources = asked->responder_resources,
+		.responder_resources = asked->responder_resources <
+						       rail->reads ?
+					       asked->responder_resources :
+					       (uint8_t)rail->reads,
 		.initiator_depth = asked->initiator_depth,
 		.rnr_retry_count = 7,
 	};
@@ -110,8 +116,9 @@ static void on_established(struct wfs_exporter *exporter, struct rdma_cm_id *id)
 	if (!exporter->verbs->ibv_modify_qp(id->qp, &attr,
 					    IBV_QP_STATE | IBV_QP_ACCESS_FLAGS))
 		return;
-	wfs_warn("an RDMA connection cannot be made read-only: %s",
-		 strerror(errno));
+	/* Most often it is over already. */
+	wfs_debug("an RDMA connection cannot be made read-only: %s",
+		  strerror(errno));
 	end_conn_of(exporter, id);
 }
 

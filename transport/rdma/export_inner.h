@@ -26,6 +26,7 @@ struct export_rail {
 	struct ibv_pd *pd;
 	struct ibv_cq *cq; /* of all its queue pairs: nothing completes there */
 	uint64_t region_max;
+	int reads; /* under way to us on one connection, at most */
 };
 
 struct export_region {
