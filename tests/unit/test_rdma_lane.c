@@ -106,14 +106,14 @@ static void with_nobody_else_the_seed_is_asked_again(void **state)
 	(void)state;
 	for (size_t i = 0; i < FAILURES; i++) {
 		unsigned links = fake_rdma_count(FAKE_CONNECTIONS);
-		unsigned asked = atomic_load(&b->asked);
+		unsigned asked = atomic_load(&b->seed.asked);
 
 		if (pauses(failures[i]))
 			continue;
 		read_past(b, failures[i], BIG);
 		assert_true(fake_rdma_count(FAKE_CONNECTIONS) > links);
 		if (failures[i] == IBV_WC_REM_ACCESS_ERR)
-			assert_true(atomic_load(&b->asked) > asked);
+			assert_true(atomic_load(&b->seed.asked) > asked);
 	}
 	rdma_bench_close(b);
 }
@@ -291,8 +291,8 @@ static void what_the_seed_has_in_memory_no_more_is_read_elsewhere(void **state)
 
 	(void)state;
 	rdma_bench_reads(b, 0, SIZE);
-	atomic_store(&b->stock.gone, true);
-	rdma_exporter_await(b->exporter, 0);
+	atomic_store(&b->seed.stock.gone, true);
+	rdma_seed_await(&b->seed, 0, 0);
 	rdma_bench_reads(b, 0, SIZE);
 	rdma_bench_close(b);
 }
@@ -303,7 +303,7 @@ static void a_seed_that_goes_away_is_done_without(void **state)
 
 	(void)state;
 	rdma_bench_reads(b, 0, SIZE);
-	wfs_exporter_stop(b->exporter);
+	wfs_exporter_stop(b->seed.exporter);
 	rdma_bench_reads(b, 0, SIZE);
 	rdma_bench_close(b);
 }
