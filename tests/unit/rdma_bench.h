@@ -15,6 +15,9 @@ struct rdma_bench {
 	struct fetch_bench *fetch; /* its fakes: the plain peers */
 	struct rdma_seed seed;
 	struct wfs_peer *peer; /* by RDMA */
+	/* SIZE bytes that stay, as a file of the arena does while it fills. */
+	uint8_t *ground;
+	bool lands; /* reads go there */
 };
 
 /* A world of FAKE devices with all of it.  `rails` as fake_rdma_open. */
@@ -23,7 +26,7 @@ struct rdma_bench *rdma_bench_open(const struct fake_rail *rails, size_t n,
 /* Also the world; asserts that nothing is left of it. */
 void rdma_bench_close(struct rdma_bench *b);
 
-/* Asserts that a read of it gives the right bytes. */
+/* Asserts that a read gives the right bytes, in the ground where it lands. */
 void rdma_bench_reads(struct rdma_bench *b, uint64_t off, size_t len);
 /* … and that RDMA is what brought them, all of them. */
 void rdma_bench_reads_by_rdma(struct rdma_bench *b, uint64_t off, size_t len);

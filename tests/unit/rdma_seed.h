@@ -15,8 +15,9 @@
 struct rdma_stock {
 	size_t count;
 	uint64_t size;
-	const uint8_t *bytes; /* all have the same */
-	atomic_bool gone;     /* none is listed */
+	const uint8_t *bytes;	/* all have the same */
+	const uint8_t *digests; /* XXH3-128 of its chunks; NULL: computed */
+	atomic_bool gone;	/* none is listed */
 };
 
 struct rdma_seed {
