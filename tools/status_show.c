@@ -4,6 +4,8 @@
  */
 #include "tools/status_show.h"
 
+#include <stdlib.h>
+
 #include "core/base/text.h"
 #include "tools/ask.h"
 #include "tools/grid.h"
@@ -169,9 +171,45 @@ static void add_way(struct wfs_grid *grid, const char *name, yyjson_val *way)
 	wfs_grid_add(grid, "%llu", (ull)wfs_json_number(way, "hedges_won"));
 }
 
+/* How the READs of a rail went, in words. */
+static void add_rail(struct wfs_grid *grid, yyjson_val *rail)
+{
+	yyjson_val *errors = yyjson_obj_get(rail, "errors");
+	yyjson_val *below = yyjson_obj_get(rail, "below_us");
+	bool paused = yyjson_get_bool(yyjson_obj_get(rail, "paused"));
+	struct wfs_text text = { 0 };
+	yyjson_obj_iter iter;
+	yyjson_val *key;
+	ull failed = 0;
+
+	wfs_text_add(&text, "%llu reads, half below %llu us, 99%% %llu us",
+		     (ull)wfs_json_number(rail, "reads"),
+		     (ull)wfs_json_number(below, "half"),
+		     (ull)wfs_json_number(below, "99%"));
+	yyjson_obj_iter_init(errors, &iter);
+	while ((key = yyjson_obj_iter_next(&iter))) {
+		const char *kind = yyjson_get_str(key);
+		ull n = (ull)wfs_json_number(errors, kind);
+
+		failed += n;
+		if (n)
+			wfs_text_add(&text, ", %llu %s", n, kind);
+	}
+	wfs_grid_add(grid, "    %s", wfs_json_text(rail, "address"));
+	wfs_grid_add(grid, "%s", paused ? "paused" : "ready");
+	wfs_grid_add(grid, " ");
+	wfs_grid_add_size(grid, wfs_json_number(rail, "bytes"));
+	wfs_grid_add(grid, "%llu", failed);
+	for (int i = 0; i < 5; i++) /* of seeds alone */
+		wfs_grid_add(grid, " ");
+	wfs_grid_add(grid, "%s", text.data);
+	free(text.data);
+}
+
 static void add_seed(struct wfs_grid *grid, yyjson_val *seed)
 {
-	yyjson_val *rdma = yyjson_obj_get(seed, "rdma");
+	yyjson_val *rdma = yyjson_obj_get(seed, "rdma"), *rail;
+	yyjson_arr_iter iter;
 
 	add_way(grid, wfs_json_text(seed, "url"), seed);
 	wfs_grid_add(grid, "%.0f s", wfs_json_real(seed, "quarantine_s"));
@@ -183,6 +221,9 @@ static void add_seed(struct wfs_grid *grid, yyjson_val *seed)
 	wfs_grid_add(grid, " ");
 	wfs_grid_add(grid, " ");
 	wfs_grid_add(grid, "%s", wfs_json_text(rdma, "why"));
+	yyjson_arr_iter_init(yyjson_obj_get(rdma, "rails"), &iter);
+	while ((rail = yyjson_arr_iter_next(&iter)))
+		add_rail(grid, rail);
 }
 
 static void print_seeds(FILE *out, yyjson_val *seeds)

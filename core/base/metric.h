@@ -15,8 +15,8 @@ enum wfs_metric_form {
 	WFS_METRIC_OPEN,
 };
 
-/* "# HELP" and "# TYPE" of the family `prefix` + `name`; `type` is "counter"
- * or "gauge". */
+/* "# HELP" and "# TYPE" of the family `prefix` + `name`; `type` is
+ * "counter", "gauge" or "histogram". */
 void wfs_metric_family(struct wfs_text *text, const char *prefix,
 		       const char *name, const char *type, const char *help);
 

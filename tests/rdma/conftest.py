@@ -50,18 +50,45 @@ def weightfs():
 
 
 @pytest.fixture
+def links(folder):
+    """links(i, …) takes these interfaces down.
+
+    They are up again afterwards, and their devices new: soft-RoCE's management
+    queue pair, by which connections are made, never recovers from a port that
+    went down while it sent.  (`folder`: what is mounted ends before that.)
+    """
+    down = []
+
+    def take_down(*which):
+        down.extend(which)
+        for i in which:
+            subprocess.run(["ip", "link", "set", f"net{i}", "down"],
+                           check=True)
+    yield take_down
+    for i in down:
+        subprocess.run(["rdma", "link", "delete", f"rdma{i}"], check=True)
+        subprocess.run(["ip", "link", "set", f"net{i}", "up"], check=True)
+        subprocess.run(["rdma", "link", "add", f"rdma{i}", "type", "rxe",
+                        "netdev", f"net{i}"], check=True)
+
+
+@pytest.fixture
 def both(folder):
     """both(checkpoint, …) -> (Seed, Mount), the memory registered."""
     import pair
     running = []
 
-    def start(path, seed_args=("--rdma-memory", "256M"), mount_args=()):
+    def start(path, seed_args=("--rdma-memory", "256M"), mount_args=(),
+              between=None, wrap=()):
         seed = pair.Seed(folder, "seed",
                          [*seed_args, "--model", f"m={path}"])
         running.append(seed)
         if "--rdma-memory" in seed_args:
             seed.wait_registered()
-        running.append(pair.mount(folder, seed, mount_args))
+        if between:
+            between.lead_to(seed.port)
+        running.append(pair.mount(folder, between or seed, mount_args,
+                                  wrap=wrap))
         return tuple(running[-2:])
     yield start
     wrong = []

@@ -98,11 +98,17 @@ class Shut:
         self.nft("delete table inet shut")
 
 
-def mount(folder, seed, args=(), name="mnt"):
+def mount(folder, seed, args=(), name="mnt", wrap=()):
     return mounts.Mount(folder, name, [
         "mount", "-f", "--log-level", "debug", "--seed",
         f"http://127.0.0.1:{seed.port}", "-o", "same_host=off", *args,
-        folder / name]).wait_ready()
+        folder / name], wrap=wrap).wait_ready()
+
+
+def drop_caches():
+    """What was read is asked for again."""
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as drop:
+        drop.write("3")
 
 
 def peer(mnt):

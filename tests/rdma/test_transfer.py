@@ -71,16 +71,13 @@ def test_either_side_may_do_without(folder, both):
     assert metric(seed, "sessions") == 0
 
 
-def test_a_rail_that_goes_down_is_left_for_another(folder, both):
+def test_a_rail_that_goes_down_is_left_for_another(folder, links, both):
     files = pair.checkpoint(folder / "m", ODD, SEED)
     _, mnt = both(folder / "m")
     first, rest = halves(files)
     pair.read(mnt, "m", first)
-    subprocess.run(["ip", "link", "set", "net0", "down"], check=True)
-    try:
-        pair.read(mnt, "m", rest)
-    finally:
-        subprocess.run(["ip", "link", "set", "net0", "up"], check=True)
+    links(0)
+    pair.read(mnt, "m", rest)
     assert pair.peer(mnt)["rdma"]["wrong"] == 0
 
 
@@ -97,8 +94,7 @@ def test_a_seed_killed_and_started_again_is_read_by_rdma_again(folder, both):
         before = pair.peer(mnt)["rdma"]["bytes"]
 
         def comes_by_rdma():
-            with open("/proc/sys/vm/drop_caches", "w") as drop:
-                drop.write("3")
+            pair.drop_caches()
             pair.read(mnt, "m", rest)
             return pair.peer(mnt)["rdma"]["bytes"] > before
         mounts.wait_until(comes_by_rdma, "bytes come by RDMA again")

@@ -21,6 +21,7 @@ struct slot {
 	struct wfs_slab_piece *piece;
 	uint32_t tag, len;
 	uint32_t status; /* enum wfs_wire_status */
+	uint64_t posted; /* ns */
 	bool done;
 	bool lands; /* not in the piece, but where it belongs */
 };
@@ -34,10 +35,16 @@ struct lane {
 	uint64_t landed, copied; /* chunks */
 };
 
+static struct wfs_tally *tally_of(const struct lane *lane)
+{
+	return &lane->peer->tallies[lane->way.rail];
+}
+
 static void lane_close(void *conn)
 {
 	struct lane *lane = conn;
 
+	wfs_tally_retry(tally_of(lane), lane->used);
 	/* The memory only after all that may write to it. */
 	wfs_rdma_link_cut(&lane->link);
 	for (unsigned i = 0; i < SLOTS; i++)
@@ -153,6 +160,7 @@ static int lane_ask(void *conn, const struct wfs_lane_ask *ask)
 		.len = ask->len,
 		.status = rc ? WFS_WIRE_NOT_HELD : WFS_WIRE_OK,
 		.done = rc != 0,
+		.posted = wfs_now_ns(),
 	};
 	lane->used++;
 	if (rc)
@@ -166,6 +174,7 @@ static int lane_ask(void *conn, const struct wfs_lane_ask *ask)
 /* What becomes of a failure: see the table in transport/PROTOCOL.md. */
 static int failed(struct lane *lane, const struct ibv_wc *wc)
 {
+	wfs_tally_status(tally_of(lane), (int)wc->status);
 	wfs_info("seed '%s': a READ failed: %s", lane->peer->label,
 		 lane->link.verbs->ibv_wc_status_str(wc->status));
 	if (wc->status == IBV_WC_REM_ACCESS_ERR) {
@@ -180,6 +189,12 @@ static int failed(struct lane *lane, const struct ibv_wc *wc)
 	return wc->status == IBV_WC_WR_FLUSH_ERR ? -ECONNRESET : -EIO;
 }
 
+static void complete(struct lane *lane, struct slot *slot)
+{
+	slot->done = true;
+	wfs_tally_read(tally_of(lane), slot->len, wfs_now_ns() - slot->posted);
+}
+
 static int lane_head(void *conn, struct wfs_wire_answer *ret_answer)
 {
 	struct lane *lane = conn;
@@ -189,11 +204,13 @@ static int lane_head(void *conn, struct wfs_wire_answer *ret_answer)
 		struct ibv_wc wc;
 		int rc = wfs_rdma_link_wait(&lane->link, STALL_NS, &wc);
 
-		if (!rc && wc.status != IBV_WC_SUCCESS)
+		if (rc)
+			wfs_tally_wait(tally_of(lane), rc);
+		else if (wc.status != IBV_WC_SUCCESS)
 			rc = failed(lane, &wc);
 		if (rc)
 			return rc;
-		lane->slots[wc.wr_id].done = true;
+		complete(lane, &lane->slots[wc.wr_id]);
 	}
 	*ret_answer = (struct wfs_wire_answer){
 		.tag = slot->tag,

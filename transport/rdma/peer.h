@@ -14,8 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/base/metric.h"
 #include "transport/fetch/control.h"
 #include "transport/rdma/hello.h"
+#include "transport/rdma/tally.h"
 #include "transport/wire/frame.h"
 
 #define WFS_PEER_RAILS 16
@@ -61,6 +63,7 @@ struct wfs_rdma_peer {
 	uint64_t again_at;		 /* ns: the seed is not asked before */
 	uint64_t paused[WFS_PEER_RAILS]; /* ns: a rail is not tried before */
 	unsigned next_rail;
+	struct wfs_tally tallies[WFS_PEER_RAILS]; /* no lock */
 };
 
 struct wfs_rdma_peer *wfs_rdma_peer_new(const struct wfs_control *control);
@@ -91,5 +94,12 @@ void wfs_rdma_peer_pause(struct wfs_rdma_peer *peer, unsigned rail);
 int wfs_rdma_peer_find(struct wfs_rdma_peer *peer, uint64_t session,
 		       const uint8_t id[WFS_WIRE_ID_BYTES],
 		       struct wfs_rdma_place *ret_place);
+
+/* Of each rail, as a member of a JSON object: "rails". */
+void wfs_rdma_peer_report(struct wfs_rdma_peer *peer, struct wfs_text *text);
+/* The families of all peers' rails; `seeds` are their labels. */
+void wfs_rdma_peers_measure(struct wfs_rdma_peer *const *peers,
+			    const char *const *seeds, size_t count,
+			    enum wfs_metric_form form, struct wfs_text *text);
 
 #endif

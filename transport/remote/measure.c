@@ -125,6 +125,25 @@ static void add_family(struct wfs_text *text, enum wfs_metric_form form,
 	}
 }
 
+static void measure_fast(struct wfs_remote *remote, enum wfs_metric_form form,
+			 struct wfs_text *text)
+{
+	const char *labels[WFS_PEERS_MAX];
+	void *peers[WFS_PEERS_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < remote->seed_count; i++) {
+		const struct remote_seed *seed = remote->seeds[i];
+
+		if (!seed->fast || n == WFS_PEERS_MAX)
+			continue;
+		peers[n] = seed->fast_ctx;
+		labels[n++] = seed->link->label;
+	}
+	if (n)
+		remote->fabric.measure(peers, labels, n, form, text);
+}
+
 void wfs_remote_measure(struct wfs_remote *remote, enum wfs_metric_form form,
 			struct wfs_text *text)
 {
@@ -135,5 +154,6 @@ void wfs_remote_measure(struct wfs_remote *remote, enum wfs_metric_form form,
 		take_seed(rows, remote->seeds[i]);
 	for (int f = 0; f < FIGURES; f++)
 		add_family(text, form, (enum figure)f, rows);
+	measure_fast(remote, form, text);
 	pthread_mutex_unlock(&remote->lock);
 }

@@ -61,6 +61,11 @@ struct wfs_remote_fabric {
 	/* What is the lanes' ctx, for a seed; `control` is copied. */
 	void *(*peer_new)(const struct wfs_control *control);
 	void (*peer_free)(void *peer); /* NULL is fine */
+	/* Its own figures: members of a JSON object, families of metrics. */
+	void (*report)(void *peer, struct wfs_text *text);
+	void (*measure)(void *const *peers, const char *const *seeds,
+			size_t count, enum wfs_metric_form form,
+			struct wfs_text *text);
 };
 
 struct wfs_remote_config {

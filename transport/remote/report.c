@@ -43,10 +43,12 @@ static void report_fast(const struct remote_seed *seed, struct wfs_text *t)
 		     "\"bytes\": %llu, \"chunks\": %llu, "
 		     "\"bytes_per_s\": %llu, \"errors\": %llu, "
 		     "\"wrong\": %llu, \"hedges\": %llu, "
-		     "\"hedges_won\": %llu}",
+		     "\"hedges_won\": %llu, ",
 		     stats.lanes, stats.busy, (ull)stats.bytes,
 		     (ull)stats.chunks, (ull)stats.rate, (ull)stats.errors,
 		     (ull)stats.wrong, (ull)stats.hedges, (ull)stats.won);
+	seed->remote->fabric.report(seed->fast_ctx, t);
+	wfs_text_add(t, "}");
 }
 
 static void report_seed(const struct remote_seed *seed, struct wfs_text *t)
