@@ -117,6 +117,15 @@ def peer(mnt):
     return row
 
 
+def settled(mnt):
+    """The same once nothing is under way: what a model's loading asked for
+    before RDMA was connected came over TCP."""
+    def look():
+        row = peer(mnt)
+        return not (row["requests"] or row["rdma"]["requests"]) and row
+    return mounts.wait_until(look, "nothing is under way")
+
+
 def read(mnt, model, files):
     """Compares every file through the mount; how many seconds it took."""
     began = time.monotonic()

@@ -16,7 +16,7 @@ from tamper import Tamper
 SEED = 20_08
 ODD = [3 * MIB + 12345, 7, 5 * MIB - 1]
 EDGES = [1, 2, 3, 63, 64, 65, 4095, 4096, 4097, 4 * MIB - 1, 4 * MIB,
-         4 * MIB + 1]
+         4 * MIB + 1, 28 * MIB + 3]
 MANY = [random.Random(SEED).randrange(1, 30000) for _ in range(60)]
 
 # Root without the capability that lifts the limit, and a limit.
@@ -41,7 +41,7 @@ def test_many_regions_of_odd_sizes_come_by_rails_of_unlike_mtu(folder, both):
     try:
         files = pair.checkpoint(folder / "m", EDGES + MANY, SEED)
         seed, mnt = both(folder / "m")
-        before = pair.peer(mnt)
+        before = pair.settled(mnt)
         with pair.Shut(seed.port):
             pair.read(mnt, "m", files)
         after = pair.peer(mnt)
@@ -56,6 +56,7 @@ def test_many_regions_of_odd_sizes_come_by_rails_of_unlike_mtu(folder, both):
 def test_pieces_at_odd_offsets_are_those_of_the_source(folder, both):
     files = pair.checkpoint(folder / "m", [9 * MIB + 1], SEED)
     seed, mnt = both(folder / "m")
+    pair.settled(mnt)
     rng = random.Random(SEED)
     with pair.Shut(seed.port):
         for name, want in files.items():
