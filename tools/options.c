@@ -32,6 +32,7 @@ void wfs_options_init(struct wfs_options *options)
 		.rescan_ns = 2 * NS_PER_S,
 		.trust = WFS_TRUST_SEED,
 		.seed_deadline_ns = 60 * NS_PER_S,
+		.forget_after_ns = 86400 * NS_PER_S,
 		.log_level = WFS_LOG_INFO,
 		.command = WFS_FOR_MOUNT,
 		.allow_other = geteuid() == 0,

@@ -47,6 +47,7 @@ struct wfs_options {
 	/* Of buckets; NULL: as the environment and ~/.aws say. */
 	char *s3_endpoint, *s3_region, *s3_profile, *s3_credentials;
 	uint64_t seed_deadline_ns;
+	uint64_t forget_after_ns;  /* 0: never */
 	unsigned seed_connections; /* to each; 0: as many as suit */
 	char **layouts;		   /* "NAME@tp4", listed */
 	size_t layout_count;

@@ -46,6 +46,9 @@ const struct wfs_option wfs_option_table[] = {
 	ROW(MOUNT, "seed_deadline", SECONDS, seed_deadline_ns, "SECONDS",
 	    "A read that no seed can serve fails after that long (default: "
 	    "60)"),
+	ROW(MOUNT, "forget_after", SECONDS, forget_after_ns, "SECONDS",
+	    "List a model no more when none of its seeds could be reached for "
+	    "that long; 0: never (default: 86400)"),
 	ROW(MOUNT, "seed_connections", COUNT, seed_connections, "N",
 	    "Connections to each seed (default: 4)"),
 	ROW(MOUNT, "layout", LAYOUT, layouts, "NAME@LAYOUT",

@@ -140,6 +140,7 @@ static int open_remote(struct wfs_seeds *seeds,
 		.lanes = options->seed_connections,
 		.deadline_ns = options->seed_deadline_ns,
 		.poll_ns = options->rescan_ns,
+		.forget_ns = options->forget_after_ns,
 	};
 	int rc;
 
@@ -229,6 +230,12 @@ int wfs_seeds_open(const struct wfs_options *options,
 	}
 	*ret_seeds = seeds;
 	return 0;
+}
+
+void wfs_seeds_keep(struct wfs_seeds *seeds, struct wfs_store *store)
+{
+	if (seeds && seeds->watch)
+		wfs_remote_watch_keep(seeds->watch, store);
 }
 
 void wfs_seeds_stop(struct wfs_seeds *seeds)

@@ -9,6 +9,7 @@
 #include "core/base/err.h"
 #include "core/base/text.h"
 #include "core/model/registry.h"
+#include "core/store/store.h"
 #include "tools/daemon.h"
 #include "tools/load.h"
 #include "tools/options.h"
@@ -28,6 +29,12 @@ int wfs_seeds_open(const struct wfs_options *options,
 		   const struct wfs_load_config *load,
 		   struct wfs_daemon *daemon, struct wfs_seeds **ret_seeds,
 		   struct wfs_err *err);
+
+/*
+ * What the store has every byte of stays when its seeds are gone for good.
+ * The store outlives wfs_seeds_leave.  `seeds` may be NULL.
+ */
+void wfs_seeds_keep(struct wfs_seeds *seeds, struct wfs_store *store);
 
 /* Reads of seeds' models fail from now on; nothing new comes.  From any
  * thread.  NULL is fine. */

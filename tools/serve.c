@@ -139,6 +139,8 @@ static void open_store(struct serve *serve)
 	} else if (wfs_store_open(&config, &serve->store, why)) {
 		serve->store = NULL;
 		wfs_warn("tensors are served by ordinary reads: %s", why->text);
+	} else {
+		wfs_seeds_keep(serve->seeds, serve->store);
 	}
 }
 

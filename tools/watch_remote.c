@@ -5,11 +5,13 @@
 #include "tools/watch_remote.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "core/base/events.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
+#include "tools/hold.h"
 #include "tools/routine.h"
 
 #define NS_PER_S  1000000000ull
@@ -20,6 +22,7 @@ struct track {
 	char *name;
 	uint64_t done;
 	bool has_done, found;
+	bool forgotten; /* its seeds are gone, and so is it */
 	unsigned pause, pause_left;
 	char *complaint;
 };
@@ -28,6 +31,7 @@ struct wfs_remote_watch {
 	struct wfs_remote *remote;
 	struct wfs_registry *registry;
 	struct wfs_load_config load;
+	_Atomic(struct wfs_store *) store; /* NULL: none (yet) */
 	struct track *tracks;
 	size_t count;
 	struct wfs_routine routine;
@@ -92,11 +96,62 @@ static void complain(struct track *track, const char *text)
 	wfs_event("error", track->name, "%s", text);
 }
 
+/* Is every byte of it on this node? */
+static bool is_held(struct wfs_remote_watch *watch, struct wfs_source *source)
+{
+	struct wfs_store *store = atomic_load(&watch->store);
+	const struct wfs_source_entry *list;
+	bool all = true;
+	size_t n;
+
+	list = wfs_source_list(source, &n);
+	for (size_t i = 0; i < n && all; i++) {
+		struct wfs_region *region = list[i].region;
+
+		if (!region || !wfs_region_is_far(region) ||
+		    region->head_len == region->size)
+			continue;
+		all = store &&
+		      wfs_holder_of(store).held(store, region) == region->size;
+	}
+	return all;
+}
+
+/*
+ * Its seeds are gone for good: is it gone with them?  What is open stays, or
+ * is here all the same, until it is not.
+ */
+static bool is_forgotten(struct wfs_remote_watch *watch, struct track *track)
+{
+	uint32_t slot;
+	struct wfs_model *model =
+		wfs_registry_by_name(watch->registry, track->name, &slot);
+	bool goes = model && model->source->ops->far &&
+		    !wfs_registry_is_open(watch->registry, slot, 0) &&
+		    !is_held(watch, model->source);
+
+	wfs_model_put(model);
+	if (!goes)
+		return track->forgotten;
+	if (!track->forgotten)
+		wfs_warn("model '%s': its seeds could not be reached for so "
+			 "long that it is listed no more until one of them "
+			 "answers (option 'forget_after')",
+			 track->name);
+	track->forgotten = true;
+	track->has_done = false;
+	wfs_registry_withdraw(watch->registry, track->name);
+	return true;
+}
+
 /* Is it to be loaded now? */
 static bool is_due(struct wfs_remote_watch *watch, struct track *track,
 		   const struct wfs_remote_model *model)
 {
 	track->found = true;
+	if (model->gone && is_forgotten(watch, track))
+		return false;
+	track->forgotten = false;
 	if (!model->by_hand && who_holds(watch, model->name) == HELD_HERE) {
 		track->has_done = false;
 		return false;
@@ -203,6 +258,12 @@ static uint64_t look(void *ctx)
 	note_stale(watch);
 	wfs_remote_models_free(models, n);
 	return LOOK_NS;
+}
+
+void wfs_remote_watch_keep(struct wfs_remote_watch *watch,
+			   struct wfs_store *store)
+{
+	atomic_store(&watch->store, store);
 }
 
 int wfs_remote_watch_start(struct wfs_remote_watch *watch, uint64_t wait_ns)

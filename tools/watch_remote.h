@@ -3,6 +3,9 @@
  * Keeps the registry in step with what seeds offer, on a thread of its own:
  * a seed that hangs keeps nobody from what lies on this node's disks.
  *
+ * A model whose seeds are gone for good leaves the registry once nobody has a
+ * file of it open, unless all its bytes are on this node.
+ *
  * A name that a local model has is not taken from it, unless the user gave it
  * to a seed's model.
  */
@@ -10,6 +13,7 @@
 #define WFS_TOOLS_WATCH_REMOTE_H
 
 #include "core/model/registry.h"
+#include "core/store/store.h"
 #include "tools/load.h"
 #include "transport/remote/remote.h"
 
@@ -25,6 +29,10 @@ wfs_remote_watch_new(struct wfs_remote *remote, struct wfs_registry *registry,
  * once.  -EAGAIN.
  */
 int wfs_remote_watch_start(struct wfs_remote_watch *watch, uint64_t wait_ns);
+
+/* From now on that store has bytes of models; it outlives the watch. */
+void wfs_remote_watch_keep(struct wfs_remote_watch *watch,
+			   struct wfs_store *store);
 
 /* Ends the thread, after wfs_remote_stop.  NULL is fine. */
 void wfs_remote_watch_free(struct wfs_remote_watch *watch);

@@ -132,7 +132,7 @@ struct wfs_remote {
 	char boot_id[WFS_BOOT_ID_BYTES];   /* of this host */
 	struct wfs_fetch *fetch;
 	unsigned lanes;
-	uint64_t deadline_ns, poll_ns;
+	uint64_t deadline_ns, poll_ns, forget_ns;
 	struct wfs_remote_fabric fabric; /* ops NULL: none */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -226,6 +226,8 @@ wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
 		       const struct remote_seed *seed);
 /* Its bit in a set of seeds. */
 uint64_t wfs_remote_seed_bit(const struct remote_seed *seed);
+/* Has it not answered for so long that it is not waited for? */
+bool wfs_remote_is_gone_locked(const struct remote_seed *seed);
 /* Do several seeds have a model of this name? */
 bool wfs_remote_is_shared_locked(const struct wfs_remote *remote,
 				 const char *remote_name);

@@ -137,10 +137,22 @@ static bool is_passed_on(const struct wfs_choice *choice,
 	return wfs_remote_model_locked(seed, choice->remote_name)->via;
 }
 
+bool wfs_remote_is_gone_locked(const struct remote_seed *seed)
+{
+	uint64_t forget_ns = seed->remote->forget_ns;
+
+	return forget_ns && seed->tried && !seed->up &&
+	       wfs_now_ns() - seed->down_since >= forget_ns;
+}
+
 static void choose(struct wfs_remote *remote, struct wfs_choice *choice)
 {
-	if (choice->seed &&
-	    (!choice->seed->up || may_choose(choice, choice->seed)))
+	struct remote_seed *gone = NULL;
+
+	if (choice->seed && wfs_remote_is_gone_locked(choice->seed))
+		gone = choice->seed; /* it stays if no other one has it */
+	else if (choice->seed &&
+		 (!choice->seed->up || may_choose(choice, choice->seed)))
 		return; /* it stays while its seed cannot be asked */
 	choice->seed = NULL;
 	/* One that only passes it on may not have all of it. */
@@ -149,6 +161,8 @@ static void choose(struct wfs_remote *remote, struct wfs_choice *choice)
 			if (may_choose(choice, remote->seeds[i]) &&
 			    is_passed_on(choice, remote->seeds[i]) == passed)
 				choice->seed = remote->seeds[i];
+	if (!choice->seed)
+		choice->seed = gone;
 }
 
 static size_t find_choice(const struct wfs_remote *remote, const char *name)

@@ -176,6 +176,7 @@ int wfs_remote_open(const struct wfs_remote_config *config,
 	wfs_fetch_new(&fetch, &remote->fetch);
 	remote->deadline_ns = config->deadline_ns ? config->deadline_ns :
 						    DEADLINE_NS;
+	remote->forget_ns = config->forget_ns;
 	remote->passes_on = config->passes_on;
 	remote->trust_key = dup_or_null(config->trust_key);
 	if (config->lending)
@@ -316,6 +317,7 @@ size_t wfs_remote_models(struct wfs_remote *remote,
 		models[n++] = (struct wfs_remote_model){
 			.name = wfs_strdup(c->name),
 			.by_hand = c->by_hand,
+			.gone = wfs_remote_is_gone_locked(c->seed),
 			.peek = hash,
 		};
 	}

@@ -5,7 +5,7 @@
  * Each seed has a thread that asks it for its models every few seconds and
  * for their manifests when they changed; nobody else waits for a seed but who
  * reads.  A name is offered in the version of one seed, its authority, and
- * stays while that seed cannot be reached.  Bytes of that version come from
+ * stays while that seed cannot be reached: for good if no other one has it.  Bytes of that version come from
  * other seeds, too, file by file, as soon as their root digest is known to be
  * the authority's.
  *
@@ -89,6 +89,7 @@ struct wfs_remote_config {
 	unsigned lanes;	      /* connections to each seed; 0: 4 */
 	uint64_t deadline_ns; /* of reads; 0: 60 s */
 	uint64_t poll_ns;     /* how often seeds are asked for news; 0: 2 s */
+	uint64_t forget_ns;   /* then one without an answer is gone; 0: never */
 };
 
 /* Is this the URL of a seed, not a directory? */
@@ -117,6 +118,7 @@ void wfs_remote_close(struct wfs_remote *remote);
 struct wfs_remote_model {
 	char *name;
 	bool by_hand;  /* named by the user */
+	bool gone;     /* none of its seeds answered for forget_ns */
 	uint64_t peek; /* another one: its version is another one */
 };
 
