@@ -9,7 +9,7 @@
 #include "tests/unit/fetch_fixture.h"
 #include "tests/unit/rdma_seed.h"
 
-#define RDMA_LANES 2
+#define RDMA_LANES 4
 
 struct rdma_bench {
 	struct fetch_bench *fetch; /* its fakes: the plain peers */
