@@ -16,16 +16,16 @@
 
 #define READERS	 4
 #define REACH	 (12 * WFS_CHUNK) /* of the file */
-#define READS	 40
-#define MAX_READ (4 * WFS_CHUNK)
+#define READS	 25
+#define MAX_READ (2 * WFS_CHUNK)
 
 /* Each lands in a part of the ground of its own, or reads elsewhere. */
 struct reader {
 	struct rdma_bench *b;
 	pthread_t thread;
 	struct chance chance;
-	unsigned index;
 	atomic_uint *left;
+	unsigned index;
 	int rc;
 };
 

@@ -140,11 +140,16 @@ void wfs_rdma_peer_forget(struct wfs_rdma_peer *peer, uint64_t session)
 
 void wfs_rdma_peer_pause(struct wfs_rdma_peer *peer, unsigned rail)
 {
+	uint64_t now = wfs_now_ns();
+	bool fresh;
+
 	pthread_mutex_lock(&peer->lock);
-	peer->paused[rail] = wfs_now_ns() + PAUSE_NS;
+	fresh = peer->paused[rail] <= now;
+	peer->paused[rail] = now + PAUSE_NS;
 	pthread_mutex_unlock(&peer->lock);
-	wfs_warn("seed '%s': its rail %u is not tried for %llu s", peer->label,
-		 rail, PAUSE_NS / NS_PER_S);
+	if (fresh) /* all its lanes find that out at once */
+		wfs_warn("seed '%s': its rail %u is not tried for %llu s",
+			 peer->label, rail, PAUSE_NS / NS_PER_S);
 }
 
 static int compare_id(const void *id, const void *place)
