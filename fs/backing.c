@@ -37,7 +37,8 @@ struct direct {
 	int id;
 };
 
-#define BUCKETS 1024
+#define BUCKETS	  1024
+#define UNEXPOSED 1 /* for what the kernel does not know of */
 
 struct wfs_backing {
 	atomic_int fuse_fd; /* -1 before and after the connection */
@@ -153,14 +154,21 @@ const char *wfs_backing_why(const struct wfs_backing *b)
 	return atomic_load(&b->why);
 }
 
+/* Without passthrough the kernel need not know: we answer reads of it. */
 static int expose(void *ctx, int fd)
 {
-	return backing_open(ctx, fd);
+	const struct wfs_backing *b = ctx;
+
+	return atomic_load(&b->state) == PROBE_OFF ? UNEXPOSED :
+						     backing_open(ctx, fd);
 }
 
 static void unexpose(void *ctx, int id)
 {
-	backing_close(ctx, id);
+	const struct wfs_backing *b = ctx;
+
+	if (atomic_load(&b->state) != PROBE_OFF)
+		backing_close(ctx, id);
 }
 
 struct wfs_exposer wfs_backing_exposer(struct wfs_backing *b)

@@ -40,6 +40,7 @@ bool wfs_backing_in_use(const struct wfs_backing *b);
 /* "" while it is in use, or may turn out to be. */
 const char *wfs_backing_why(const struct wfs_backing *b);
 
+/* Where passthrough is not in use its ids mean nothing to the kernel. */
 struct wfs_exposer wfs_backing_exposer(struct wfs_backing *b);
 
 /*

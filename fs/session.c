@@ -50,7 +50,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	wfs_backing_setup(fs->backing, fuse_session_fd(fs->session), why);
 	if (why)
 		wfs_info("passthrough is not in use: %s", why);
-	if (fs->store && !why)
+	if (fs->store)
 		wfs_store_attach(fs->store, wfs_backing_exposer(fs->backing));
 	wfs_mountpoint_readahead(fs->mountpoint, fs->config.readahead_kib);
 	/* Of what is set there and this the kernel takes the lesser. */
