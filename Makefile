@@ -63,9 +63,9 @@ PROGRAM := $(BUILD)/weightfs
 # ---- what is missing
 
 GOALS := $(or $(MAKECMDGOALS),all)
-TEST_GOALS := test test-rdma check soak bench fuzz tidy format format-check deps \
+TEST_GOALS := test test-rdma check soak bench bench-rdma fuzz tidy format format-check deps \
 	peers truth
-DEPS := $(if $(filter bench,$(GOALS)),bench,$(if \
+DEPS := $(if $(filter bench bench-rdma,$(GOALS)),bench,$(if \
 	$(filter $(TEST_GOALS),$(GOALS)),test,$(if \
 	$(filter demo,$(GOALS)),demo,build)))
 VENV := build/venv/bin
@@ -214,8 +214,8 @@ build/weightfs: build/release/weightfs
 
 # ---- targets
 
-.PHONY: FORCE all lib help deps check test test-rdma soak bench fuzz tidy \
-	format format-check layers install uninstall demo peers truth clean
+.PHONY: FORCE all lib help deps check test test-rdma soak bench bench-rdma fuzz \
+	tidy format format-check layers install uninstall demo peers truth clean
 FORCE:
 
 # What every suite is told: which program, and where its helpers are.
@@ -252,6 +252,9 @@ fuzz: $(FUZZERS) ## fuzzes each parser for a minute (FUZZ_SECONDS=)
 
 bench: all $(BENCHES) $(MOUNTS) ## measures, into build/bench.json
 	@$(ENV) $(VENV)/python tests/bench/run.py
+
+bench-rdma: all $(BUILD)/bench/readloop ## measures RDMA, into build/bench-rdma.json
+	@$(ENV) tests/bench/rdma
 
 demo: all ## makes a checkpoint, mounts and compares it (MODEL=DIR: yours)
 	@$(ENV) MODEL='$(MODEL)' tools/scripts/demo $(if $(MODEL),'$(MODEL)')
