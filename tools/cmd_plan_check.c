@@ -11,6 +11,7 @@
 #include "tools/cmd_plan.h"
 #include "tools/grid.h"
 #include "tools/layout_arg.h"
+#include "tools/losses.h"
 
 struct args {
 	const char *model;
@@ -77,7 +78,8 @@ static const struct argp argp = {
 	parse,
 	"MODEL [@tpN[ppM][+hf]...]",
 	"Tells for each layout of the checkpoint MODEL by which plan it is "
-	"computed, what each rule covers, or why it is refused.\v"
+	"computed, what each rule covers, or why it is refused; and of what an "
+	"engine saved (sharded_state) what of the checkpoint is lost.\v"
 	"Without a layout tp1, tp2, tp4 and tp8 are tried.  Exits with 1 when "
 	"one that was asked for is refused, or all that were tried are.",
 	children,
@@ -200,6 +202,7 @@ static void print_people(const struct check *check)
 		if (!check->rows[i].layout)
 			continue;
 		print_rules(&check->rows[i]);
+		wfs_losses_print(check->rows[i].layout);
 		break;
 	}
 }
@@ -242,6 +245,7 @@ static void add_row(struct wfs_text *t, const struct row *row)
 		     ", \"bytes\": %" PRIu64 ", \"rank_bytes\": %" PRIu64,
 		     layout->rank_count, tensors(layout), layout->tensor_bytes,
 		     largest_rank(layout));
+	wfs_losses_add_json(t, layout);
 	add_rules(t, layout);
 	wfs_text_add(t, "}");
 }

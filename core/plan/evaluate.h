@@ -8,6 +8,7 @@
 #include <yyjson.h>
 
 #include "core/model/model.h"
+#include "core/plan/ghosts.h"
 #include "core/plan/plan.h"
 #include "core/plan/view.h"
 
@@ -93,7 +94,10 @@ struct wfs_eval {
 	uint32_t absent;	       /* how many were not there, `hf` */
 	uint32_t depth;		       /* of expressions in expressions */
 	uint64_t steps;		       /* expressions evaluated */
-	bool missing;	  /* the failure is a tensor that is not there */
+	bool missing; /* the failure is a tensor that is not there */
+	/* The checkpoint is being found out: every tensor is there that a
+	   rule asks for.  NULL: it is `base`. */
+	struct wfs_ghosts *ghosts;
 	wfs_part_fn part; /* may be NULL */
 	void *part_ctx;
 	struct wfs_err *err;

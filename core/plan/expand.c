@@ -64,7 +64,7 @@ unsigned wfs_plan_stage(enum wfs_leftover leftover, uint64_t layers,
 	return pp - 1;
 }
 
-static int for_bindings(struct wfs_expand *x, const uint8_t *indices,
+int wfs_expand_bindings(struct wfs_expand *x, const uint8_t *indices,
 			uint8_t count, wfs_binding_fn fn, const void *item)
 {
 	uint64_t most[WFS_PLAN_BINDINGS] = { 1, 1, 1 };
@@ -93,7 +93,7 @@ static int for_bindings(struct wfs_expand *x, const uint8_t *indices,
 	return rc;
 }
 
-static void set_stages(struct wfs_expand *x, const struct wfs_rule *rule)
+void wfs_expand_stages(struct wfs_expand *x, const struct wfs_rule *rule)
 {
 	const struct wfs_layout *layout = x->layout;
 	uint16_t last = (uint16_t)(layout->spec.pp - 1);
@@ -285,7 +285,7 @@ static int expand_binding(struct wfs_expand *x, const void *item)
 	x->now.source = -1;
 	x->now.only = -1;
 	x->now.rank = -1;
-	set_stages(x, rule);
+	wfs_expand_stages(x, rule);
 	e->stage = x->now.from;
 	rc = evaluate_rule(x, rule, name);
 	/* Ranks have less of what was padded, the last ones. */
@@ -346,14 +346,14 @@ int wfs_layout_expand(struct wfs_layout *layout, struct wfs_err *err)
 	if (!rc)
 		rc = wfs_expand_layers(&x);
 	for (uint32_t i = 0; i < plan->expect_count && !rc; i++)
-		rc = for_bindings(&x, plan->expects[i].indices,
-				  plan->expects[i].index_count,
-				  wfs_expand_expect, &plan->expects[i]);
+		rc = wfs_expand_bindings(&x, plan->expects[i].indices,
+					 plan->expects[i].index_count,
+					 wfs_expand_expect, &plan->expects[i]);
 	for (uint32_t i = 0; i < plan->rule_count && !rc; i++) {
 		x.now.rule = i;
-		rc = for_bindings(&x, plan->rules[i].indices,
-				  plan->rules[i].index_count, expand_binding,
-				  &plan->rules[i]);
+		rc = wfs_expand_bindings(&x, plan->rules[i].indices,
+					 plan->rules[i].index_count,
+					 expand_binding, &plan->rules[i]);
 	}
 	if (!rc)
 		rc = wfs_expand_covered(&x);

@@ -7,6 +7,8 @@
 
 #include "core/base/text.h"
 #include "core/plan/expand.h"
+#include "core/plan/inverse_inner.h"
+#include "core/plan/operate.h"
 
 static void show_shape(const uint64_t *shape, unsigned ndim,
 		       struct wfs_text *text)
@@ -23,8 +25,8 @@ int wfs_expand_expect(struct wfs_expand *x, const void *item)
 	const struct wfs_expect *expect = item;
 	const struct wfs_tensor *t;
 	struct wfs_text has = { 0 }, wants = { 0 };
-	uint64_t shape[WFS_PLAN_ARGS];
-	struct wfs_value v;
+	uint64_t shape[WFS_VIEW_DIMS];
+	unsigned ndim = 0;
 	const char *name = NULL;
 	int64_t at;
 	int rc = wfs_evaluate_condition(&x->e, expect->when);
@@ -39,16 +41,14 @@ int wfs_expand_expect(struct wfs_expand *x, const void *item)
 	if (at < 0)
 		return 0;
 	t = &x->layout->base->ranks[0].tensors[at];
-	rc = wfs_evaluate(&x->e, expect->shape, &v);
+	rc = wfs_op_take_shape(&x->e, expect->shape, shape, &ndim);
 	if (rc)
 		return rc;
-	for (uint32_t i = 0; i < v.count; i++)
-		shape[i] = (uint64_t)v.items[i].number;
-	if (v.count == t->ndim &&
-	    !memcmp(shape, t->shape, v.count * sizeof(*shape)))
+	if (ndim == t->ndim &&
+	    (!ndim || !memcmp(shape, t->shape, ndim * sizeof(*shape))))
 		return 0;
 	show_shape(t->shape, t->ndim, &has);
-	show_shape(shape, v.count, &wants);
+	show_shape(shape, ndim, &wants);
 	rc = wfs_err_set(x->e.err, -EINVAL,
 			 "model '%s': tensor '%s' is %s, config.json says %s "
 			 "(%s:%u): one of them is of another model, put the "
@@ -88,8 +88,7 @@ int wfs_expand_requires(struct wfs_expand *x)
 	return 0;
 }
 
-/* As the rule has it, but for the names of its indices. */
-static void show_pattern(const char *pattern, struct wfs_text *text)
+void wfs_expand_show(const char *pattern, struct wfs_text *text)
 {
 	wfs_text_add(text, "%s", "");
 	for (; *pattern; pattern++)
@@ -97,14 +96,11 @@ static void show_pattern(const char *pattern, struct wfs_text *text)
 			     *pattern == WFS_GLOB_DIGITS ? "{n}" : pattern);
 }
 
-/* The tensors that a drop rule covers; indices stand for any number. */
-static int apply_drop(struct wfs_expand *x, const struct wfs_drop *drop)
+int wfs_expand_pattern(struct wfs_expand *x, const struct wfs_drop *drop,
+		       const char **ret_pattern)
 {
 	static const char digits[] = { WFS_GLOB_DIGITS, 0 };
-	const struct wfs_rank *base = &x->layout->base->ranks[0];
-	struct wfs_text text = { 0 };
 	const char *pattern = NULL;
-	bool any = false;
 	int rc;
 
 	for (uint32_t i = 0; i < x->layout->plan->index_count; i++) {
@@ -116,7 +112,21 @@ static int apply_drop(struct wfs_expand *x, const struct wfs_drop *drop)
 	if (rc > 0)
 		rc = wfs_evaluate_text(&x->e, drop->pattern, &pattern);
 	memset(x->e.bound, 0, sizeof(x->e.bound));
-	if (rc < 0 || !pattern)
+	if (rc >= 0)
+		*ret_pattern = pattern;
+	return rc < 0 ? rc : 0;
+}
+
+/* The tensors that a drop rule covers; indices stand for any number. */
+static int apply_drop(struct wfs_expand *x, const struct wfs_drop *drop)
+{
+	const struct wfs_rank *base = &x->layout->base->ranks[0];
+	struct wfs_text text = { 0 };
+	const char *pattern = NULL;
+	bool any = false;
+	int rc = wfs_expand_pattern(x, drop, &pattern);
+
+	if (rc || !pattern)
 		return rc;
 	for (uint32_t i = 0; i < base->count; i++) {
 		if (!wfs_glob(base->tensors[i].name, pattern))
@@ -124,9 +134,10 @@ static int apply_drop(struct wfs_expand *x, const struct wfs_drop *drop)
 		x->e.used[i] = true;
 		any = true;
 	}
-	if (any || drop->optional)
+	/* What a dump was made without cannot be asked of it. */
+	if (any || drop->optional || wfs_inverse_of(x->layout->base))
 		return 0;
-	show_pattern(pattern, &text);
+	wfs_expand_show(pattern, &text);
 	rc = wfs_err_set(x->e.err, -EINVAL,
 			 "model '%s': there is no tensor '%s', which %s:%u is "
 			 "to leave out: mark the rule optional, if that is "

@@ -41,6 +41,8 @@ static bool slice(struct wfs_pool *pool, const struct wfs_view *v,
 
 static bool is_whole(const struct wfs_view *v, const struct wfs_view *like)
 {
+	if (v->name && v->name == like->name)
+		return true;
 	return v->op == WFS_VIEW_SOURCE && like->op == WFS_VIEW_SOURCE &&
 	       v->region == like->region && v->off == like->off;
 }
@@ -101,17 +103,20 @@ static bool find(struct wfs_pool *pool, const struct wfs_view *v,
 {
 	uint8_t dim;
 
-	switch ((enum wfs_view_op)v->op) {
-	case WFS_VIEW_SOURCE:
+	/* What has a name is a tensor, whatever it is made of. */
+	if (v->name || v->op == WFS_VIEW_SOURCE) {
 		ret->view = v;
 		memset(ret->dim, NO_DIM, sizeof(ret->dim));
 		for (uint8_t i = 0; i < v->ndim; i++)
 			ret->dim[i] = i;
 		return true;
+	}
+	switch ((enum wfs_view_op)v->op) {
 	case WFS_VIEW_CONCAT:
 		return concat(pool, v, ret);
 	case WFS_VIEW_CONST:
 		return false;
+	case WFS_VIEW_SOURCE:
 	case WFS_VIEW_CAST:
 	case WFS_VIEW_SLICE:
 	case WFS_VIEW_TRANSPOSE:

@@ -303,6 +303,13 @@ const char *wfs_layout_plan(const struct wfs_model *layout)
 	return layout->virtual == &wfs_layout_ops ? l->plan->name : NULL;
 }
 
+const struct wfs_model *wfs_layout_base(const struct wfs_model *layout)
+{
+	const struct wfs_layout *l = layout->virtual_ctx;
+
+	return l->base;
+}
+
 int wfs_layout_describe(const struct wfs_model *layout, uint32_t rank,
 			uint32_t index, struct wfs_text *text,
 			struct wfs_err *err)

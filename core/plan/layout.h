@@ -75,7 +75,8 @@ struct wfs_layout_options {
 
 /*
  * Compiles `base` to a layout named `<base name>@<spec>`.  Takes a reference
- * to `base`.  Refused with one sentence that names the tensor, the dim, N and
+ * to `base`, which is a checkpoint, or what an engine saved of one: then the
+ * checkpoint is put together again first (core/plan/inverse.h).  Refused with one sentence that names the tensor, the dim, N and
  * the remedy: a dim that N does not divide, a tensor that no rule covers, a
  * rule that matches nothing, no plan for the architecture or quantisation,
  * a config.json that is missing or contradicts the tensors.  `hf`, which does
@@ -106,6 +107,33 @@ struct wfs_layout_rule {
 size_t wfs_layout_rules(const struct wfs_model *layout,
 			struct wfs_layout_rule **ret_rules);
 void wfs_layout_rules_free(struct wfs_layout_rule *rules, size_t count);
+
+/* What it was made of: a checkpoint, or one put together of a dump. */
+const struct wfs_model *wfs_layout_base(const struct wfs_model *layout);
+
+/*
+ * What a layout that was made of a dump (core/plan/inverse.h) cannot have as
+ * the checkpoint had it.
+ */
+enum wfs_loss_kind {
+	WFS_LOSS_GONE,	/* not in the dump, if the checkpoint had it; `name`
+			  may be a pattern: '*' is any text, "{n}" a number */
+	WFS_LOSS_CAST,	/* there, but as the engine cast it */
+	WFS_LOSS_SHAPE, /* there, but in the shape that the engine gave it */
+};
+
+struct wfs_layout_loss {
+	const char *name;
+	const char *reason; /* "cast to F32 by built-in/experts.fragment:18" */
+	enum wfs_loss_kind kind;
+};
+
+/*
+ * All of them, borrowed, and how many; -1 where the layout is not made of a
+ * dump.
+ */
+ssize_t wfs_layout_losses(const struct wfs_model *layout,
+			  const struct wfs_layout_loss **ret_losses);
 
 /* How a tensor is put together, readable, added to `text`. */
 struct wfs_text;

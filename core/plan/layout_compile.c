@@ -9,6 +9,7 @@
 
 #include "core/base/text.h"
 #include "core/plan/inner.h"
+#include "core/plan/inverse.h"
 
 static char *name_of(const struct wfs_model *base,
 		     const struct wfs_layout_spec *spec)
@@ -24,10 +25,11 @@ static char *name_of(const struct wfs_model *base,
 static int check_base(const struct wfs_model *base,
 		      const struct wfs_layout_spec *spec, struct wfs_err *err)
 {
-	if (base->format != WFS_FORMAT_HF || base->virtual)
+	if (base->format == WFS_FORMAT_OPAQUE || base->virtual)
 		return wfs_err_set(err, -EINVAL,
-				   "model '%s' is %s: only a plain safetensors"
-				   " checkpoint can be cut anew",
+				   "model '%s' is %s: only a safetensors "
+				   "checkpoint, or what an engine saved of "
+				   "one, can be cut anew",
 				   base->name,
 				   base->virtual ?
 					   "a layout itself" :
@@ -147,13 +149,19 @@ int wfs_layout_compile(struct wfs_model *base,
 		       const struct wfs_layout_options *options,
 		       struct wfs_model **ret_layout, struct wfs_err *err)
 {
+	struct wfs_model *gathered = NULL;
 	bool planned;
 	int rc = check_base(base, spec, err);
 
+	if (!rc && base->format == WFS_FORMAT_SHARDED_STATE) {
+		rc = wfs_inverse_compile(base, options, &gathered, err);
+		base = gathered;
+	}
 	if (rc)
 		return rc;
 	rc = make(base, spec, options, &planned, ret_layout, err);
 	if (rc)
 		suggest(base, *spec, options, planned, err);
+	wfs_model_put(gathered);
 	return rc;
 }

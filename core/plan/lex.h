@@ -51,8 +51,6 @@ int wfs_parse_fail(struct wfs_parser *p, const struct wfs_word *word,
 const struct wfs_node *wfs_parse_expression(struct wfs_parser *p);
 /* A text with its places; the word looked at is one. */
 const struct wfs_node *wfs_parse_template(struct wfs_parser *p);
-/* `[ … ]` */
-const struct wfs_node *wfs_parse_list(struct wfs_parser *p);
 /* What a name means here; NULL, silently, if nothing. */
 struct wfs_node *wfs_parse_resolve(struct wfs_parser *p, const char *s,
 				   uint32_t len);

@@ -7,7 +7,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/plan/inverse.h"
 #include "core/plan/operate.h"
+#include "core/plan/view_inner.h"
 
 #define MAX_STACK (1u << 16)
 
@@ -30,9 +32,12 @@ int wfs_eval_source(struct wfs_eval *e, uint32_t at, struct wfs_value *ret)
 	if (e->used)
 		e->used[at] = true;
 	*ret = (struct wfs_value){ .kind = WFS_VALUE_TENSOR, .source = at };
-	ret->view = wfs_view_source(e->pool, e->base->entries[t->shard].region,
-				    t->off, (enum wfs_dtype)t->dtype, t->ndim,
-				    t->shape);
+	ret->view = wfs_inverse_view(e->base, at);
+	if (!ret->view)
+		ret->view = wfs_view_source(e->pool,
+					    e->base->entries[t->shard].region,
+					    t->off, (enum wfs_dtype)t->dtype,
+					    t->ndim, t->shape);
 	ret->view = wfs_view_named(e->pool, ret->view, t->name);
 	return ret->view ? 0 : -EINVAL;
 }
@@ -43,12 +48,30 @@ static uint32_t max_absent(const struct wfs_model *base)
 	return 4 * base->ranks[0].count + 1024;
 }
 
+static int ghost_source(struct wfs_eval *e, const char *name,
+			struct wfs_value *ret)
+{
+	struct wfs_ghost ghost = wfs_ghosts_ask(e->ghosts, name);
+
+	e->found++;
+	*ret = (struct wfs_value){ .kind = WFS_VALUE_TENSOR,
+				   .source = WFS_SOURCE_MANY };
+	ret->view = wfs_view_source(e->pool, NULL, 0,
+				    (enum wfs_dtype)ghost.dtype, ghost.ndim,
+				    ghost.shape);
+	ret->view = wfs_view_named(e->pool, ret->view, ghost.name);
+	return ret->view ? 0 : -EINVAL;
+}
+
 static int named_source(struct wfs_eval *e, const struct wfs_node *n,
 			const char *name, struct wfs_value *ret)
 {
-	int64_t at = wfs_source_find(e->base, name);
+	int64_t at;
 	int rc;
 
+	if (e->ghosts)
+		return ghost_source(e, name, ret);
+	at = wfs_source_find(e->base, name);
 	if (at >= 0)
 		return wfs_eval_source(e, (uint32_t)at, ret);
 	e->missing = true;
@@ -146,6 +169,40 @@ static int64_t join_sources(struct wfs_eval *e, const struct wfs_value *v,
 	return one;
 }
 
+/* Is it as long as a ghost whose length is being tried? */
+static bool is_loose(const struct wfs_eval *e, const struct wfs_view *v)
+{
+	bool loose = false;
+
+	switch ((enum wfs_view_op)v->op) {
+	case WFS_VIEW_SOURCE:
+		return wfs_ghosts_tries(e->ghosts, v->name);
+	case WFS_VIEW_CONST:
+	case WFS_VIEW_RESHAPE:
+		return false;
+	case WFS_VIEW_CONCAT:
+		for (uint32_t i = 0; i < v->count && !loose; i++)
+			loose = is_loose(e, v->operands[i]);
+		return loose;
+	case WFS_VIEW_SLICE:
+	case WFS_VIEW_TRANSPOSE:
+	case WFS_VIEW_CAST:
+		break;
+	}
+	return is_loose(e, v->operand);
+}
+
+/* Lengths that are not known cannot be told from their sum. */
+static int check_loose(struct wfs_eval *e, const struct wfs_node *n,
+		       const struct wfs_view *const *views, uint32_t count)
+{
+	uint32_t loose = 0;
+
+	for (uint32_t i = 0; i < count && e->ghosts; i++)
+		loose += is_loose(e, views[i]);
+	return loose < 2 ? 0 : wfs_eval_fail(e, n, "%u unknown lengths", loose);
+}
+
 static int concat(struct wfs_eval *e, const struct wfs_node *n,
 		  struct wfs_value *ret)
 {
@@ -168,6 +225,8 @@ static int concat(struct wfs_eval *e, const struct wfs_node *n,
 		return WFS_EVAL_ABSENT;
 	}
 	rc = wfs_op_take_dim(e, n, &v[0], n->args[0], &dim);
+	if (!rc)
+		rc = check_loose(e, n, views, count);
 	if (rc)
 		return rc;
 	return wfs_op_made(e, n,

@@ -24,6 +24,9 @@ int wfs_op_take_dim(struct wfs_eval *e, const struct wfs_node *n,
 /* Argument 0 as a dim of argument `tensor`. */
 int wfs_op_dim_and_tensor(struct wfs_eval *e, const struct wfs_node *n,
 			  uint32_t tensor, unsigned *dim, struct wfs_value *v);
+/* A list of numbers, up to WFS_VIEW_DIMS, into `shape`. */
+int wfs_op_take_shape(struct wfs_eval *e, const struct wfs_node *n,
+		      uint64_t *shape, unsigned *ndim);
 /* The result of a view maker, which has set the error where it is NULL. */
 int wfs_op_made(struct wfs_eval *e, const struct wfs_node *n,
 		const struct wfs_view *view, int64_t source,

@@ -46,8 +46,8 @@ int wfs_op_exists(struct wfs_eval *e, const struct wfs_node *n,
 
 	if (rc)
 		return rc;
-	*ret = (struct wfs_value){ .kind = WFS_VALUE_BOOL };
-	ret->number = wfs_source_find(e->base, name) >= 0;
+	*ret = wfs_value_bool(e->ghosts ? wfs_ghosts_has(e->ghosts, name) :
+					  wfs_source_find(e->base, name) >= 0);
 	return 0;
 }
 

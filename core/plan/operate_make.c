@@ -8,7 +8,7 @@
 
 #include "core/plan/operate.h"
 
-static int take_shape(struct wfs_eval *e, const struct wfs_node *n,
+int wfs_op_take_shape(struct wfs_eval *e, const struct wfs_node *n,
 		      uint64_t *shape, unsigned *ndim)
 {
 	struct wfs_value v;
@@ -40,9 +40,11 @@ int wfs_op_reshape(struct wfs_eval *e, const struct wfs_node *n,
 	int rc = wfs_evaluate_tensor(e, n->args[1], &v);
 
 	if (!rc)
-		rc = take_shape(e, n->args[0], shape, &ndim);
+		rc = wfs_op_take_shape(e, n->args[0], shape, &ndim);
 	if (rc)
 		return rc;
+	if (e->ghosts)
+		e->ghosts->formed = true;
 	return wfs_op_made(
 		e, n, wfs_view_reshape(e->pool, v.view, ndim, shape, e->err),
 		v.source, ret);
@@ -59,6 +61,8 @@ int wfs_op_cast(struct wfs_eval *e, const struct wfs_node *n,
 		rc = wfs_evaluate_dtype(e, n->args[0], &dtype);
 	if (rc)
 		return rc;
+	if (e->ghosts)
+		e->ghosts->cast = true;
 	return wfs_op_made(e, n, wfs_view_cast(e->pool, v.view, dtype, e->err),
 			   v.source, ret);
 }
@@ -117,7 +121,7 @@ int wfs_op_const(struct wfs_eval *e, const struct wfs_node *n,
 	int rc = wfs_evaluate_dtype(e, n->args[0], &dtype);
 
 	if (!rc)
-		rc = take_shape(e, n->args[1], shape, &ndim);
+		rc = wfs_op_take_shape(e, n->args[1], shape, &ndim);
 	if (!rc)
 		rc = wfs_evaluate(e, n->args[2], &v);
 	if (rc)

@@ -148,7 +148,7 @@ bool wfs_parse_expect(struct wfs_parser *p, struct wfs_place in)
 	e.target = parse_target(p, &e.index_count, e.indices);
 	if (!e.target)
 		return false;
-	e.shape = wfs_parse_list(p);
+	e.shape = wfs_parse_expression(p);
 	if (!e.shape)
 		return false;
 	if (wfs_word_is(p, "when") &&

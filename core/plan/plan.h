@@ -151,7 +151,7 @@ struct wfs_drop {
 struct wfs_expect {
 	const struct wfs_node *target;
 	const struct wfs_node *when;
-	const struct wfs_node *shape; /* LIST */
+	const struct wfs_node *shape; /* a list of numbers */
 	uint8_t index_count;
 	uint8_t indices[WFS_PLAN_BINDINGS];
 };

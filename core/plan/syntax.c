@@ -117,7 +117,7 @@ static bool parse_args(struct wfs_parser *p, struct wfs_node *n,
 	return wfs_lex_next(p);
 }
 
-const struct wfs_node *wfs_parse_list(struct wfs_parser *p)
+static const struct wfs_node *parse_list(struct wfs_parser *p)
 {
 	struct wfs_node *n = wfs_node_new(p, WFS_NODE_LIST);
 
@@ -304,7 +304,7 @@ static const struct wfs_node *parse_value(struct wfs_parser *p)
 		return v && wfs_parse_take(p, ")") ? v : NULL;
 	}
 	if (wfs_word_is(p, "["))
-		return wfs_parse_list(p);
+		return parse_list(p);
 	if (p->word.kind == WFS_WORD_TEXT)
 		return wfs_parse_template(p);
 	if (p->word.kind == WFS_WORD_NUMBER)

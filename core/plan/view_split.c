@@ -109,6 +109,11 @@ static void visit(struct parts *p, const struct wfs_view *v,
 {
 	struct box part = *box;
 
+	/* What has a name is a tensor, whatever it is made of. */
+	if (v->name) {
+		add_source(p, v, box);
+		return;
+	}
 	switch ((enum wfs_view_op)v->op) {
 	case WFS_VIEW_SOURCE:
 		add_source(p, v, box);
