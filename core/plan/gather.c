@@ -42,7 +42,9 @@
  * this code, on a machine busy with other work: runs of 2 KiB, each fourth
  * wanted, in CPU time against a memcpy of as many bytes into fresh huge pages:
  * read one by one 4.8 times as much; mapped 1.8 times where the page cache has
- * large folios, and between 2.5 and 3 where it seemed to have small ones.)
+ * large folios, and between 2.5 and 3 where it seemed to have small ones.  Half
+ * of that was faults, which windows that stay (core/store/windows.h) leave to
+ * the first rank: 36 ms of CPU for a rank's row files became 23.)
  *
  * Where other ranks want the gaps, runs of this and more are read one by one:
  * of a page cache that costs what reading three times as much does, and each

@@ -11,10 +11,11 @@
 #include "core/base/text.h"
 #include "core/store/chunks_inner.h"
 
-#define KEEP_NS	      60000000000ull
-#define BYTES_MAX     (1ull << 30)
-#define MEMORY_SHARE  32 /* an eighth of a quarter */
-#define MEMORY_UNSAID (4ull << 30)
+#define KEEP_NS	       60000000000ull
+#define WINDOW_KEEP_NS 5000000000ull
+#define BYTES_MAX      (1ull << 30)
+#define MEMORY_SHARE   32 /* an eighth of a quarter */
+#define MEMORY_UNSAID  (4ull << 30)
 
 struct wfs_chunk **wfs_chunk_bucket(const struct wfs_chunks *chunks,
 				    const struct wfs_region *region,
@@ -115,6 +116,12 @@ void wfs_chunks_drop(struct wfs_chunks *chunks, const struct wfs_source *source)
 		}
 	}
 	wfs_chunks_unlock(chunks);
+	wfs_windows_drop(chunks->windows, source);
+}
+
+struct wfs_windows *wfs_chunks_windows(struct wfs_chunks *chunks)
+{
+	return chunks->windows;
 }
 
 /* Drops what is too old; when to look again, UINT64_MAX: when called. */
@@ -139,18 +146,32 @@ static uint64_t expire_locked(struct wfs_chunks *chunks)
 				    UINT64_MAX;
 }
 
+static void note_windows(void *ctx)
+{
+	struct wfs_chunks *chunks = ctx;
+
+	pthread_mutex_lock(&chunks->lock);
+	chunks->windows_begun = true;
+	pthread_cond_signal(&chunks->chores);
+	pthread_mutex_unlock(&chunks->lock);
+}
+
 static void *keeper_thread(void *arg)
 {
 	struct wfs_chunks *chunks = arg;
 
 	pthread_mutex_lock(&chunks->lock);
 	while (!chunks->closing) {
-		uint64_t at = expire_locked(chunks);
+		uint64_t at = expire_locked(chunks), windows_at;
 
+		chunks->windows_begun = false;
 		/* What died is freed without the lock. */
 		wfs_chunks_unlock(chunks);
+		windows_at = wfs_windows_expire(chunks->windows);
 		pthread_mutex_lock(&chunks->lock);
-		if (chunks->closing ||
+		if (windows_at < at)
+			at = windows_at;
+		if (chunks->closing || chunks->windows_begun ||
 		    (at == UINT64_MAX && (chunks->head || chunks->warm_count)))
 			continue;
 		chunks->keeper_sleeps = at == UINT64_MAX;
@@ -198,6 +219,10 @@ int wfs_chunks_open(const struct wfs_chunks_config *config,
 	if (!bytes)
 		bytes = default_bytes(&chunks->budget);
 	chunks->keep_ns = config->keep_ns ? config->keep_ns : KEEP_NS;
+	chunks->windows = wfs_windows_new(chunks->keep_ns < WINDOW_KEEP_NS ?
+						  chunks->keep_ns :
+						  WINDOW_KEEP_NS,
+					  note_windows, chunks);
 	pthread_mutex_init(&chunks->lock, NULL);
 	wfs_cond_init(&chunks->changed);
 	wfs_cond_init(&chunks->chores);
@@ -228,6 +253,7 @@ void wfs_chunks_close(struct wfs_chunks *chunks)
 	if (chunks->has_keeper)
 		pthread_join(chunks->keeper, NULL);
 	wfs_chunks_drop(chunks, NULL);
+	wfs_windows_free(chunks->windows);
 	wfs_slots_close(chunks);
 	wfs_budget_free(&chunks->budget);
 	pthread_cond_destroy(&chunks->changed);

@@ -38,6 +38,7 @@
 #define WFS_CHUNK_BYTES ((uint64_t)WFS_CHUNK)
 
 struct wfs_chunks;
+struct wfs_windows;
 
 struct wfs_chunks_config {
 	uint64_t bytes;	  /* the most that is kept; 0 = an eighth of what an
@@ -120,6 +121,9 @@ struct wfs_chunks_holder {
 
 /* While nothing is read; {0}: nobody.  The holder outlives all reads. */
 void wfs_chunks_ask(struct wfs_chunks *chunks, struct wfs_chunks_holder holder);
+
+/* Of files that short runs are copied out of; unmapped by the same keeper. */
+struct wfs_windows *wfs_chunks_windows(struct wfs_chunks *chunks);
 
 struct wfs_chunks_stats {
 	uint64_t bytes;	  /* the bound */

@@ -22,6 +22,7 @@
 #include "core/store/arena.h"
 #include "core/store/budget.h"
 #include "core/store/chunks.h"
+#include "core/store/windows.h"
 
 #define WFS_CHUNK_PAGES (WFS_CHUNK_BYTES / WFS_PAGE)
 /* Memory is taken and given back in huge pages, which hold so many chunks. */
@@ -74,6 +75,8 @@ struct wfs_chunks {
 	struct wfs_chunk *dead;
 	struct wfs_flight *flights;
 	struct wfs_chunks_holder holder;
+	struct wfs_windows *windows;
+	bool windows_begun; /* since the keeper looked */
 
 	struct wfs_budget budget;
 	char *memory; /* all slots; address space until it is used */

@@ -20,6 +20,7 @@
 #include "core/plan/recipe.h"
 #include "core/plan/mapped.h"
 #include "core/store/arena.h"
+#include "core/store/chunks.h"
 #include "tests/unit/chance.h"
 #include "tests/unit/memory_source.h"
 
@@ -93,14 +94,14 @@ static void expect_bytes(const struct wfs_piece *p, const char *got,
 	}
 }
 
-static void runs_are_those_of_the_file(void **state)
+static void expect_any_runs(struct wfs_chunks *chunks)
 {
 	struct chance c = chance_new();
 	int fd = make_file();
 	struct memory_source *m = source_of(fd);
 	char *got wfs_autofree = wfs_malloc(BYTES);
 
-	(void)state;
+	m->base.chunks = chunks;
 	for (int i = 0; i < ROUNDS; i++) {
 		struct wfs_piece p = any_piece(&c, &m->region);
 		struct wfs_recipe r = { .size = size_of(&p),
@@ -112,8 +113,27 @@ static void runs_are_those_of_the_file(void **state)
 		assert_int_equal(wfs_recipe_read(&r, got, len, lo), len);
 		expect_bytes(&p, got, lo, len);
 	}
+	wfs_chunks_close(chunks);
+	assert_int_equal(m->base.refs, 1);
 	wfs_source_put(&m->base);
 	close(fd);
+}
+
+static void runs_are_those_of_the_file(void **state)
+{
+	(void)state;
+	expect_any_runs(NULL);
+}
+
+static void runs_out_of_what_stays_mapped_are_those_of_the_file(void **state)
+{
+	const struct wfs_chunks_config config = { .bytes = 4 << 20 };
+	struct wfs_chunks *chunks;
+	struct wfs_err err;
+
+	(void)state;
+	assert_int_equal(wfs_chunks_open(&config, &chunks, &err), 0);
+	expect_any_runs(chunks);
 }
 
 /* 512 runs of 2 KiB in every 8. */
@@ -352,6 +372,7 @@ int main(void)
 		T(a_file_cut_short_anywhere_is_an_error),
 		T(a_file_cut_under_the_copy_ends_nobody),
 		T(runs_are_those_of_the_file),
+		T(runs_out_of_what_stays_mapped_are_those_of_the_file),
 		T(what_is_copied_is_counted_and_nothing_is_read),
 		T(what_a_mapping_does_not_suit_is_left_to_reads),
 	};
