@@ -261,6 +261,34 @@ static void two_hundred_connections_leave_nothing(void **state)
 	assert_true(fake_rdma_count(FAKE_CONNECTIONS) >= 201);
 }
 
+/* As many as it says it keeps; whoever goes makes room. */
+static void a_full_seed_refuses_and_is_not_hurt(void **state)
+{
+	enum { FULL = 1024 };
+	struct rdma_seed *seed = *state;
+	const struct wfs_rdma_way way = rdma_seed_way(seed);
+	struct wfs_rdma_link *links = wfs_calloc(FULL + 1, sizeof(*links));
+	static const atomic_bool never;
+	struct wfs_err err = { 0 };
+
+	for (size_t i = 0; i < FULL; i++)
+		assert_int_equal(wfs_rdma_link_open(&links[i], "seed", &way,
+						    &never, &err),
+				 0);
+	assert_int_equal(wfs_rdma_link_open(&links[FULL], "seed", &way, &never,
+					    &err),
+			 -EACCES);
+	wfs_rdma_link_close(&links[FULL]);
+	wfs_rdma_link_close(&links[17]);
+	rdma_seed_await_links(seed, FULL - 1);
+	assert_int_equal(
+		wfs_rdma_link_open(&links[17], "seed", &way, &never, &err), 0);
+	for (size_t i = 0; i < FULL; i++)
+		wfs_rdma_link_close(&links[i]);
+	rdma_seed_await_links(seed, 0);
+	free(links);
+}
+
 #define WITH_SEED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -276,6 +304,7 @@ int main(void)
 		WITH_SEED(every_way_not_to_connect_has_its_error),
 		WITH_SEED(who_is_to_end_does_not_connect),
 		WITH_SEED(two_hundred_connections_leave_nothing),
+		WITH_SEED(a_full_seed_refuses_and_is_not_hurt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
