@@ -45,10 +45,13 @@ struct remote_url {
 	struct wfs_remote *remote;
 	struct wfs_url url;
 	bool all; /* all its models are offered */
-	bool tried;
-	char why[256]; /* its host cannot be looked up */
 	pthread_t thread;
 	bool started;
+	/* Under the lock. */
+	char why[256]; /* its host cannot be looked up */
+	bool kicked;   /* to be looked up anew: a seed of it failed */
+	/* Its thread's alone. */
+	char *complaint; /* the last one logged */
 };
 
 struct remote_seed {
@@ -60,8 +63,10 @@ struct remote_seed {
 	void *fast_ctx;
 	CURL *curl; /* its thread's */
 	pthread_t thread;
-	bool own_thread; /* else the URL's */
+	bool started;
 	/* Under the lock. */
+	bool listed; /* its host has this address (still) */
+	bool away;   /* it has not, and this one answers no more: let go */
 	bool tried, up, kicked;
 	bool streams; /* it tells when there is something new */
 	CURLM *news;  /* while it is listened to */

@@ -82,6 +82,12 @@ static void match_file(struct wfs_remote_source *source, size_t index,
 	struct wfs_far *far = source->regions[index].far;
 	const struct wfs_manifest_file *file;
 
+	if (seed->away) {
+		wfs_far_drop(far, seed->peer);
+		if (seed->fast)
+			wfs_far_drop(far, seed->fast);
+		return;
+	}
 	/* The authority may still give what it lists no more. */
 	if (seed == source->authority &&
 	    !wfs_remote_model_locked(seed, source->remote_name))
@@ -149,7 +155,8 @@ static void choose(struct wfs_remote *remote, struct wfs_choice *choice)
 {
 	struct remote_seed *gone = NULL;
 
-	if (choice->seed && wfs_remote_is_gone_locked(choice->seed))
+	if (choice->seed &&
+	    (choice->seed->away || wfs_remote_is_gone_locked(choice->seed)))
 		gone = choice->seed; /* it stays if no other one has it */
 	else if (choice->seed &&
 		 (!choice->seed->up || may_choose(choice, choice->seed)))

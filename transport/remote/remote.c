@@ -260,6 +260,12 @@ static void free_seed(struct remote_seed *seed)
 	free(seed);
 }
 
+static void clear_url(struct remote_url *url)
+{
+	wfs_url_clear(&url->url);
+	free(url->complaint);
+}
+
 void wfs_remote_close(struct wfs_remote *remote)
 {
 	if (!remote)
@@ -269,13 +275,13 @@ void wfs_remote_close(struct wfs_remote *remote)
 		if (remote->urls[i].started)
 			pthread_join(remote->urls[i].thread, NULL);
 	for (size_t i = 0; i < remote->seed_count; i++)
-		if (remote->seeds[i]->own_thread)
+		if (remote->seeds[i]->started)
 			pthread_join(remote->seeds[i]->thread, NULL);
 	wfs_fetch_free(remote->fetch);
 	for (size_t i = 0; i < remote->seed_count; i++)
 		free_seed(remote->seeds[i]);
 	for (size_t i = 0; i < remote->url_count; i++)
-		wfs_url_clear(&remote->urls[i].url);
+		clear_url(&remote->urls[i]);
 	for (size_t i = 0; i < remote->choice_count; i++) {
 		free(remote->choices[i].name);
 		free(remote->choices[i].remote_name);

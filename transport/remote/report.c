@@ -99,7 +99,8 @@ void wfs_remote_report(struct wfs_remote *remote, struct wfs_text *t)
 		const struct remote_url *url = &remote->urls[u];
 
 		for (size_t i = 0; i < remote->seed_count; i++) {
-			if (remote->seeds[i]->url != url)
+			if (remote->seeds[i]->url != url ||
+			    remote->seeds[i]->away)
 				continue;
 			wfs_text_add(t, "%s\n    ", between);
 			report_seed(remote->seeds[i], t);

@@ -270,12 +270,18 @@ static void note_up(struct remote_seed *seed)
 static void note_down(struct remote_seed *seed, const char *why)
 {
 	struct wfs_remote *remote = seed->remote;
+	bool let_go = false;
 
 	pthread_mutex_lock(&remote->lock);
 	if (seed->up || !seed->tried)
 		seed->down_since = wfs_now_ns();
 	seed->tried = true;
 	seed->up = false;
+	seed->url->kicked = true; /* it may be somewhere else now */
+	if (!seed->listed && !seed->away) {
+		seed->away = let_go = true;
+		wfs_remote_match_locked(remote);
+	}
 	snprintf(seed->why, sizeof(seed->why), "%s", why);
 	pthread_cond_broadcast(&remote->changed);
 	pthread_mutex_unlock(&remote->lock);
@@ -283,6 +289,20 @@ static void note_down(struct remote_seed *seed, const char *why)
 	/* After a restart it may say the same of other regions. */
 	seed->etag[0] = '\0';
 	wfs_remote_complain(&seed->complaint, why);
+	if (let_go)
+		wfs_info("seed '%s' is let go: '%s' does not lead there",
+			 seed->link->label, seed->url->url.host);
+}
+
+/* One that was let go is asked for nothing until its name leads to it. */
+static void stay_away(struct remote_seed *seed)
+{
+	struct wfs_remote *remote = seed->remote;
+
+	pthread_mutex_lock(&remote->lock);
+	while (seed->away && !atomic_load(&remote->stop))
+		pthread_cond_wait(&remote->changed, &remote->lock);
+	pthread_mutex_unlock(&remote->lock);
 }
 
 /* Asks for everything anew. */
@@ -350,10 +370,11 @@ void wfs_remote_seed_run(struct remote_seed *seed)
 	/* Without it polls have to do. */
 	bool listens = !pthread_create(&news, NULL, wfs_remote_news_run, seed);
 
-	do
+	do {
 		look(seed);
-	while (wfs_remote_pause(seed->remote, NULL, KICK_NS) &&
-	       wfs_remote_pause(seed->remote, seed, pause_after(seed)));
+		stay_away(seed);
+	} while (wfs_remote_pause(seed->remote, NULL, KICK_NS) &&
+		 wfs_remote_pause(seed->remote, seed, pause_after(seed)));
 	if (listens)
 		pthread_join(news, NULL);
 }
