@@ -66,24 +66,6 @@ struct batch {
 	char junk[GAP_BYTES];
 };
 
-bool wfs_odometer_next(struct wfs_odometer *o, const struct wfs_loop *loops,
-		       unsigned n)
-{
-	while (n--) {
-		const struct wfs_loop *loop = &loops[n];
-
-		if (++o->at[n] < loop->count) {
-			o->stride += loop->stride;
-			o->step += loop->step;
-			return true;
-		}
-		o->at[n] = 0;
-		o->stride -= (loop->count - 1) * loop->stride;
-		o->step -= (loop->count - 1) * loop->step;
-	}
-	return false;
-}
-
 static int flush_span(struct batch *b)
 {
 	uint64_t pos = 0;

@@ -43,14 +43,4 @@ struct wfs_from wfs_from_piece(const struct wfs_piece *piece,
 int wfs_gather(const struct wfs_from *from, const struct wfs_nest *nest,
 	       char *to);
 
-/* Visits the product of some loops; start with {0}. */
-struct wfs_odometer {
-	uint64_t at[WFS_LOOPS + 1];
-	uint64_t stride, step; /* the sums */
-};
-
-/* The next one, or false after the last. */
-bool wfs_odometer_next(struct wfs_odometer *o, const struct wfs_loop *loops,
-		       unsigned n);
-
 #endif

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "core/base/guard.h"
-#include "core/plan/gather.h"
 #include "core/plan/mapped.h"
 #include "core/store/chunks.h"
 #include "core/store/windows.h"

@@ -30,6 +30,16 @@ uint64_t wfs_nest_reach(const struct wfs_nest *nest, enum wfs_cast cast);
 /* Bytes at the source that make `bytes` of the file. */
 uint64_t wfs_cast_source(enum wfs_cast cast, uint64_t bytes);
 
+/* Visits the product of some loops; start with {0}. */
+struct wfs_odometer {
+	uint64_t at[WFS_LOOPS + 1];
+	uint64_t stride, step; /* the sums */
+};
+
+/* The next one, or false after the last. */
+bool wfs_odometer_next(struct wfs_odometer *o, const struct wfs_loop *loops,
+		       unsigned n);
+
 /*
  * Reads the bytes [lo, hi) of the file, those of them that are the piece's,
  * to where they lie in `buf`, which begins with byte lo.
