@@ -158,38 +158,73 @@ static const struct wfs_lane_ops landing_ops = {
 	.close = fake_close,
 };
 
+static const struct wfs_lane_ops copy_ops = {
+	.bare = true,
+	.doubted = true,
+	.open = fake_open,
+	.ask = fake_ask,
+	.head = fake_head,
+	.body = fake_body,
+	.stop = fake_stop,
+	.close = fake_close,
+};
+
+static void note_differs(void *ctx, struct wfs_peer *peer, uint64_t group,
+			 const char *text)
+{
+	struct fetch_bench *b = ctx;
+
+	assert_ptr_equal(peer, b->peers[b->n - 1]);
+	assert_int_equal(group, b->group.id);
+	assert_non_null(strstr(text, "model 'model', file 'file', offset "));
+	atomic_fetch_add(&b->differing, 1);
+}
+
+static void add_peer(struct fetch_bench *b, const struct wfs_lane_ops *ops)
+{
+	static const uint8_t id[WFS_WIRE_ID_BYTES] = "region";
+	unsigned i = b->n++;
+	struct fake *fake = &b->fakes[i];
+	char label[16];
+
+	snprintf(label, sizeof(label), "seed-%u", i);
+	pthread_mutex_init(&fake->lock, NULL);
+	pthread_cond_init(&fake->changed, NULL);
+	fake->bytes = b->bytes;
+	assert_int_equal(
+		wfs_peer_add(b->fetch, label, ops, fake, 3, &b->peers[i]), 0);
+	if (ops->doubted)
+		wfs_peer_set_rank(b->peers[i], 1);
+	wfs_far_hold(b->far, b->peers[i], id);
+}
+
+void fetch_bench_add_copy(struct fetch_bench *b)
+{
+	add_peer(b, &copy_ops);
+}
+
 struct fetch_bench *fetch_bench_open(unsigned peers, uint64_t deadline_ns)
 {
+	struct fetch_bench *b = wfs_calloc(1, sizeof(*b));
 	struct wfs_fetch_config config = {
 		.deadline_ns = deadline_ns ? deadline_ns : PATIENT,
 		.late_ns = 10 * MS,
 		.quarantine_ns = 20 * MS,
 		.retry_ns = MS,
 		.retry_max_ns = 10 * MS,
+		.differs = note_differs,
+		.ctx = b,
 	};
-	static const uint8_t id[WFS_WIRE_ID_BYTES] = "region";
-	struct fetch_bench *b = wfs_calloc(1, sizeof(*b));
 
 	b->bytes = wfs_malloc(SIZE);
 	for (uint64_t i = 0; i < SIZE; i++)
 		b->bytes[i] = (uint8_t)(i * 2654435761u >> 13);
 	wfs_fetch_new(&config, &b->fetch);
 	b->far = wfs_far_new(b->fetch, "model", "file", SIZE);
-	b->n = peers;
-	for (unsigned i = 0; i < peers; i++) {
-		struct fake *fake = &b->fakes[i];
-		char label[16];
-
-		snprintf(label, sizeof(label), "seed-%u", i);
-		pthread_mutex_init(&fake->lock, NULL);
-		pthread_cond_init(&fake->changed, NULL);
-		fake->bytes = b->bytes;
-		assert_int_equal(wfs_peer_add(b->fetch, label,
-					      i % 2 ? &fake_ops : &landing_ops,
-					      fake, 3, &b->peers[i]),
-				 0);
-		wfs_far_hold(b->far, b->peers[i], id);
-	}
+	b->group.id = 7;
+	wfs_far_set_group(b->far, &b->group);
+	while (b->n < peers)
+		add_peer(b, b->n % 2 ? &fake_ops : &landing_ops);
 	return b;
 }
 

@@ -43,6 +43,8 @@ struct fetch_bench {
 	struct wfs_peer *peers[PEERS_MAX];
 	unsigned n;
 	struct wfs_far *far;
+	struct wfs_far_group group; /* the file's */
+	atomic_uint differing;	    /* what was said of copies */
 };
 
 /* `deadline_ns` 0: PATIENT. */
@@ -53,6 +55,8 @@ void fetch_bench_close(struct fetch_bench *b);
 int fetch_bench_read(struct fetch_bench *b, uint64_t off, size_t len);
 /* Asserts that it does, with the right ones. */
 void fetch_bench_reads(struct fetch_bench *b, uint64_t off, size_t len);
+/* One more peer, doubted and of the rank 1, that says it has the file. */
+void fetch_bench_add_copy(struct fetch_bench *b);
 struct wfs_peer_stats fetch_bench_stats(struct fetch_bench *b, unsigned peer);
 
 #define SET(fake, field, value)                                                \

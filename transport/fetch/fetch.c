@@ -152,6 +152,7 @@ void wfs_peer_is_up(struct wfs_peer *peer)
 	pthread_mutex_lock(&fetch->lock);
 	if (peer->retry_at) {
 		peer->retry_at = 0;
+		peer->hopeful = true;
 		pthread_cond_broadcast(&fetch->work);
 	}
 	pthread_mutex_unlock(&fetch->lock);
@@ -173,6 +174,7 @@ void wfs_peer_failed_locked(struct wfs_peer *peer, const char *why)
 	peer->retry_at = wfs_now_ns() +
 			 back_off(c->retry_ns, peer->failures, c->retry_max_ns);
 	peer->failures++;
+	peer->hopeful = false;
 	snprintf(peer->why, sizeof(peer->why), "%s", why);
 	/* Others may take what was its, and its own lanes look again. */
 	pthread_cond_broadcast(&peer->fetch->work);
@@ -211,6 +213,23 @@ void wfs_peer_lied_locked(struct wfs_peer *peer, const struct wfs_slot *slot,
 	pthread_cond_broadcast(&peer->fetch->work);
 }
 
+uint64_t wfs_peer_differs_locked(struct wfs_peer *peer,
+				 const struct wfs_slot *slot, char **ret_text)
+{
+	struct wfs_far *far = slot->task ? slot->task->batch->far : NULL;
+	struct wfs_holder *holder = far ? wfs_far_holder_locked(far, peer) :
+					  NULL;
+
+	peer->wrong++;
+	if (!holder || holder->state == WFS_HOLDER_WRONG)
+		return 0;
+	holder->state = WFS_HOLDER_WRONG;
+	*ret_text = wfs_asprintf("model '%s', file '%s', offset %" PRIu64,
+				 far->model, far->path,
+				 slot->task->index * WFS_CHUNK);
+	return far->group ? far->group->id : 0;
+}
+
 static void measure(struct wfs_peer *peer, uint32_t len, uint64_t now)
 {
 	uint64_t age = now - peer->rate_since;
@@ -231,6 +250,10 @@ void wfs_peer_delivered_locked(struct wfs_peer *peer,
 	peer->chunks++;
 	peer->bytes += slot->len;
 	peer->delivered_at = now;
+	if (slot->task && slot->task->batch->far->group)
+		atomic_fetch_add(
+			&slot->task->batch->far->group->bytes[peer->rank],
+			slot->len);
 	peer->usual_ns = peer->usual_ns ? (7 * peer->usual_ns + took) / 8 :
 					  took;
 	if (peer->failures) {
@@ -284,6 +307,11 @@ struct wfs_far *wfs_far_new(struct wfs_fetch *fetch, const char *model,
 	far->path = wfs_strdup(path);
 	far->size = size;
 	return far;
+}
+
+void wfs_far_set_group(struct wfs_far *far, struct wfs_far_group *group)
+{
+	far->group = group;
 }
 
 void wfs_far_free(struct wfs_far *far)

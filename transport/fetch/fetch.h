@@ -16,6 +16,8 @@
  *   time it goes on.
  * - What one peer could not give, or gave wrongly, another is asked for.  A
  *   wrong chunk puts its peer in quarantine.
+ * - A peer has a rank, 0 unless it was given another one: one of a later rank
+ *   is asked for what none of an earlier rank brings, or brings in time.
  * - With nobody left to ask a reader waits up to the deadline.
  *
  * How bytes come over a wire is the lane's (struct wfs_lane_ops): nothing here
@@ -35,6 +37,7 @@
 #include "transport/wire/frame.h"
 
 #define WFS_PEERS_MAX 64 /* of one fetch */
+#define WFS_RANKS_MAX 4
 
 struct wfs_fetch;
 struct wfs_peer;
@@ -50,6 +53,12 @@ struct wfs_fetch_config {
 	 * more, or was unreachable.  May be NULL.
 	 */
 	void (*lost)(void *ctx, struct wfs_peer *peer);
+	/*
+	 * The same: a chunk of a doubted peer was wrong, of a file of that
+	 * group; `text` says which.  Needed with a doubted peer.
+	 */
+	void (*differs)(void *ctx, struct wfs_peer *peer, uint64_t group,
+			const char *text);
 	void *ctx;
 };
 
@@ -72,6 +81,13 @@ struct wfs_lane_ops {
 	 * taken as it comes.  For origins, whose word is all there is.
 	 */
 	bool bare;
+	/*
+	 * Nobody knows of what version its bytes are: it is asked only for
+	 * files with a trusted list.  One of which a chunk was wrong it is not
+	 * asked for again until it is said to hold it anew; that is no reason
+	 * for a quarantine, it may be right of another version.
+	 */
+	bool doubted;
 	/*
 	 * Connects, which ends soon after *stop was set.  A negative errno
 	 * with a sentence.
@@ -118,6 +134,8 @@ int wfs_peer_add(struct wfs_fetch *fetch, const char *label,
  * nothing at all for as long.  For good, both of one fetch.
  */
 void wfs_peer_prefer(struct wfs_peer *faster, struct wfs_peer *peer);
+/* Below WFS_RANKS_MAX; before it holds anything. */
+void wfs_peer_set_rank(struct wfs_peer *peer, unsigned rank);
 const char *wfs_peer_label(const struct wfs_peer *peer);
 /* It answered elsewhere: no reason to wait before the next try. */
 void wfs_peer_is_up(struct wfs_peer *peer);
@@ -141,6 +159,14 @@ struct wfs_far *wfs_far_new(struct wfs_fetch *fetch, const char *model,
 			    const char *path, uint64_t size);
 /* No read may be under way.  NULL is fine. */
 void wfs_far_free(struct wfs_far *far);
+
+/* Files that belong together. */
+struct wfs_far_group {
+	uint64_t id;			    /* for `differs` */
+	atomic_ullong bytes[WFS_RANKS_MAX]; /* that peers of a rank brought */
+};
+/* It outlives the file; before that is read. */
+void wfs_far_set_group(struct wfs_far *far, struct wfs_far_group *group);
 
 /* The peer has it, under `id`; asked anew if it had lost it. */
 void wfs_far_hold(struct wfs_far *far, struct wfs_peer *peer,

@@ -5,6 +5,7 @@
  *	fetch.c  peers and files, and what is said of them
  *	read.c   readers: chunks handed in, waited for, called back
  *	queue.c  which chunk a lane takes, and what becomes of it
+ *	rank.c   whether it is to be left to a peer of an earlier rank
  *	lane.c   the threads
  *
  * A chunk's life, all of it under the lock:
@@ -107,9 +108,17 @@ struct wfs_peer {
 	void *ctx;
 	const struct wfs_peer *faster; /* to the same bytes; NULL: none */
 	unsigned index;		       /* of its bit */
+	unsigned rank;
+	unsigned opening; /* connections that are being made */
+	/*
+	 * ns: since when it owes something, or its last answer since; 0: it
+	 * owes nothing.
+	 */
+	uint64_t quiet_since;
 	struct wfs_lane lanes[WFS_LANES_MAX];
 	unsigned lane_count;
 	unsigned failures; /* in a row */
+	bool hopeful;	   /* it answered elsewhere since the last one */
 	uint64_t retry_at;
 	bool probing; /* one lane tries whether it is back */
 	uint64_t quarantine_until, quarantine_ns;
@@ -124,6 +133,7 @@ enum wfs_holder_state {
 	WFS_HOLDER_HAS,
 	WFS_HOLDER_LOST,  /* knows the region no more */
 	WFS_HOLDER_STALE, /* its file was rewritten */
+	WFS_HOLDER_WRONG, /* doubted, and rightly so */
 };
 
 struct wfs_holder {
@@ -136,6 +146,7 @@ struct wfs_far {
 	struct wfs_fetch *fetch;
 	char *model, *path;
 	uint64_t size;
+	struct wfs_far_group *group; /* NULL: none */
 	struct wfs_holder holders[WFS_PEERS_MAX];
 	unsigned holder_count;
 	bool unreadable;	     /* somebody said so, and it was logged */
@@ -183,6 +194,22 @@ struct wfs_holder *wfs_far_holder_locked(struct wfs_far *far,
 /* Of all who had it nobody does, and all say it was rewritten. */
 bool wfs_far_is_stale_locked(const struct wfs_far *far);
 
+/* rank.c */
+/* The peer of this holder may be asked for the file's chunks. */
+bool wfs_holder_has_locked(const struct wfs_far *far,
+			   const struct wfs_holder *holder);
+/*
+ * Is the chunk to be left to peers of an earlier rank?  *until may become
+ * sooner: when that may be otherwise.
+ */
+bool wfs_is_for_better_locked(const struct wfs_task *task,
+			      const struct wfs_peer *peer, uint64_t now,
+			      uint64_t *until);
+/* What it owes changed; `heard`: since it answered. */
+void wfs_peer_owes_locked(struct wfs_peer *peer, bool heard);
+/* How long it may take for a chunk, ns. */
+uint64_t wfs_peer_patience_locked(const struct wfs_peer *peer);
+
 /* lane.c */
 void *wfs_lane_thread(void *lane);
 
@@ -195,6 +222,12 @@ void wfs_peer_failed_locked(struct wfs_peer *peer, const char *why);
  */
 void wfs_peer_lied_locked(struct wfs_peer *peer, const struct wfs_slot *slot,
 			  char **ret_text);
+/*
+ * The same of a doubted one, which then has another file: it is not asked for
+ * it any more.  *ret_text stays NULL when that is known.  Its group.
+ */
+uint64_t wfs_peer_differs_locked(struct wfs_peer *peer,
+				 const struct wfs_slot *slot, char **ret_text);
 void wfs_peer_delivered_locked(struct wfs_peer *peer,
 			       const struct wfs_slot *slot, uint64_t now);
 bool wfs_peer_is_usable_locked(const struct wfs_peer *peer, uint64_t now);

@@ -21,11 +21,13 @@ struct landing {
 	uint8_t want[WFS_DIGEST_MAX];
 };
 
-static void pop(struct wfs_lane *lane)
+/* The oldest was answered. */
+static void pop_locked(struct wfs_lane *lane)
 {
 	lane->used--;
 	memmove(&lane->slots[0], &lane->slots[1],
 		lane->used * sizeof(lane->slots[0]));
+	wfs_peer_owes_locked(lane->peer, true);
 }
 
 /* Closes the connection; all that was asked for goes back. */
@@ -48,6 +50,7 @@ static void drop(struct wfs_lane *lane, int error)
 	for (unsigned i = 0; i < lane->used; i++)
 		wfs_task_return_locked(lane, &lane->slots[i], blame);
 	lane->used = 0;
+	wfs_peer_owes_locked(peer, false);
 	lane->stopped = lane->rested = false;
 	if (blame)
 		wfs_peer_failed_locked(peer, strerror(-error));
@@ -81,8 +84,14 @@ static void open_conn(struct wfs_lane *lane, bool probing)
 	void *conn = NULL;
 	int rc;
 
+	pthread_mutex_lock(&fetch->lock);
+	peer->opening++;
+	wfs_peer_owes_locked(peer, false);
+	pthread_mutex_unlock(&fetch->lock);
 	rc = peer->ops->open(peer->ctx, &fetch->closing, &conn, &err);
 	pthread_mutex_lock(&fetch->lock);
+	peer->opening--;
+	wfs_peer_owes_locked(peer, !rc);
 	if (probing)
 		peer->probing = false;
 	if (rc && !atomic_load(&fetch->closing))
@@ -194,6 +203,7 @@ static int ask(struct wfs_lane *lane)
 		if (slot->task)
 			wfs_task_return_locked(lane, slot, false);
 		lane->used--;
+		wfs_peer_owes_locked(lane->peer, false);
 		pthread_mutex_unlock(&fetch->lock);
 		return 0;
 	}
@@ -296,19 +306,29 @@ static void land_right_locked(struct wfs_lane *lane)
 static int land(struct wfs_lane *lane, bool right)
 {
 	struct wfs_fetch *fetch = lane->peer->fetch;
+	struct wfs_slot *slot = &lane->slots[0];
+	bool doubted = lane->peer->ops->doubted;
 	char *text wfs_autofree = NULL;
+	uint64_t group = 0;
 
 	pthread_mutex_lock(&fetch->lock);
 	if (right) {
 		land_right_locked(lane);
 	} else {
-		wfs_peer_lied_locked(lane->peer, &lane->slots[0], &text);
-		wfs_task_return_locked(lane, &lane->slots[0], true);
+		if (doubted)
+			group = wfs_peer_differs_locked(lane->peer, slot,
+							&text);
+		else
+			wfs_peer_lied_locked(lane->peer, slot, &text);
+		wfs_task_return_locked(lane, slot, true);
 	}
-	pop(lane);
+	pop_locked(lane);
 	lane->idle_at = wfs_now_ns();
 	pthread_mutex_unlock(&fetch->lock);
-	if (text)
+	if (text && doubted)
+		fetch->config.differs(fetch->config.ctx, lane->peer, group,
+				      text);
+	else if (text)
 		wfs_error("%s", text);
 	return 0;
 }
@@ -357,7 +377,7 @@ static int refused(struct wfs_lane *lane, const struct wfs_wire_answer *answer)
 	if (answer->status == WFS_WIRE_IO)
 		said = note_unreadable_locked(peer, slot->task, text);
 	wfs_task_return_locked(lane, slot, true);
-	pop(lane);
+	pop_locked(lane);
 	pthread_mutex_unlock(&fetch->lock);
 	if (said)
 		wfs_warn("%s", said);

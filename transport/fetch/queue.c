@@ -12,8 +12,6 @@
 #include "core/base/mem.h"
 #include "transport/fetch/inner.h"
 
-#define LATE_TIMES 4 /* its peer's usual time */
-
 static void list_add(struct wfs_task_list *list, struct wfs_task *task,
 		     bool front)
 {
@@ -71,10 +69,19 @@ struct wfs_holder *wfs_far_holder_locked(struct wfs_far *far,
 
 bool wfs_far_is_stale_locked(const struct wfs_far *far)
 {
-	for (unsigned i = 0; i < far->holder_count; i++)
-		if (far->holders[i].state != WFS_HOLDER_STALE)
+	bool stale = false;
+
+	for (unsigned i = 0; i < far->holder_count; i++) {
+		const struct wfs_holder *holder = &far->holders[i];
+
+		/* What a doubted one lacks says nothing of this version. */
+		if (holder->peer->ops->doubted ?
+			    wfs_holder_has_locked(far, holder) :
+			    holder->state != WFS_HOLDER_STALE)
 			return false;
-	return far->holder_count > 0;
+		stale |= !holder->peer->ops->doubted;
+	}
+	return stale;
 }
 
 static void disown(struct wfs_lane *lane, const struct wfs_task *task)
@@ -180,21 +187,13 @@ static bool another_may(const struct wfs_task *task,
 	for (unsigned i = 0; i < far->holder_count; i++) {
 		const struct wfs_holder *holder = &far->holders[i];
 
-		if (holder->peer != peer && holder->state == WFS_HOLDER_HAS &&
+		if (holder->peer != peer &&
+		    wfs_holder_has_locked(far, holder) &&
 		    !(task->tried >> holder->peer->index & 1) &&
 		    wfs_peer_is_usable_locked(holder->peer, now))
 			return true;
 	}
 	return false;
-}
-
-/* How long it may take for a chunk. */
-static uint64_t patience_with(const struct wfs_peer *peer)
-{
-	uint64_t usual = LATE_TIMES * peer->usual_ns;
-	uint64_t least = peer->fetch->config.late_ns;
-
-	return usual > least ? usual : least;
 }
 
 /*
@@ -217,7 +216,7 @@ static bool is_for_faster(const struct wfs_peer *peer,
 		return false;
 	end = task->queued_at > faster->delivered_at ? task->queued_at :
 						       faster->delivered_at;
-	end += patience_with(faster);
+	end += wfs_peer_patience_locked(faster);
 	if (end > now && end < *until)
 		*until = end;
 	return end > now;
@@ -230,8 +229,9 @@ static bool may_take(struct wfs_lane *lane, const struct wfs_task *task,
 	const struct wfs_holder *holder =
 		wfs_far_holder_locked(task->batch->far, peer);
 
-	if (!holder || holder->state != WFS_HOLDER_HAS ||
-	    is_for_faster(peer, task, now, until))
+	if (!holder || !wfs_holder_has_locked(task->batch->far, holder) ||
+	    is_for_faster(peer, task, now, until) ||
+	    wfs_is_for_better_locked(task, peer, now, until))
 		return false;
 	if (!(task->tried >> peer->index & 1))
 		return true;
@@ -249,7 +249,7 @@ static bool may_take(struct wfs_lane *lane, const struct wfs_task *task,
 static uint64_t late_at(const struct wfs_task *task)
 {
 	const struct wfs_lane *last = task->hedge ? task->hedge : task->owner;
-	uint64_t after = patience_with(last->peer);
+	uint64_t after = wfs_peer_patience_locked(last->peer);
 
 	if (!task->hedge)
 		return task->asked_at + after;
@@ -319,6 +319,7 @@ static void take(struct wfs_lane *lane, struct wfs_task *task, bool hedge,
 		.tag = ++lane->tag,
 		.hedge = hedge,
 	};
+	wfs_peer_owes_locked(lane->peer, false);
 	if (hedge) {
 		task->replaced += task->hedge != NULL;
 		disown(task->hedge, task); /* its answer is for nobody */
