@@ -12,6 +12,7 @@
 #include "core/base/err.h"
 #include "core/model/model.h"
 #include "core/source.h"
+#include "tools/places.h"
 #include "transport/remote/remote.h"
 
 struct wfs_load_config {
@@ -19,6 +20,7 @@ struct wfs_load_config {
 	enum wfs_trust trust;	   /* the least that is loaded */
 	struct wfs_chunks *chunks; /* for every source; NULL: none */
 	bool passes_on;		   /* what stands behind files is kept, too */
+	struct wfs_places *places; /* whose turn it is; NULL: anybody's */
 	/* As in struct wfs_hooks; NULL: nothing. */
 	struct wfs_source *(*wrap_source)(struct wfs_source *inner);
 };

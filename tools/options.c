@@ -31,6 +31,7 @@ void wfs_options_init(struct wfs_options *options)
 		.switch_after_ns = 60 * NS_PER_S,
 		.rescan_ns = 2 * NS_PER_S,
 		.trust = WFS_TRUST_SEED,
+		.prefer = WFS_PREFER_USUAL,
 		.seed_deadline_ns = 60 * NS_PER_S,
 		.forget_after_ns = 86400 * NS_PER_S,
 		.log_level = WFS_LOG_INFO,
@@ -260,6 +261,8 @@ static int set_row(struct wfs_options *options, const struct wfs_option *row,
 		return wfs_options_add_model(options, value, err);
 	case WFS_OPTION_SEED:
 		return wfs_options_add_seed(options, value, err);
+	case WFS_OPTION_PREFER:
+		return wfs_options_set_prefer(options, value, err);
 	case WFS_OPTION_LAYOUT:
 		return wfs_options_add_layout(options, value, err);
 	case WFS_OPTION_RANKS:

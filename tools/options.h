@@ -19,6 +19,7 @@
 #include "core/digest/digest_tree.h"
 #include "core/digest/trust.h"
 #include "core/plan/layout.h"
+#include "tools/places.h"
 
 enum wfs_want {
 	WFS_WANT_AUTO, /* where the kernel and our privilege allow */
@@ -26,18 +27,20 @@ enum wfs_want {
 	WFS_WANT_OFF,
 };
 
-/* One model named by hand. */
+/* A place of a model that was named by hand. */
 struct wfs_option_model {
 	char *name;
-	char *dir;   /* absolute, or the URL of a seed or an origin */
+	char *dir; /* absolute, or the URL of a seed or an origin */
+	enum wfs_place place;
 	bool pinned; /* URL#sha256:ROOT */
 	uint8_t root[WFS_ROOT_BYTES];
 };
 
 struct wfs_options {
-	char *models_dir; /* absolute, or NULL */
-	struct wfs_option_model *models;
+	char *models_dir;		 /* absolute, or NULL */
+	struct wfs_option_model *models; /* a name once for each place */
 	size_t model_count;
+	struct wfs_prefer prefer;
 	char **seeds; /* URLs */
 	size_t seed_count;
 	char *seed_token, *seed_ca; /* files, absolute, or NULL */
@@ -96,6 +99,7 @@ enum wfs_option_kind {
 	WFS_OPTION_WORD,
 	WFS_OPTION_MODEL,  /* NAME=DIR or NAME=URL, may be repeated */
 	WFS_OPTION_SEED,   /* URL, may be repeated */
+	WFS_OPTION_PREFER, /* seed, disk, origin in some order */
 	WFS_OPTION_LAYOUT, /* NAME@LAYOUT, may be repeated */
 	WFS_OPTION_RANKS,  /* N or N-M, may be repeated */
 	WFS_OPTION_ENGINE, /* NAME or NAME-VERSION */
@@ -128,8 +132,12 @@ extern const size_t wfs_option_count;
  */
 int wfs_seconds_parse(const char *text, uint64_t *ret_ns);
 
-/* Is a model's place a URL, of whatever? */
-bool wfs_place_is_url(const char *place);
+/*
+ * The digest that bytes of that name have to meet wherever they come from,
+ * since it was given with one of its places; NULL: none.
+ */
+const uint8_t *wfs_option_root(const struct wfs_option_model *models,
+			       size_t count, const char *name);
 
 /* The row of `key`, or NULL. */
 const struct wfs_option *wfs_option_find(const char *key);
@@ -142,7 +150,7 @@ void wfs_options_clear(struct wfs_options *options);
  * Sets one option; `value` is NULL when there is none.  -EINVAL with a
  * sentence that names the key: unknown, without a value, a value that it
  * cannot have.  Paths are made absolute.  A model given again under the same
- * name replaces the first.
+ * name replaces the place of the same kind.
  */
 int wfs_options_set(struct wfs_options *options, const char *key,
 		    const char *value, struct wfs_err *err);

@@ -35,9 +35,11 @@ int wfs_options_add_layout(struct wfs_options *options, const char *value,
 	return 0;
 }
 
-bool wfs_place_is_url(const char *place)
+static enum wfs_place place_of(const char *value)
 {
-	return wfs_remote_is_url(place) || wfs_origin_is_url(place);
+	if (wfs_origin_is_url(value))
+		return WFS_PLACE_ORIGIN;
+	return wfs_remote_is_url(value) ? WFS_PLACE_SEED : WFS_PLACE_DISK;
 }
 
 /* A directory, URL or URL#sha256:ROOT. */
@@ -46,14 +48,14 @@ static int parse_place(const char *value, struct wfs_option_model *ret,
 {
 	const char *mark = strchr(value, '#');
 
-	ret->pinned = false;
+	ret->place = place_of(value);
 	if (!strncmp(value, WFS_S3_SCHEME, strlen(WFS_S3_SCHEME)) &&
 	    !wfs_s3_is_url(value))
 		return wfs_err_set(err, -EINVAL,
 				   "option 'model': '%s' is not "
 				   "s3://BUCKET/PREFIX",
 				   value);
-	if (!wfs_place_is_url(value)) {
+	if (ret->place == WFS_PLACE_DISK) {
 		ret->dir = wfs_path_absolute(value);
 		return 0;
 	}
@@ -69,6 +71,31 @@ static int parse_place(const char *value, struct wfs_option_model *ret,
 	ret->dir = mark ? wfs_asprintf("%.*s", (int)(mark - value), value) :
 			  wfs_strdup(value);
 	return 0;
+}
+
+const uint8_t *wfs_option_root(const struct wfs_option_model *models,
+			       size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (models[i].pinned && !strcmp(models[i].name, name))
+			return models[i].root;
+	return NULL;
+}
+
+/* Has another place of that name another digest? */
+static bool is_at_odds(const struct wfs_options *options, const char *name,
+		       const struct wfs_option_model *place)
+{
+	for (size_t i = 0; i < options->model_count; i++) {
+		const struct wfs_option_model *other = &options->models[i];
+
+		if (place->pinned && other->pinned &&
+		    other->place != place->place &&
+		    !strcmp(other->name, name) &&
+		    memcmp(other->root, place->root, sizeof(place->root)) != 0)
+			return true;
+	}
+	return false;
 }
 
 int wfs_options_add_model(struct wfs_options *options, const char *value,
@@ -92,29 +119,48 @@ int wfs_options_add_model(struct wfs_options *options, const char *value,
 				   name);
 	if (wfs_model_name_check(name, err))
 		return -EINVAL;
-	if (options->command == WFS_FOR_SEED && wfs_place_is_url(equals + 1))
+	if (options->command == WFS_FOR_SEED &&
+	    place_of(equals + 1) != WFS_PLACE_DISK)
 		return wfs_err_set(err, -EINVAL,
 				   "option 'model': '%s': a seed serves what "
 				   "lies on its disks; mount it, with serve=",
 				   value);
 	if (parse_place(equals + 1, &place, err))
 		return -EINVAL;
+	if (is_at_odds(options, name, &place)) {
+		free(place.dir);
+		return wfs_err_set(err, -EINVAL,
+				   "option 'model': '%s' has another digest "
+				   "at another place already",
+				   name);
+	}
 	for (i = 0; i < options->model_count; i++) {
-		if (strcmp(options->models[i].name, name) == 0)
+		if (strcmp(options->models[i].name, name) == 0 &&
+		    options->models[i].place == place.place)
 			break;
 	}
 	if (i == options->model_count) {
 		options->models = wfs_realloc(
 			options->models, (i + 1) * sizeof(*options->models));
-		options->models[i] = (struct wfs_option_model){
-			.name = wfs_steal_ptr(&name),
-		};
+		options->models[i] = (struct wfs_option_model){ 0 };
 		options->model_count++;
 	}
+	free(options->models[i].name);
 	free(options->models[i].dir);
-	options->models[i].dir = place.dir;
-	options->models[i].pinned = place.pinned;
-	memcpy(options->models[i].root, place.root, sizeof(place.root));
+	place.name = wfs_steal_ptr(&name);
+	options->models[i] = place;
+	return 0;
+}
+
+int wfs_options_set_prefer(struct wfs_options *options, const char *value,
+			   struct wfs_err *err)
+{
+	if (wfs_prefer_parse(value, &options->prefer))
+		return wfs_err_set(err, -EINVAL,
+				   "option 'prefer': '%s' is not a list of "
+				   "seed, disk and origin, each once, such as "
+				   "disk,seed",
+				   value);
 	return 0;
 }
 

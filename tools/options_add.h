@@ -12,6 +12,8 @@ int wfs_options_add_layout(struct wfs_options *options, const char *value,
 			   struct wfs_err *err);
 int wfs_options_add_model(struct wfs_options *options, const char *value,
 			  struct wfs_err *err);
+int wfs_options_set_prefer(struct wfs_options *options, const char *value,
+			   struct wfs_err *err);
 int wfs_options_add_seed(struct wfs_options *options, const char *value,
 			 struct wfs_err *err);
 

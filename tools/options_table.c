@@ -16,8 +16,12 @@ const struct wfs_option wfs_option_table[] = {
 	ROW(BOTH, "models", PATH, models_dir, "DIR",
 	    "Serve every checkpoint that lies in DIR"),
 	ROW(BOTH, "model", MODEL, models, "NAME=DIR|URL[#sha256:ROOT]",
-	    "Serve the checkpoint DIR, or a mount a seed's, as NAME; with a "
-	    "ROOT of weightfs digest those bytes alone (may be repeated)"),
+	    "Serve the checkpoint DIR, or a mount a seed's or a web server's, "
+	    "as NAME; with a ROOT of weightfs digest those bytes alone (may "
+	    "be repeated; a name may have a place of each kind)"),
+	ROW(MOUNT, "prefer", PREFER, prefer, "LIST",
+	    "Of a model with several places take bytes first where LIST says, "
+	    "such as disk,seed (default: seed,disk,origin)"),
 	ROW(MOUNT, "seed", SEED, seeds, "URL",
 	    "Serve what the seed at URL lists, fetched as it is read (may be "
 	    "repeated)"),

@@ -8,6 +8,7 @@
 
 #include "core/base/log.h"
 #include "core/base/text.h"
+#include "tools/copies.h"
 #include "tools/watch_origin.h"
 #include "tools/watch_remote.h"
 #include "transport/lend/lend.h"
@@ -19,6 +20,7 @@
 #include "transport/remote/remote.h"
 
 #define FIRST_NS 5000000000ull /* a mount waits so long for seeds */
+#define COPY_NS	 1000000000ull /* and for what may stand in for them */
 
 /* Of either there may be none. */
 struct wfs_seeds {
@@ -26,6 +28,7 @@ struct wfs_seeds {
 	struct wfs_remote_watch *watch;
 	struct wfs_origins *origins;
 	struct wfs_origin_watch *origin_watch;
+	struct wfs_copies *disks, *copies; /* there, and on web servers */
 };
 
 static void complain(void *ctx, const char *text)
@@ -33,16 +36,10 @@ static void complain(void *ctx, const char *text)
 	wfs_daemon_tell(ctx, text);
 }
 
-/* A seed's model, that is: not a directory, here or on a web server. */
-static bool is_seeds(const char *dir)
-{
-	return wfs_remote_is_url(dir) && !wfs_origin_is_url(dir);
-}
-
 bool wfs_seeds_any(const struct wfs_options *options)
 {
 	for (size_t i = 0; i < options->model_count; i++)
-		if (wfs_place_is_url(options->models[i].dir))
+		if (options->models[i].place != WFS_PLACE_DISK)
 			return true;
 	return options->seed_count;
 }
@@ -118,6 +115,41 @@ static bool has_rdma(void)
 	return false;
 }
 
+static bool has_seed_place(const struct wfs_options *options, const char *name)
+{
+	for (size_t i = 0; i < options->model_count; i++)
+		if (options->models[i].place == WFS_PLACE_SEED &&
+		    !strcmp(options->models[i].name, name))
+			return true;
+	return false;
+}
+
+/*
+ * The seeds' models that were named by hand: as such, or by a digest that
+ * their bytes are to meet, too.
+ */
+static size_t name_models(const struct wfs_options *options,
+			  struct wfs_remote_name *names)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < options->model_count; i++) {
+		const struct wfs_option_model *m = &options->models[i];
+		bool is_seeds = m->place == WFS_PLACE_SEED;
+
+		if (is_seeds || (m->pinned && options->seed_count &&
+				 !has_seed_place(options, m->name)))
+			names[n++] = (struct wfs_remote_name){
+				.name = m->name,
+				.url = is_seeds ? m->dir : NULL,
+				.root = wfs_option_root(options->models,
+							options->model_count,
+							m->name),
+			};
+	}
+	return n;
+}
+
 static int open_remote(struct wfs_seeds *seeds,
 		       const struct wfs_options *options,
 		       struct wfs_registry *registry,
@@ -137,6 +169,7 @@ static int open_remote(struct wfs_seeds *seeds,
 		.passes_on = options->listen,
 		.lending = options->same_host ? &lending : NULL,
 		.fabric = options->rdma && has_rdma() ? &fabric : NULL,
+		.rank = wfs_prefer_rank(&options->prefer, WFS_PLACE_SEED),
 		.lanes = options->seed_connections,
 		.deadline_ns = options->seed_deadline_ns,
 		.poll_ns = options->rescan_ns,
@@ -144,15 +177,7 @@ static int open_remote(struct wfs_seeds *seeds,
 	};
 	int rc;
 
-	for (size_t i = 0; i < options->model_count; i++)
-		if (is_seeds(options->models[i].dir))
-			names[config.name_count++] = (struct wfs_remote_name){
-				.name = options->models[i].name,
-				.url = options->models[i].dir,
-				.root = options->models[i].pinned ?
-						options->models[i].root :
-						NULL,
-			};
+	config.name_count = name_models(options, names);
 	if (!config.seed_count && !config.name_count)
 		return 0;
 	rc = wfs_remote_open(&config, &seeds->remote, err);
@@ -181,7 +206,7 @@ static int open_origins(struct wfs_seeds *seeds,
 	int rc;
 
 	for (size_t i = 0; i < options->model_count; i++) {
-		any |= wfs_origin_is_url(options->models[i].dir);
+		any |= options->models[i].place == WFS_PLACE_ORIGIN;
 		config.s3 |= wfs_s3_is_url(options->models[i].dir);
 	}
 	if (!any)
@@ -193,19 +218,45 @@ static int open_origins(struct wfs_seeds *seeds,
 	return rc;
 }
 
+/* The other places of what seeds offer. */
+static void open_copies(struct wfs_seeds *seeds,
+			const struct wfs_options *options,
+			struct wfs_registry *registry,
+			const struct wfs_load_config *load)
+{
+	struct wfs_copies_config config = {
+		.remote = seeds->remote,
+		.origins = seeds->origins,
+		.registry = registry,
+		.load = load,
+		.options = options,
+		.place = WFS_PLACE_DISK,
+	};
+
+	if (!seeds->remote)
+		return;
+	seeds->disks = wfs_copies_new(&config);
+	config.place = WFS_PLACE_ORIGIN;
+	seeds->copies = wfs_copies_new(&config);
+}
+
 /* Waits a little for what there is. */
 static int start(struct wfs_seeds *seeds, struct wfs_daemon *daemon,
 		 struct wfs_err *err)
 {
 	int rc = 0;
 
-	if (seeds->origins)
-		rc = wfs_origin_watch_start(seeds->origin_watch, FIRST_NS);
 	if (seeds->remote) {
 		wfs_remote_first(seeds->remote, FIRST_NS, complain, daemon);
-		if (!rc)
-			rc = wfs_remote_watch_start(seeds->watch, FIRST_NS);
+		rc = wfs_remote_watch_start(seeds->watch, FIRST_NS);
 	}
+	/* After the seeds: what they offer is not asked for elsewhere. */
+	if (!rc && seeds->origins)
+		rc = wfs_origin_watch_start(seeds->origin_watch, FIRST_NS);
+	if (!rc)
+		rc = wfs_copies_start(seeds->disks, COPY_NS);
+	if (!rc)
+		rc = wfs_copies_start(seeds->copies, 0);
 	return rc ? wfs_err_set(err, rc, "cannot start a thread: %s",
 				strerror(-rc)) :
 		    0;
@@ -222,6 +273,8 @@ int wfs_seeds_open(const struct wfs_options *options,
 
 	if (!rc)
 		rc = open_origins(seeds, options, registry, load, err);
+	if (!rc)
+		open_copies(seeds, options, registry, load);
 	if (!rc)
 		rc = start(seeds, daemon, err);
 	if (rc) {
@@ -253,6 +306,9 @@ void wfs_seeds_leave(struct wfs_seeds *seeds)
 	wfs_seeds_stop(seeds);
 	wfs_remote_watch_free(seeds->watch);
 	wfs_origin_watch_free(seeds->origin_watch);
+	wfs_copies_free(seeds->disks);
+	wfs_copies_free(seeds->copies);
+	seeds->disks = seeds->copies = NULL;
 	seeds->watch = NULL;
 	seeds->origin_watch = NULL;
 }

@@ -37,6 +37,7 @@ struct serve {
 	struct wfs_plans plans;
 	struct wfs_layout_options layouts;
 	struct wfs_registry *registry;
+	struct wfs_places *places;
 	struct wfs_watch *watch;
 	struct wfs_seeds *seeds;   /* NULL: none */
 	struct wfs_chunks *chunks; /* NULL: none */
@@ -98,6 +99,7 @@ static int look_first(struct serve *serve, const struct wfs_hooks *hooks)
 	};
 	int rc;
 
+	load.places = serve->places = wfs_places_new(&options->prefer);
 	serve->registry = wfs_registry_new(options->switch_after_ns);
 	rc = set_layouts(serve);
 	if (rc)
@@ -171,7 +173,8 @@ static bool any_on_overlayfs(const struct wfs_options *options)
 	if (options->models_dir && is_on_overlayfs(options->models_dir))
 		return true;
 	for (size_t i = 0; i < options->model_count; i++) {
-		if (is_on_overlayfs(options->models[i].dir))
+		if (options->models[i].place == WFS_PLACE_DISK &&
+		    is_on_overlayfs(options->models[i].dir))
 			return true;
 	}
 	return false;
@@ -351,6 +354,7 @@ int wfs_serve(const struct wfs_options *options, const char *mountpoint,
 	wfs_registry_free(serve.registry);
 	wfs_chunks_close(serve.chunks);
 	wfs_seeds_close(serve.seeds);
+	wfs_places_free(serve.places);
 	wfs_plans_clear(&serve.plans);
 	return status;
 }

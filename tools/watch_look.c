@@ -79,12 +79,13 @@ static void note_found(struct wfs_tracks *all, const char *name,
 	}
 }
 
-/* Has the user given this name to a seed's model? */
+/* Has the user said of this name that it is elsewhere? */
 static bool is_remote(const struct wfs_watch_config *config, const char *name)
 {
 	for (size_t i = 0; i < config->model_count; i++)
-		if (!strcmp(config->models[i].name, name))
-			return wfs_place_is_url(config->models[i].dir);
+		if (!strcmp(config->models[i].name, name) &&
+		    config->models[i].place != WFS_PLACE_DISK)
+			return true;
 	return false;
 }
 
@@ -121,7 +122,10 @@ static void find_all(struct wfs_tracks *all)
 	for (size_t i = 0; i < all->count; i++)
 		all->tracks[i]->found = false;
 	for (size_t i = 0; i < config->model_count; i++)
-		if (!wfs_place_is_url(config->models[i].dir))
+		/* What has to meet a digest is not served by itself. */
+		if (config->models[i].place == WFS_PLACE_DISK &&
+		    !wfs_option_root(config->models, config->model_count,
+				     config->models[i].name))
 			note_found(all, config->models[i].name,
 				   config->models[i].dir, true);
 	if (config->models_dir)
@@ -154,6 +158,27 @@ static int peek_at(const struct wfs_tracks *all, const struct wfs_track *track,
 	return 0;
 }
 
+static enum wfs_place place_of(const struct wfs_track *track)
+{
+	return track->by_hand ? WFS_PLACE_DISK : WFS_PLACE_FOUND;
+}
+
+/*
+ * Is the name to have this version, not that of another place?  What could not
+ * be loaded keeps no other from it while it is tried again.
+ */
+static bool is_our_turn(const struct wfs_tracks *all, struct wfs_track *track)
+{
+	struct wfs_places *places = all->config->load.places;
+	enum wfs_place place = place_of(track);
+
+	if (track->bad ? wfs_places_may(places, track->name, place) :
+			 wfs_places_claim(places, track->name, place))
+		return true;
+	track->has_done = false; /* when it is, it is offered anew */
+	return false;
+}
+
 /* Looks at one checkpoint: true when it is to be loaded now. */
 static bool is_due(struct wfs_tracks *all, struct wfs_track *track)
 {
@@ -176,7 +201,9 @@ static bool is_due(struct wfs_tracks *all, struct wfs_track *track)
 	track->has_seen = true;
 	if (!changed && track->pause && --track->pause_left == 0)
 		changed = true;
-	return settled && changed;
+	if (track->bad && !changed)
+		return false;
+	return is_our_turn(all, track) && settled && changed;
 }
 
 /* An error of the place, not of what the checkpoint says. */
@@ -202,7 +229,9 @@ static void take_failure(struct wfs_tracks *all, struct wfs_track *track,
 			 const struct wfs_err *err)
 {
 	track->done = track->seen;
-	track->has_done = true;
+	track->has_done = track->bad = true;
+	wfs_places_leave(all->config->load.places, track->name,
+			 place_of(track));
 	if (may_pass(err->code)) {
 		track->pause = track->pause ? track->pause * 2 : 1;
 		if (track->pause > PAUSE_MAX)
@@ -235,7 +264,12 @@ static void take_result(struct wfs_tracks *all, struct wfs_track *track,
 	track->done = track->seen;
 	track->has_done = true;
 	track->pause = 0;
+	track->bad = false;
 	free(wfs_steal_ptr(&track->complaint));
+	if (!is_our_turn(all, track)) {
+		wfs_model_put(job->model);
+		return;
+	}
 	wfs_info("model '%s' read from '%s' ranks=%u files=%u bytes=%llu",
 		 track->name, track->path, model->rank_count,
 		 model->entry_count, (unsigned long long)model->file_bytes);
@@ -276,8 +310,10 @@ static void drop_missing(struct wfs_tracks *all)
 
 		track->missing = track->found ? 0 : track->missing + 1;
 		if (track->missing == MISSING_LOOKS) {
-			wfs_registry_withdraw(all->config->registry,
-					      track->name);
+			if (wfs_places_leave(all->config->load.places,
+					     track->name, place_of(track)))
+				wfs_registry_withdraw(all->config->registry,
+						      track->name);
 			track->has_done = false;
 		}
 		if (track->missing < MISSING_LOOKS || track->by_hand)

@@ -21,6 +21,7 @@ struct wfs_track {
 	bool has_seen;
 	uint64_t done; /* the peek that was loaded, or found bad */
 	bool has_done;
+	bool bad;		    /* and could not be loaded */
 	uint32_t stale_slot;	    /* the slot that was found stale */
 	char *complaint;	    /* the last one, not to be said again */
 	unsigned pause, pause_left; /* looks, while the source fails */

@@ -49,13 +49,13 @@ wfs_origin_watch_new(struct wfs_origins *origins, struct wfs_registry *registry,
 	watch->tracks =
 		wfs_calloc(options->model_count + 1, sizeof(*watch->tracks));
 	for (size_t i = 0; i < options->model_count; i++)
-		if (wfs_origin_is_url(options->models[i].dir))
+		if (options->models[i].place == WFS_PLACE_ORIGIN)
 			watch->tracks[watch->count++] = (struct track){
 				.name = options->models[i].name,
 				.url = options->models[i].dir,
-				.root = options->models[i].pinned ?
-						options->models[i].root :
-						NULL,
+				.root = wfs_option_root(
+					options->models, options->model_count,
+					options->models[i].name),
 			};
 	wfs_routine_init(&watch->routine, look, watch);
 	return watch;
@@ -113,10 +113,14 @@ static void list(struct wfs_origin_watch *watch, struct track *track)
 	int rc = wfs_origin_source(watch->origins, track->url, track->root,
 				   &source, &err);
 
-	if (!rc)
+	if (!rc &&
+	    wfs_places_claim(watch->load.places, track->name, WFS_PLACE_ORIGIN))
 		rc = read_model(watch, track, source, &err);
 	wfs_source_put(source);
 	if (rc) {
+		/* Others may have it; if not, nothing is taken away. */
+		wfs_places_leave(watch->load.places, track->name,
+				 WFS_PLACE_ORIGIN);
 		fail(track, &err);
 		return;
 	}
@@ -146,6 +150,12 @@ static uint64_t look(void *ctx)
 	for (size_t i = 0; i < watch->count; i++) {
 		struct track *track = &watch->tracks[i];
 
+		if (!wfs_places_may(watch->load.places, track->name,
+				    WFS_PLACE_ORIGIN)) {
+			track->offered = false; /* later, anew */
+			track->list_at = 0;
+			continue;
+		}
 		if (track->offered && !track->pause && is_stale(watch, track))
 			track->list_at = 0;
 		if (track->list_at <= wfs_now_ns())

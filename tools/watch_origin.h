@@ -5,7 +5,8 @@
  *
  * Each is listed again every minute, at once when one of its files turned out
  * to be another, and sooner while it cannot be had.  A server that does not
- * answer takes nothing away.
+ * answer takes nothing away, but a name that another place has.  While a
+ * better place has the name nothing is asked.
  */
 #ifndef WFS_TOOLS_WATCH_ORIGIN_H
 #define WFS_TOOLS_WATCH_ORIGIN_H

@@ -23,6 +23,7 @@ struct track {
 	uint64_t done;
 	bool has_done, found;
 	bool forgotten; /* its seeds are gone, and so is it */
+	bool bad;	/* it could not be loaded */
 	unsigned pause, pause_left;
 	char *complaint;
 };
@@ -64,26 +65,6 @@ static struct track *track_of(struct wfs_remote_watch *watch, const char *name)
 	track = &watch->tracks[watch->count++];
 	*track = (struct track){ .name = wfs_strdup(name) };
 	return track;
-}
-
-/* What has the name now: nothing, a seed's model, one of this node. */
-enum held {
-	HELD_BY_NONE,
-	HELD_BY_SEED,
-	HELD_HERE,
-};
-
-static enum held who_holds(struct wfs_remote_watch *watch, const char *name)
-{
-	uint32_t slot;
-	struct wfs_model *model =
-		wfs_registry_by_name(watch->registry, name, &slot);
-	enum held held = HELD_BY_NONE;
-
-	if (model)
-		held = model->source->ops->far ? HELD_BY_SEED : HELD_HERE;
-	wfs_model_put(model);
-	return held;
 }
 
 static void complain(struct track *track, const char *text)
@@ -140,8 +121,25 @@ static bool is_forgotten(struct wfs_remote_watch *watch, struct track *track)
 			 track->name);
 	track->forgotten = true;
 	track->has_done = false;
-	wfs_registry_withdraw(watch->registry, track->name);
+	/* Another place may have it. */
+	if (wfs_places_leave(watch->load.places, track->name, WFS_PLACE_SEED))
+		wfs_registry_withdraw(watch->registry, track->name);
 	return true;
+}
+
+/*
+ * Is the name to have the seeds' version?  One that could not be loaded keeps
+ * no other from it while it is tried again.
+ */
+static bool is_our_turn(struct wfs_remote_watch *watch, struct track *track)
+{
+	struct wfs_places *places = watch->load.places;
+
+	if (track->bad ? wfs_places_may(places, track->name, WFS_PLACE_SEED) :
+			 wfs_places_claim(places, track->name, WFS_PLACE_SEED))
+		return true;
+	track->has_done = false; /* when it is, it is offered anew */
+	return false;
 }
 
 /* Is it to be loaded now? */
@@ -152,10 +150,8 @@ static bool is_due(struct wfs_remote_watch *watch, struct track *track,
 	if (model->gone && is_forgotten(watch, track))
 		return false;
 	track->forgotten = false;
-	if (!model->by_hand && who_holds(watch, model->name) == HELD_HERE) {
-		track->has_done = false;
+	if (!is_our_turn(watch, track))
 		return false;
-	}
 	if (!track->has_done || track->done != model->peek)
 		return true;
 	return track->pause && --track->pause_left == 0;
@@ -169,7 +165,10 @@ static void take_result(struct wfs_remote_watch *watch,
 
 	track->done = peek;
 	track->has_done = true;
+	track->bad = !model;
 	if (!model) {
+		wfs_places_leave(watch->load.places, track->name,
+				 WFS_PLACE_SEED);
 		track->pause = track->pause ? track->pause * 2 : 1;
 		if (track->pause > PAUSE_MAX)
 			track->pause = PAUSE_MAX;
@@ -180,6 +179,10 @@ static void take_result(struct wfs_remote_watch *watch,
 	}
 	track->pause = 0;
 	free(wfs_steal_ptr(&track->complaint));
+	if (!is_our_turn(watch, track)) {
+		wfs_model_put(job->model);
+		return;
+	}
 	wfs_info("model '%s' read from '%s' ranks=%u files=%u bytes=%llu",
 		 track->name, model->source->label, model->rank_count,
 		 model->entry_count, (unsigned long long)model->file_bytes);
@@ -223,7 +226,8 @@ static void drop_missing(struct wfs_remote_watch *watch)
 			watch->tracks[kept++] = *track;
 			continue;
 		}
-		if (who_holds(watch, track->name) == HELD_BY_SEED)
+		if (wfs_places_leave(watch->load.places, track->name,
+				     WFS_PLACE_SEED))
 			wfs_registry_withdraw(watch->registry, track->name);
 		free(track->name);
 		free(track->complaint);

@@ -6,8 +6,7 @@
  * A model whose seeds are gone for good leaves the registry once nobody has a
  * file of it open, unless all its bytes are on this node.
  *
- * A name that a local model has is not taken from it, unless the user gave it
- * to a seed's model.
+ * A name that a model of a models directory has is not taken from it.
  */
 #ifndef WFS_TOOLS_WATCH_REMOTE_H
 #define WFS_TOOLS_WATCH_REMOTE_H

@@ -2,6 +2,7 @@
 """A model of seeds, through a mount: every byte, and nothing but right ones."""
 import errno
 import os
+import shutil
 import threading
 
 import pytest
@@ -62,9 +63,12 @@ def test_a_name_can_be_given_to_a_seeds_model(mount, seeds, model):
     read_all(m, model, "mine")
 
 
-def test_a_local_model_keeps_its_name(mount, seeds, model, plain):
+def test_a_model_of_the_models_directory_keeps_its_name(mount, seeds, folder,
+                                                        model, plain):
+    (folder / "shelf").mkdir()
+    shutil.copytree(plain.path, folder / "shelf" / "llama")
     seed = seeds(llama=model.path, other=model.path)
-    m = mount(llama=plain, args=("--seed", seed.url))
+    m = mount(f"models={folder}/shelf", args=("--seed", seed.url))
     assert models(m) == ["llama", "other"]
     read_all(m, plain)
     read_all(m, model, "other")

@@ -219,9 +219,68 @@ static void a_url_may_have_the_root_of_its_bytes(void **state)
 	assert_string_equal("http://h/v1/models/x", o->models[0].dir);
 	assert_int_equal(2, o->model_count);
 	/* Of a directory it is part of the name. */
-	set(o, "model=a=/x#sha256:1");
-	assert_string_equal("/x#sha256:1", o->models[0].dir);
-	assert_false(o->models[0].pinned);
+	set(o, "model=c=/x#sha256:1");
+	assert_string_equal("/x#sha256:1", o->models[2].dir);
+	assert_false(o->models[2].pinned);
+}
+
+static void a_model_has_a_place_of_each_kind(void **state)
+{
+	struct wfs_options *o = *state;
+
+	set(o, "model=a=http://h,model=a=/x,model=a=https://h/a/,"
+	       "model=a=/y,model=a=s3://bucket/p,model=a=http://g:1");
+	assert_int_equal(3, o->model_count);
+	assert_string_equal("http://g:1", o->models[0].dir);
+	assert_int_equal(WFS_PLACE_SEED, o->models[0].place);
+	assert_string_equal("/y", o->models[1].dir);
+	assert_int_equal(WFS_PLACE_DISK, o->models[1].place);
+	assert_string_equal("s3://bucket/p", o->models[2].dir);
+	assert_int_equal(WFS_PLACE_ORIGIN, o->models[2].place);
+}
+
+static void a_digest_is_that_of_the_name_wherever_it_is(void **state)
+{
+#define ROOT "0011223344556677889900112233445500112233445566778899001122334455"
+	struct wfs_options *o = *state;
+
+	set(o, "model=a=http://h,model=a=/x,model=a=https://h/a/#sha256:" ROOT);
+	assert_int_equal(0x11,
+			 wfs_option_root(o->models, o->model_count, "a")[1]);
+	assert_null(wfs_option_root(o->models, o->model_count, "b"));
+	set(o, "model=a=http://h#sha256:" ROOT);
+	assert_refused(o, "model=a=http://h#sha256:ff" ROOT, "64 hex digits");
+	assert_refused(o,
+		       "model=a=http://h#sha256:"
+		       "ff112233445566778899001122334455"
+		       "00112233445566778899001122334455",
+		       "'a'", "another digest");
+	assert_int_equal(3, o->model_count);
+#undef ROOT
+}
+
+static void what_the_order_leaves_out_comes_last(void **state)
+{
+	struct wfs_options *o = *state;
+
+	assert_int_equal(0, wfs_prefer_rank(&o->prefer, WFS_PLACE_SEED));
+	assert_int_equal(1, wfs_prefer_rank(&o->prefer, WFS_PLACE_DISK));
+	assert_int_equal(2, wfs_prefer_rank(&o->prefer, WFS_PLACE_ORIGIN));
+	set(o, "prefer=origin");
+	assert_int_equal(0, wfs_prefer_rank(&o->prefer, WFS_PLACE_ORIGIN));
+	assert_int_equal(1, wfs_prefer_rank(&o->prefer, WFS_PLACE_SEED));
+	/* A list after -o may do without backslashes. */
+	set(o, "prefer=disk:origin");
+	assert_int_equal(0, wfs_prefer_rank(&o->prefer, WFS_PLACE_DISK));
+	assert_int_equal(1, wfs_prefer_rank(&o->prefer, WFS_PLACE_ORIGIN));
+	assert_int_equal(2, wfs_prefer_rank(&o->prefer, WFS_PLACE_SEED));
+	set(o, "prefer=disk\\,seed\\,origin");
+	assert_int_equal(1, wfs_prefer_rank(&o->prefer, WFS_PLACE_SEED));
+	assert_refused(o, "prefer=disk:disk", "each once");
+	assert_refused(o, "prefer=tape", "'tape'", "seed, disk and origin");
+	assert_refused(o, "prefer=disk:", "'disk:'");
+	assert_refused(o, "prefer=", "''");
+	assert_int_equal(0, wfs_prefer_rank(&o->prefer, WFS_PLACE_DISK));
 }
 
 static void a_refused_value_leaves_the_option_alone(void **state)
@@ -382,6 +441,9 @@ int main(void)
 		TO(a_value_that_is_none_is_named_with_its_key),
 		TO(a_url_may_have_the_root_of_its_bytes),
 		TO(a_refused_value_leaves_the_option_alone),
+		TO(a_model_has_a_place_of_each_kind),
+		TO(a_digest_is_that_of_the_name_wherever_it_is),
+		TO(what_the_order_leaves_out_comes_last),
 		TO(a_comma_in_a_value_can_be_escaped),
 		TO(a_model_is_split_at_its_first_equals),
 		TO(a_model_name_keeps_the_rules_of_a_file_name),

@@ -85,6 +85,7 @@ void world_name(struct world *w, const char *name, const char *path)
 	unsigned i = w->by_hand[0].name ? 1 : 0;
 
 	w->by_hand[i].name = wfs_strdup(name);
+	w->by_hand[i].place = WFS_PLACE_DISK;
 	w->by_hand[i].dir = wfs_asprintf("%s/%s", w->dir, path);
 }
 

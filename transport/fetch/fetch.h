@@ -171,6 +171,8 @@ void wfs_far_set_group(struct wfs_far *far, struct wfs_far_group *group);
 /* The peer has it, under `id`; asked anew if it had lost it. */
 void wfs_far_hold(struct wfs_far *far, struct wfs_peer *peer,
 		  const uint8_t id[WFS_WIRE_ID_BYTES]);
+/* Could the peer be asked for chunks of it, as far as that is known? */
+bool wfs_far_has(struct wfs_far *far, const struct wfs_peer *peer);
 /* The peer is not asked for it any more. */
 void wfs_far_drop(struct wfs_far *far, struct wfs_peer *peer);
 

@@ -74,12 +74,22 @@ bool wfs_is_for_better_locked(const struct wfs_task *task,
 	return false;
 }
 
-/*
- * Without a list nobody can tell whether a doubted one has it.
- */
+bool wfs_far_has(struct wfs_far *far, const struct wfs_peer *peer)
+{
+	const struct wfs_holder *holder;
+	bool has;
+
+	pthread_mutex_lock(&far->fetch->lock);
+	holder = wfs_far_holder_locked(far, peer);
+	has = holder && wfs_holder_has_locked(far, holder);
+	pthread_mutex_unlock(&far->fetch->lock);
+	return has;
+}
+
 bool wfs_holder_has_locked(const struct wfs_far *far,
 			   const struct wfs_holder *holder)
 {
+	/* Without a list nobody can tell whether a doubted one has it. */
 	return holder->state == WFS_HOLDER_HAS &&
 	       (far->digests || !holder->peer->ops->doubted);
 }

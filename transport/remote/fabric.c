@@ -65,5 +65,6 @@ void wfs_remote_add_fast_locked(struct remote_seed *seed)
 			 seed->link->label);
 		return;
 	}
+	wfs_peer_set_rank(seed->fast, remote->rank);
 	wfs_peer_prefer(seed->fast, seed->peer);
 }

@@ -75,6 +75,7 @@ static void add_seed(struct remote_url *url, const char *address)
 		free(seed);
 		return;
 	}
+	wfs_peer_set_rank(seed->peer, remote->rank);
 	pthread_mutex_lock(&remote->lock);
 	remote->seeds[remote->seed_count++] = seed;
 	seed->started = !pthread_create(&seed->thread, NULL, run_seed, seed);

@@ -9,6 +9,8 @@
  *	prove.c   whether somebody trusted stands behind them
  *	lists.c   and their digests
  *	match.c   which version a name has, and who has the same bytes
+ *	copies.c  copies beside the seeds, and what they may stand in for
+ *	copy.c    chunks of one of them
  *	source.c  a version of a model as a source
  *	borrow.c  descriptors of its files, lent on this host
  *	fabric.c  the faster way to a seed, where it has one
@@ -107,13 +109,42 @@ struct remote_region {
 	uint8_t root[WFS_WIRE_HASH_SIZE];
 };
 
+struct wfs_remote_copy {
+	struct wfs_remote *remote;
+	struct wfs_remote_copy *next;
+	char *name, *label;
+	const char *kind;
+	unsigned rank, lanes;
+	struct wfs_copy *lane;
+	struct wfs_peer *peer;	   /* NULL until it is needed */
+	struct wfs_source *source; /* NULL: it is not there */
+};
+
+/* What is known of a copy and a version. */
+struct remote_match {
+	struct wfs_remote_copy *copy;
+	enum {
+		REMOTE_MATCH_OPEN, /* nothing yet */
+		REMOTE_MATCH_SAME, /* as far as could be seen */
+		REMOTE_MATCH_DIFFERS,
+	} state;
+	size_t files; /* that may stand in */
+};
+
 struct wfs_remote_source {
 	struct wfs_source base;
 	struct wfs_remote *remote;
 	struct wfs_remote_source *next; /* of the remote's, under its lock */
 	uint64_t serial;
 	struct remote_seed *authority;
+	char *name;
 	char *remote_name; /* as seeds call it */
+	/* By the name's copies; under the lock, as is the next. */
+	struct remote_match matches[WFS_RANKS_MAX];
+	unsigned match_count;
+	struct wfs_far_group group;   /* its id is the serial */
+	uint64_t told[WFS_RANKS_MAX]; /* the group's bytes at the last look */
+	unsigned rank_told;	      /* whose bytes it has, as was said */
 	enum wfs_trust trust;
 	struct wfs_manifest *manifest;
 	struct wfs_source_entry *entries;
@@ -123,7 +154,6 @@ struct wfs_remote_source {
 /* Which seed's version a name has. */
 struct wfs_choice {
 	char *name, *remote_name;
-	bool by_hand;
 	struct remote_url *url;	  /* only its seeds; NULL: all of --seed */
 	struct remote_seed *seed; /* NULL: none */
 	bool pinned;		  /* of this tree, and no other */
@@ -136,7 +166,8 @@ struct wfs_remote {
 	struct wfs_remote_lending lending; /* all NULL: none */
 	char boot_id[WFS_BOOT_ID_BYTES];   /* of this host */
 	struct wfs_fetch *fetch;
-	unsigned lanes;
+	struct wfs_remote_copy *copies;
+	unsigned rank, lanes;
 	uint64_t deadline_ns, poll_ns, forget_ns;
 	struct wfs_remote_fabric fabric; /* ops NULL: none */
 	pthread_mutex_t lock;
@@ -188,6 +219,22 @@ bool wfs_remote_get_lists(struct remote_seed *seed);
  */
 int wfs_remote_await_list(struct wfs_remote *remote,
 			  struct remote_region *region);
+
+/* copies.c */
+/* As in struct wfs_fetch_config. */
+void wfs_remote_copy_differs(void *remote, struct wfs_peer *peer,
+			     uint64_t group, const char *text);
+/* Of how many files of its name's versions could chunks be checked now? */
+size_t wfs_remote_copy_checkable_locked(const struct wfs_remote_copy *copy,
+					size_t *ret_files);
+/* Has a model that is served a copy, whose chunks want digests? */
+bool wfs_remote_has_copy_locked(const struct wfs_remote *remote,
+				const char *remote_name);
+void wfs_remote_copies_free(struct wfs_remote *remote);
+
+/* source.c */
+/* NULL: it is another kind of source. */
+struct wfs_remote_source *wfs_remote_source_of(struct wfs_source *source);
 
 /* borrow.c */
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The figures of seeds as metrics: a sample for each seed, or each way to it,
- * and those of a family together.
+ * and those of a family together; a copy is one of these ways, of its own.
  */
 #include "core/base/metric.h"
 #include "transport/remote/inner.h"
@@ -102,6 +102,16 @@ static void take_seed(struct rows *rows, const struct remote_seed *seed)
 	take_peer(add_row(rows, label, "rdma", false), &stats);
 }
 
+static void take_copy(struct rows *rows, const struct wfs_remote_copy *copy)
+{
+	struct wfs_peer_stats stats;
+
+	if (!copy->peer)
+		return;
+	wfs_peer_stats(copy->peer, &stats);
+	take_peer(add_row(rows, copy->label, copy->kind, false), &stats);
+}
+
 static void add_family(struct wfs_text *text, enum wfs_metric_form form,
 		       enum figure figure, const struct rows *rows)
 {
@@ -152,6 +162,8 @@ void wfs_remote_measure(struct wfs_remote *remote, enum wfs_metric_form form,
 	pthread_mutex_lock(&remote->lock);
 	for (size_t i = 0; i < remote->seed_count; i++)
 		take_seed(rows, remote->seeds[i]);
+	for (const struct wfs_remote_copy *c = remote->copies; c; c = c->next)
+		take_copy(rows, c);
 	for (int f = 0; f < FIGURES; f++)
 		add_family(text, form, (enum figure)f, rows);
 	measure_fast(remote, form, text);

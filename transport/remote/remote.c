@@ -115,14 +115,15 @@ static int add_urls(struct wfs_remote *remote,
 		const struct wfs_remote_name *n = &config->names[i];
 		struct wfs_choice *c = &remote->choices[remote->choice_count];
 
-		rc = wfs_url_add(remote, n->url, &url, err);
+		url = NULL;
+		rc = n->url ? wfs_url_add(remote, n->url, &url, err) : 0;
 		if (rc)
 			break;
 		*c = (struct wfs_choice){
 			.name = wfs_strdup(n->name),
-			.remote_name = wfs_strdup(
-				url->url.model ? url->url.model : n->name),
-			.by_hand = true,
+			.remote_name = wfs_strdup(url && url->url.model ?
+							  url->url.model :
+							  n->name),
 			.url = url,
 			.pinned = n->root,
 		};
@@ -161,6 +162,7 @@ int wfs_remote_open(const struct wfs_remote_config *config,
 	struct wfs_fetch_config fetch = {
 		.deadline_ns = config->deadline_ns,
 		.lost = on_lost,
+		.differs = wfs_remote_copy_differs,
 		.ctx = remote,
 	};
 	int rc;
@@ -168,6 +170,7 @@ int wfs_remote_open(const struct wfs_remote_config *config,
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	if (config->fabric)
 		remote->fabric = *config->fabric;
+	remote->rank = config->rank;
 	remote->lanes = config->lanes ? config->lanes : LANES;
 	remote->poll_ns = config->poll_ns ? config->poll_ns : 2 * NS_PER_S;
 	pthread_mutex_init(&remote->lock, NULL);
@@ -278,6 +281,7 @@ void wfs_remote_close(struct wfs_remote *remote)
 		if (remote->seeds[i]->started)
 			pthread_join(remote->seeds[i]->thread, NULL);
 	wfs_fetch_free(remote->fetch);
+	wfs_remote_copies_free(remote);
 	for (size_t i = 0; i < remote->seed_count; i++)
 		free_seed(remote->seeds[i]);
 	for (size_t i = 0; i < remote->url_count; i++)
@@ -322,7 +326,6 @@ size_t wfs_remote_models(struct wfs_remote *remote,
 				strlen(m->manifest->version), hash);
 		models[n++] = (struct wfs_remote_model){
 			.name = wfs_strdup(c->name),
-			.by_hand = c->by_hand,
 			.gone = wfs_remote_is_gone_locked(c->seed),
 			.peek = hash,
 		};

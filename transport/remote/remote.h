@@ -9,6 +9,10 @@
  * other seeds, too, file by file, as soon as their root digest is known to be
  * the authority's.
  *
+ * A name may have copies elsewhere, of no version that is known: other sources
+ * that the fetch asks, too, as their rank among the seeds has it, for chunks
+ * that it can hold against the authority's digests.
+ *
  * Seeds on this host that lend descriptors are borrowed from instead: of the
  * authority when a version of it becomes a source, of all who have the same
  * file as soon as that is known.  Regions then are local files, and the fetch
@@ -33,7 +37,8 @@ struct wfs_remote;
 
 /* A seed's model under a name of the user's. */
 struct wfs_remote_name {
-	const char *name, *url; /* http://host:port[/v1/models/X] */
+	const char *name;
+	const char *url; /* http://host:port[/v1/models/X]; NULL: any seed's */
 	/*
 	 * NULL, or the SHA-256 of its digest manifest's tree: the model is
 	 * offered as that version alone, and every chunk checked.
@@ -86,6 +91,7 @@ struct wfs_remote_config {
 	/* What is fetched is passed on: root digests are asked for at once. */
 	bool passes_on;
 	const struct wfs_remote_fabric *fabric; /* copied; NULL: none */
+	unsigned rank;	      /* of seeds; copies of less are asked before */
 	unsigned lanes;	      /* connections to each seed; 0: 4 */
 	uint64_t deadline_ns; /* of reads; 0: 60 s */
 	uint64_t poll_ns;     /* how often seeds are asked for news; 0: 2 s */
@@ -117,7 +123,6 @@ void wfs_remote_close(struct wfs_remote *remote);
 /* A model that is offered now. */
 struct wfs_remote_model {
 	char *name;
-	bool by_hand;  /* named by the user */
 	bool gone;     /* none of its seeds answered for forget_ns */
 	uint64_t peek; /* another one: its version is another one */
 };
@@ -134,12 +139,47 @@ void wfs_remote_models_free(struct wfs_remote_model *models, size_t count);
 int wfs_remote_source(struct wfs_remote *remote, const char *name,
 		      struct wfs_source **ret_source, struct wfs_err *err);
 
-/* A JSON array, an object for each seed. */
+/* Another place with the files of a name. */
+struct wfs_remote_copy;
+
+struct wfs_remote_copy_config {
+	const char *name;  /* the user's */
+	const char *label; /* its directory or URL */
+	const char *kind;  /* "disk", … for figures; outlives the remote */
+	unsigned rank;	/* below WFS_RANKS_MAX, no other copy's of the name */
+	unsigned lanes; /* chunks read at a time */
+};
+
+/* Lives as long as the remote; is nothing before wfs_remote_copy_set. */
+struct wfs_remote_copy *
+wfs_remote_copy_add(struct wfs_remote *remote,
+		    const struct wfs_remote_copy_config *config);
+/*
+ * From now on the copy is that source (a reference of its own; NULL: it is
+ * not there).  This and the next two from one thread.
+ */
+void wfs_remote_copy_set(struct wfs_remote_copy *copy,
+			 struct wfs_source *source);
+/* Is this source a version of the copy's name from seeds? */
+bool wfs_remote_copy_serves(const struct wfs_remote_copy *copy,
+			    struct wfs_source *source);
+/*
+ * Finds out, if that is not known yet, whether the copy may stand in for that
+ * version, of which it reads the headers; a copy that may not is logged.
+ * -EIO …: it cannot be read now; -E2BIG: no room for one more; with a
+ * sentence.
+ */
+int wfs_remote_copy_match(struct wfs_remote_copy *copy,
+			  struct wfs_source *source, struct wfs_err *err);
+/* Logs where the bytes of models come from, where that changed. */
+void wfs_remote_copies_tell(struct wfs_remote *remote);
+
+/* A JSON array, an object for each seed and each copy. */
 void wfs_remote_report(struct wfs_remote *remote, struct wfs_text *text);
 
 /*
  * The same as metrics, weightfs_remote_…, with labels `seed` and `way` ("tcp",
- * "rdma").  Seeds whose hosts were not found yet have none.
+ * "rdma", of a copy its kind).  Seeds whose hosts were not found yet have none.
  */
 void wfs_remote_measure(struct wfs_remote *remote, enum wfs_metric_form form,
 			struct wfs_text *text);

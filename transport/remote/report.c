@@ -22,6 +22,21 @@ static const char *state_of(const struct remote_seed *seed,
 	return stats->down ? "failing" : "ready";
 }
 
+/* Of one way to bytes. */
+static void report_figures(const struct wfs_peer_stats *stats,
+			   struct wfs_text *t)
+{
+	wfs_text_add(t,
+		     ", \"connections\": %u, \"requests\": %u, "
+		     "\"bytes\": %llu, \"chunks\": %llu, "
+		     "\"bytes_per_s\": %llu, \"errors\": %llu, "
+		     "\"wrong\": %llu, \"hedges\": %llu, "
+		     "\"hedges_won\": %llu",
+		     stats->lanes, stats->busy, (ull)stats->bytes,
+		     (ull)stats->chunks, (ull)stats->rate, (ull)stats->errors,
+		     (ull)stats->wrong, (ull)stats->hedges, (ull)stats->won);
+}
+
 /* The faster way to it; null while there is none. */
 static void report_fast(const struct remote_seed *seed, struct wfs_text *t)
 {
@@ -38,15 +53,8 @@ static void report_fast(const struct remote_seed *seed, struct wfs_text *t)
 		     stats.down		    ? "failing" :
 					      "ready");
 	wfs_text_add_json(t, stats.why);
-	wfs_text_add(t,
-		     ", \"connections\": %u, \"requests\": %u, "
-		     "\"bytes\": %llu, \"chunks\": %llu, "
-		     "\"bytes_per_s\": %llu, \"errors\": %llu, "
-		     "\"wrong\": %llu, \"hedges\": %llu, "
-		     "\"hedges_won\": %llu, ",
-		     stats.lanes, stats.busy, (ull)stats.bytes,
-		     (ull)stats.chunks, (ull)stats.rate, (ull)stats.errors,
-		     (ull)stats.wrong, (ull)stats.hedges, (ull)stats.won);
+	report_figures(&stats, t);
+	wfs_text_add(t, ", ");
 	seed->remote->fabric.report(seed->fast_ctx, t);
 	wfs_text_add(t, "}");
 }
@@ -58,24 +66,58 @@ static void report_seed(const struct remote_seed *seed, struct wfs_text *t)
 	wfs_peer_stats(seed->peer, &stats);
 	wfs_text_add(t, "{\"url\": ");
 	wfs_text_add_json(t, seed->link->label);
-	wfs_text_add(t,
-		     ", \"state\": \"%s\", \"why\": ", state_of(seed, &stats));
+	wfs_text_add(t, ", \"place\": \"seed\", \"state\": \"%s\", \"why\": ",
+		     state_of(seed, &stats));
 	wfs_text_add_json(t, seed->why[0] ? seed->why : stats.why);
+	wfs_text_add(t, ", \"events\": %s, \"models\": %zu",
+		     seed->streams ? "true" : "false", seed->model_count);
+	report_figures(&stats, t);
 	wfs_text_add(t,
-		     ", \"events\": %s, \"models\": %zu, "
-		     "\"connections\": %u, "
-		     "\"requests\": %u, \"bytes\": %llu, \"chunks\": %llu, "
-		     "\"bytes_per_s\": %llu, \"errors\": %llu, "
-		     "\"wrong\": %llu, \"hedges\": %llu, "
-		     "\"hedges_won\": %llu, \"quarantine_s\": %.1f, "
-		     "\"lent_files\": %llu, \"lent_bytes\": %llu",
-		     seed->streams ? "true" : "false", seed->model_count,
-		     stats.lanes, stats.busy, (ull)stats.bytes,
-		     (ull)stats.chunks, (ull)stats.rate, (ull)stats.errors,
-		     (ull)stats.wrong, (ull)stats.hedges, (ull)stats.won,
+		     ", \"quarantine_s\": %.1f, \"lent_files\": %llu, "
+		     "\"lent_bytes\": %llu",
 		     stats.quarantine_s, (ull)seed->lent_files,
 		     (ull)seed->lent_bytes);
 	report_fast(seed, t);
+	wfs_text_add(t, "}");
+}
+
+/* The best that is known of it with any version. */
+static const char *state_of_copy(const struct wfs_remote_copy *copy,
+				 const struct wfs_peer_stats *stats)
+{
+	const char *state = copy->source ? "waiting" : "absent";
+
+	for (const struct wfs_remote_source *s = copy->remote->sources; s;
+	     s = s->next)
+		for (unsigned i = 0; i < s->match_count; i++) {
+			if (s->matches[i].copy != copy)
+				continue;
+			if (s->matches[i].state == REMOTE_MATCH_SAME)
+				return stats->down ? "failing" : "ready";
+			if (s->matches[i].state == REMOTE_MATCH_DIFFERS)
+				state = "differs";
+		}
+	return state;
+}
+
+static void report_copy(const struct wfs_remote_copy *copy, struct wfs_text *t)
+{
+	struct wfs_peer_stats stats = { 0 };
+	size_t files, checkable;
+
+	checkable = wfs_remote_copy_checkable_locked(copy, &files);
+	if (copy->peer)
+		wfs_peer_stats(copy->peer, &stats);
+	wfs_text_add(t, "{\"url\": ");
+	wfs_text_add_json(t, copy->label);
+	wfs_text_add(t, ", \"place\": \"%s\", \"model\": ", copy->kind);
+	wfs_text_add_json(t, copy->name);
+	wfs_text_add(t, ", \"state\": \"%s\", \"why\": ",
+		     state_of_copy(copy, &stats));
+	wfs_text_add_json(t, stats.why);
+	wfs_text_add(t, ", \"files\": %zu, \"checkable\": %zu", files,
+		     checkable);
+	report_figures(&stats, t);
 	wfs_text_add(t, "}");
 }
 
@@ -83,12 +125,16 @@ static void report_down(const struct remote_url *url, struct wfs_text *t)
 {
 	wfs_text_add(t, "{\"url\": ");
 	wfs_text_add_json(t, url->url.base);
-	wfs_text_add(t, ", \"state\": \"down\", \"why\": ");
+	wfs_text_add(t, ", \"place\": \"seed\", \"state\": \"down\", "
+			"\"why\": ");
 	wfs_text_add_json(t, url->why);
 	wfs_text_add(t, "}");
 }
 
-/* In the order of the configuration, whoever answered first. */
+/*
+ * Seeds in the order of the configuration, whoever answered first; copies
+ * after them.
+ */
 void wfs_remote_report(struct wfs_remote *remote, struct wfs_text *t)
 {
 	const char *between = "";
@@ -111,6 +157,12 @@ void wfs_remote_report(struct wfs_remote *remote, struct wfs_text *t)
 			report_down(url, t);
 			between = ",";
 		}
+	}
+	for (const struct wfs_remote_copy *copy = remote->copies; copy;
+	     copy = copy->next) {
+		wfs_text_add(t, "%s\n    ", between);
+		report_copy(copy, t);
+		between = ",";
 	}
 	pthread_mutex_unlock(&remote->lock);
 	wfs_text_add(t, "\n  ]");

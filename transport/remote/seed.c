@@ -232,7 +232,8 @@ static bool look_at_manifests(struct remote_seed *seed)
 			continue;
 		pthread_mutex_lock(&remote->lock);
 		shared = remote->passes_on ||
-			 wfs_remote_is_shared_locked(remote, model->name);
+			 wfs_remote_is_shared_locked(remote, model->name) ||
+			 wfs_remote_has_copy_locked(remote, model->name);
 		pthread_mutex_unlock(&remote->lock);
 		if (model->manifest && !shared && !model->again)
 			continue;

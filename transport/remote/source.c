@@ -97,6 +97,7 @@ static void remote_close(struct wfs_source *src)
 	for (size_t i = 0; i < source->manifest->count; i++)
 		wfs_far_free(source->regions[i].far);
 	wfs_manifest_put(source->manifest);
+	free(source->name);
 	free(source->remote_name);
 	free(source->entries);
 	free(source->regions);
@@ -114,6 +115,12 @@ static const struct wfs_source_ops remote_ops = {
 	.digests = remote_digests,
 	.close = remote_close,
 };
+
+struct wfs_remote_source *wfs_remote_source_of(struct wfs_source *source)
+{
+	return source->ops == &remote_ops ? (struct wfs_remote_source *)source :
+					    NULL;
+}
 
 /* Read-only for all, whatever it is at the seed: ours is a read-only mount. */
 static void fill_entry(struct wfs_source_entry *entry,
@@ -166,6 +173,7 @@ static void fill_region(struct wfs_remote_source *source, size_t i)
 	memcpy(r->root, file->root, sizeof(r->root));
 	r->far = wfs_far_new(source->remote->fetch, source->remote_name,
 			     file->path, file->size);
+	wfs_far_set_group(r->far, &source->group);
 	source->entries[i].region = &r->base;
 	if (source->trust > WFS_TRUST_SEED)
 		prove_region(r, file, source->manifest->proof);
@@ -197,6 +205,8 @@ static struct wfs_remote_source *make_source(struct wfs_remote *remote,
 	source->remote = remote;
 	source->authority = choice->seed;
 	source->trust = wfs_choice_trust(choice, manifest);
+	source->serial = source->group.id = ++remote->serial;
+	source->name = wfs_strdup(choice->name);
 	source->remote_name = wfs_strdup(choice->remote_name);
 	source->manifest = wfs_manifest_get(manifest);
 	source->entries =
@@ -228,7 +238,6 @@ int wfs_remote_source(struct wfs_remote *remote, const char *name,
 	if (model && model->manifest &&
 	    wfs_choice_accepts(choice, model->manifest)) {
 		source = make_source(remote, choice, model->manifest);
-		source->serial = ++remote->serial;
 		source->next = remote->sources;
 		remote->sources = source;
 		wfs_remote_match_source_locked(source);
