@@ -7,6 +7,7 @@
  *	queue.c  which chunk a lane takes, and what becomes of it
  *	rank.c   whether it is to be left to a peer of an earlier rank
  *	lane.c   the threads
+ *	land.c   and what they receive
  *
  * A chunk's life, all of it under the lock:
  *
@@ -212,6 +213,12 @@ uint64_t wfs_peer_patience_locked(const struct wfs_peer *peer);
 
 /* lane.c */
 void *wfs_lane_thread(void *lane);
+
+/* land.c */
+/* May the lane write to where the chunk belongs?  It is the writer then. */
+bool wfs_lane_claim_locked(struct wfs_lane *lane, const struct wfs_slot *slot);
+/* Takes the oldest answer: 0, or why the connection cannot go on. */
+int wfs_lane_receive(struct wfs_lane *lane);
 
 /* fetch.c */
 /* Its connection failed, or could not be made. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A lane's thread: takes chunks, asks for them, receives what comes.
+ * A lane's thread: takes chunks, asks for them, and has land.c receive them.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,23 +12,6 @@
 #define NS_PER_S  1000000000ull
 #define RESTED_NS NS_PER_S	  /* idle that long: it may be closed */
 #define IDLE_NS	  (60 * NS_PER_S) /* then we close it */
-
-/* Where the oldest answer goes, and what its digest must be. */
-struct landing {
-	uint8_t *to;
-	bool bare; /* nothing is known of that */
-	enum wfs_digest_algorithm algorithm;
-	uint8_t want[WFS_DIGEST_MAX];
-};
-
-/* The oldest was answered. */
-static void pop_locked(struct wfs_lane *lane)
-{
-	lane->used--;
-	memmove(&lane->slots[0], &lane->slots[1],
-		lane->used * sizeof(lane->slots[0]));
-	wfs_peer_owes_locked(lane->peer, true);
-}
 
 /* Closes the connection; all that was asked for goes back. */
 static void drop(struct wfs_lane *lane, int error)
@@ -157,17 +140,6 @@ static enum next next_locked(struct wfs_lane *lane)
 	}
 }
 
-/* May the lane write to where the chunk belongs?  It is the writer then. */
-static bool claim_locked(struct wfs_lane *lane, const struct wfs_slot *slot)
-{
-	struct wfs_task *task = slot->task;
-
-	if (slot->hedge || task->writer || task->taken)
-		return false;
-	task->writer = lane;
-	return true;
-}
-
 /* Sends it, and sees to who is the writer meanwhile. */
 static int send_question(struct wfs_lane *lane, struct wfs_slot *slot,
 			 struct wfs_lane_ask *question)
@@ -211,204 +183,10 @@ static int ask(struct wfs_lane *lane)
 	question.off = slot->task->index * WFS_CHUNK;
 	question.len = slot->len;
 	question.tag = slot->tag;
-	if (lane->peer->ops->lands && claim_locked(lane, slot))
+	if (lane->peer->ops->lands && wfs_lane_claim_locked(lane, slot))
 		question.to = slot->task->to;
 	pthread_mutex_unlock(&fetch->lock);
 	return send_question(lane, slot, &question);
-}
-
-/* Straight to the reader's memory if that is ours to write to. */
-static struct landing prepare(struct wfs_lane *lane,
-			      const struct wfs_wire_answer *answer)
-{
-	struct wfs_fetch *fetch = lane->peer->fetch;
-	struct wfs_slot *slot = &lane->slots[0];
-	struct landing landing = { .bare = lane->peer->ops->bare,
-				   .algorithm = WFS_XXH3_128 };
-	struct wfs_task *task;
-
-	memcpy(landing.want, answer->digest, sizeof(answer->digest));
-	pthread_mutex_lock(&fetch->lock);
-	lane->rested = false;
-	task = slot->task;
-	if (task && task->batch->far->digests) {
-		struct wfs_digests *list = task->batch->far->digests;
-
-		landing.bare = false;
-		landing.algorithm = list->algorithm;
-		memcpy(landing.want, wfs_digests_at(list, task->index),
-		       wfs_digest_size(list->algorithm));
-	}
-	if (task && (slot->lands || claim_locked(lane, slot)))
-		landing.to = task->to;
-	pthread_mutex_unlock(&fetch->lock);
-	if (!landing.to) {
-		if (!lane->bounce)
-			lane->bounce = wfs_malloc(WFS_CHUNK);
-		landing.to = lane->bounce;
-	}
-	return landing;
-}
-
-static bool is_right(const struct landing *landing, uint32_t len)
-{
-	uint8_t got[WFS_DIGEST_MAX];
-
-	if (landing->bare)
-		return true;
-	wfs_digest_bytes(landing->algorithm, landing->to, len, got);
-	return !memcmp(got, landing->want, wfs_digest_size(landing->algorithm));
-}
-
-/* Brings a right chunk from the lane's memory to the reader's. */
-static void copy_over_locked(struct wfs_lane *lane, struct wfs_slot *slot)
-{
-	struct wfs_fetch *fetch = lane->peer->fetch;
-	struct wfs_task *task = slot->task;
-
-	while (slot->task && task->writer) {
-		wfs_lane_interrupt_locked(task->writer, task);
-		pthread_cond_wait(&fetch->landed, &fetch->lock);
-	}
-	if (!slot->task)
-		return; /* done, or given up */
-	task->writer = lane;
-	task->copying = true;
-	pthread_mutex_unlock(&fetch->lock);
-	memcpy(task->to, lane->bounce, slot->len);
-	pthread_mutex_lock(&fetch->lock);
-	task->copying = false;
-	task->writer = NULL;
-	pthread_cond_broadcast(&fetch->landed);
-	if (!slot->task)
-		return;
-	lane->peer->won += slot->hedge;
-	wfs_task_done_locked(task);
-}
-
-static void land_right_locked(struct wfs_lane *lane)
-{
-	struct wfs_slot *slot = &lane->slots[0];
-	struct wfs_task *task = slot->task;
-
-	wfs_peer_delivered_locked(lane->peer, slot, wfs_now_ns());
-	if (!task)
-		return;
-	if (task->writer != lane) {
-		copy_over_locked(lane, slot);
-		return;
-	}
-	task->writer = NULL;
-	pthread_cond_broadcast(&lane->peer->fetch->landed);
-	wfs_task_done_locked(task);
-}
-
-static int land(struct wfs_lane *lane, bool right)
-{
-	struct wfs_fetch *fetch = lane->peer->fetch;
-	struct wfs_slot *slot = &lane->slots[0];
-	bool doubted = lane->peer->ops->doubted;
-	char *text wfs_autofree = NULL;
-	uint64_t group = 0;
-
-	pthread_mutex_lock(&fetch->lock);
-	if (right) {
-		land_right_locked(lane);
-	} else {
-		if (doubted)
-			group = wfs_peer_differs_locked(lane->peer, slot,
-							&text);
-		else
-			wfs_peer_lied_locked(lane->peer, slot, &text);
-		wfs_task_return_locked(lane, slot, true);
-	}
-	pop_locked(lane);
-	lane->idle_at = wfs_now_ns();
-	pthread_mutex_unlock(&fetch->lock);
-	if (text && doubted)
-		fetch->config.differs(fetch->config.ctx, lane->peer, group,
-				      text);
-	else if (text)
-		wfs_error("%s", text);
-	return 0;
-}
-
-/* A peer has it and cannot read it: what to log, once for a file, or NULL. */
-static char *note_unreadable_locked(struct wfs_peer *peer,
-				    const struct wfs_task *task,
-				    const char *why)
-{
-	struct wfs_far *far = task ? task->batch->far : NULL;
-
-	peer->errors++;
-	if (!far || far->unreadable)
-		return NULL;
-	far->unreadable = true;
-	return wfs_asprintf("'%s' cannot give file '%s' of model '%s': %s",
-			    peer->label, far->path, far->model, why);
-}
-
-/* The peer says why not.  Whether the connection can go on. */
-static int refused(struct wfs_lane *lane, const struct wfs_wire_answer *answer)
-{
-	struct wfs_peer *peer = lane->peer;
-	struct wfs_fetch *fetch = peer->fetch;
-	struct wfs_slot *slot = &lane->slots[0];
-	char text[WFS_WIRE_TEXT_MAX + 1], *said wfs_autofree = NULL;
-	bool lost = answer->status == WFS_WIRE_UNKNOWN ||
-		    answer->status == WFS_WIRE_STALE;
-	struct wfs_holder *holder;
-	int rc = 0;
-
-	if (answer->len)
-		rc = peer->ops->body(lane->conn, text, answer->len);
-	if (rc)
-		return rc;
-	text[answer->len] = '\0';
-	pthread_mutex_lock(&fetch->lock);
-	lane->rested = false;
-	holder = slot->task ?
-			 wfs_far_holder_locked(slot->task->batch->far, peer) :
-			 NULL;
-	if (holder && lost)
-		holder->state = answer->status == WFS_WIRE_STALE ?
-					WFS_HOLDER_STALE :
-					WFS_HOLDER_LOST;
-	if (answer->status == WFS_WIRE_IO)
-		said = note_unreadable_locked(peer, slot->task, text);
-	wfs_task_return_locked(lane, slot, true);
-	pop_locked(lane);
-	pthread_mutex_unlock(&fetch->lock);
-	if (said)
-		wfs_warn("%s", said);
-	wfs_debug("seed '%s' refused a chunk: %s: %s", peer->label,
-		  wfs_wire_status_text(answer->status), text);
-	if (lost && fetch->config.lost)
-		fetch->config.lost(fetch->config.ctx, peer);
-	return answer->status == WFS_WIRE_MALFORMED ? -EPROTO : 0;
-}
-
-/* Takes the oldest answer. */
-static int receive(struct wfs_lane *lane)
-{
-	const struct wfs_lane_ops *ops = lane->peer->ops;
-	struct wfs_wire_answer answer;
-	struct landing landing;
-	int rc = ops->head(lane->conn, &answer);
-
-	if (rc)
-		return rc;
-	if (answer.tag != lane->slots[0].tag)
-		return -EPROTO;
-	if (answer.status != WFS_WIRE_OK)
-		return answer.len <= WFS_WIRE_TEXT_MAX ?
-			       refused(lane, &answer) :
-			       -EPROTO;
-	if (answer.len != lane->slots[0].len)
-		return -EPROTO;
-	landing = prepare(lane, &answer);
-	rc = ops->body(lane->conn, landing.to, answer.len);
-	return rc ? rc : land(lane, is_right(&landing, answer.len));
 }
 
 void *wfs_lane_thread(void *arg)
@@ -430,7 +208,7 @@ void *wfs_lane_thread(void *arg)
 		else if (next == NEXT_ASK)
 			rc = ask(lane);
 		else if (next == NEXT_RECEIVE)
-			rc = receive(lane);
+			rc = wfs_lane_receive(lane);
 		if (rc || next == NEXT_CLOSE)
 			drop(lane, rc);
 		rc = 0;

@@ -11,6 +11,7 @@
  *	match.c   which version a name has, and who has the same bytes
  *	copies.c  copies beside the seeds, and what they may stand in for
  *	copy.c    chunks of one of them
+ *	told.c    what is said of where bytes come from
  *	source.c  a version of a model as a source
  *	borrow.c  descriptors of its files, lent on this host
  *	fabric.c  the faster way to a seed, where it has one
