@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/base/bytes.h"
@@ -103,14 +104,16 @@ static int copy_ask(void *conn, const struct wfs_lane_ask *ask)
 	return 0;
 }
 
-static enum wfs_wire_status read_chunk(struct conn *c,
-				       const struct wfs_lane_ask *ask)
+/* What a failure is called, and why: in place of the chunk. */
+static enum wfs_wire_status
+read_chunk(struct conn *c, const struct wfs_lane_ask *ask, uint32_t *ret_len)
 {
 	struct wfs_source *source = source_of(c->copy, ask->id);
 	const struct wfs_source_entry *list;
 	size_t n;
 	int rc;
 
+	*ret_len = 0;
 	if (!source)
 		return WFS_WIRE_UNKNOWN;
 	list = wfs_source_list(source, &n);
@@ -118,8 +121,13 @@ static enum wfs_wire_status read_chunk(struct conn *c,
 		list[wfs_get_le64(ask->id + sizeof(uint64_t))].region, c->chunk,
 		ask->len, ask->off);
 	wfs_source_put(source);
-	if (rc)
+	if (rc) {
+		*ret_len = (uint32_t)snprintf((char *)c->chunk,
+					      WFS_WIRE_TEXT_MAX, "%s",
+					      strerror(-rc));
 		return rc == -ESTALE ? WFS_WIRE_STALE : WFS_WIRE_IO;
+	}
+	*ret_len = ask->len;
 	return WFS_WIRE_OK;
 }
 
@@ -128,16 +136,17 @@ static int copy_head(void *conn, struct wfs_wire_answer *ret_answer)
 	struct conn *c = conn;
 	struct wfs_lane_ask ask = c->asks[0];
 	enum wfs_wire_status status;
+	uint32_t len;
 
 	c->asks[0] = c->asks[1];
 	c->used--;
-	status = read_chunk(c, &ask);
+	status = read_chunk(c, &ask, &len);
 	if (atomic_load(&c->stopped))
 		return -ECONNABORTED;
 	*ret_answer = (struct wfs_wire_answer){
 		.tag = ask.tag,
 		.status = status,
-		.len = status == WFS_WIRE_OK ? ask.len : 0,
+		.len = len,
 	};
 	return 0;
 }
