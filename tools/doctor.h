@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/base/err.h"
+
 enum wfs_level {
 	WFS_LEVEL_OK,
 	WFS_LEVEL_SLOW,	  /* works, but not at full speed */
@@ -42,6 +44,11 @@ void wfs_doctor_memory(struct wfs_findings *found, uint64_t arena_size);
 void wfs_doctor_limits(struct wfs_findings *found);
 /* Devices for RDMA, and what they need. */
 void wfs_doctor_rdma(struct wfs_findings *found);
+/*
+ * Reads 64 MiB of this process by RDMA, or what comes in 3 s; verified.
+ * *ret_rate in bytes a second, or a negative errno with a sentence.
+ */
+int wfs_doctor_loop(double *ret_rate, struct wfs_err *err);
 /* The checkpoint in `dir`: can it be read, from where, does it fit? */
 void wfs_doctor_model(struct wfs_findings *found, const char *dir);
 

@@ -2,6 +2,7 @@
 /*
  * The ports of this machine, for people.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +13,9 @@
 #include "transport/rdma/rdma.h"
 #include "transport/rdma/verbs.h"
 
-#define DEVICES "/sys/class/infiniband"
+#define DEVICES	  "/sys/class/infiniband"
+#define GIDS_MAX  256
+#define MTU_LEAST 128u /* enum ibv_mtu counts its doublings */
 
 /* "4: ACTIVE" */
 static void read_state(struct wfs_rdma_port *port, unsigned number)
@@ -32,6 +35,46 @@ static void read_state(struct wfs_rdma_port *port, unsigned number)
 	port->active = !strcmp(port->state, "ACTIVE");
 }
 
+/* "0000:…:ffff:0a4d:0001": a GID of RoCE is written as an IPv6 address. */
+static bool has_gid(const struct wfs_rdma_port *port, unsigned number)
+{
+	struct in6_addr want = { .s6_addr = { [10] = 0xff, [11] = 0xff } };
+	struct in6_addr gid;
+
+	if (inet_pton(AF_INET, port->address, &want.s6_addr[12]) != 1 &&
+	    inet_pton(AF_INET6, port->address, &want) != 1)
+		return true;
+	for (unsigned i = 0; i < GIDS_MAX; i++) {
+		char *path wfs_autofree = wfs_asprintf(DEVICES
+						       "/%s/ports/%u/gids/%u",
+						       port->device, number, i);
+		char *text wfs_autofree = NULL;
+		size_t len;
+
+		if (wfs_file_slurp(path, 256, &text, &len))
+			continue;
+		text[strcspn(text, "\n")] = '\0';
+		if (inet_pton(AF_INET6, text, &gid) == 1 &&
+		    !memcmp(&gid, &want, sizeof(gid)))
+			return true;
+	}
+	return false;
+}
+
+/* Packets, and where they go. */
+static void read_link(const struct wfs_verbs *verbs,
+		      const struct wfs_rail *rail, struct wfs_rdma_port *port)
+{
+	struct ibv_port_attr attr = { 0 };
+
+	if (verbs->ibv_query_port(rail->id->verbs, rail->port,
+				  (struct _compat_ibv_port_attr *)&attr))
+		return;
+	port->mtu = MTU_LEAST << attr.active_mtu;
+	port->no_gid = attr.link_layer == IBV_LINK_LAYER_ETHERNET &&
+		       !has_gid(port, rail->port);
+}
+
 static void describe(const struct wfs_verbs *verbs, const struct wfs_rail *rail,
 		     struct wfs_rdma_port *port)
 {
@@ -40,6 +83,7 @@ static void describe(const struct wfs_verbs *verbs, const struct wfs_rail *rail,
 	memcpy(port->device, rail->device, sizeof(port->device));
 	memcpy(port->address, rail->address, sizeof(port->address));
 	read_state(port, rail->port);
+	read_link(verbs, rail, port);
 	if (verbs->ibv_query_device(rail->id->verbs, &attr))
 		return;
 	port->reads = (unsigned)attr.max_qp_rd_atom;

@@ -17,6 +17,8 @@ struct wfs_rdma_port {
 	char address[64]; /* numeric */
 	char state[32];	  /* "ACTIVE", "DOWN" …, as the kernel says */
 	bool active;
+	unsigned mtu;	     /* bytes of a packet; 0: unknown */
+	bool no_gid;	     /* RoCE, and none of its GIDs is of its address */
 	unsigned reads;	     /* under way on one connection, at most */
 	uint64_t region_max; /* bytes of memory registered as one */
 };
