@@ -24,7 +24,7 @@ int wfs_layout_arg_spec(const char *text, struct wfs_layout_spec *ret_spec,
 	if (!wfs_layout_parse(text, ret_spec))
 		return 0;
 	return wfs_err_set(err, -EINVAL,
-			   "'%s' is no layout: write tp4, tp2pp2 or tp4+hf",
+			   "'%s' is no layout: write tp4, tp2pp2, tp4+hf or hf",
 			   text);
 }
 
@@ -43,8 +43,8 @@ int wfs_layout_arg_split(const char *arg, struct wfs_layout_arg *ret,
 		if (wfs_layout_parse(at + 1, &out.spec))
 			return wfs_err_set(err, -EINVAL,
 					   "there is no '%s', and '%s' is no "
-					   "layout: write tp4, tp2pp2 or "
-					   "tp4+hf",
+					   "layout: write tp4, tp2pp2, tp4+hf "
+					   "or hf",
 					   path, at + 1);
 		out.has_spec = true;
 		*at = '\0';

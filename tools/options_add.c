@@ -27,7 +27,8 @@ int wfs_options_add_layout(struct wfs_options *options, const char *value,
 	if (!at || at == value || wfs_layout_parse(at + 1, &spec))
 		return wfs_err_set(err, -EINVAL,
 				   "option 'layout': '%s' is not NAME@tp<N>, "
-				   "NAME@tp<N>pp<M> or one with +hf",
+				   "NAME@tp<N>pp<M>, one with +hf, or "
+				   "NAME@hf",
 				   value);
 	options->layouts = wfs_realloc(
 		options->layouts, (options->layout_count + 1) * sizeof(char *));

@@ -132,10 +132,13 @@ int wfs_layout_mend(struct wfs_layout *layout, struct wfs_model *model,
  * the same bytes as the reference implementation writes.
  */
 struct wfs_source *wfs_headers_new(void);
-/* Adds the header of `count` tensors of a rank, in `order`; its index. */
+/*
+ * Adds the header of `count` tensors of a rank, in `order`; its index.
+ * `format`: it says so, as checkpoints for transformers do.
+ */
 uint32_t wfs_headers_add(struct wfs_source *headers,
 			 const struct wfs_rank *rank, const uint32_t *order,
-			 uint32_t count);
+			 uint32_t count, bool format);
 /* Adds bytes, copied, called `path` in messages (kept); their index. */
 uint32_t wfs_headers_add_text(struct wfs_source *headers, const char *path,
 			      const char *text, size_t len);

@@ -23,10 +23,11 @@ struct wfs_layout_spec {
 	unsigned tp; /* 1 … */
 	unsigned pp; /* 1 … */
 	bool hf;     /* the checkpoint's own tensors, cut, not the engine's */
+	bool whole;  /* "hf": as tp1+hf, in a file as a checkpoint has it */
 };
 
 /*
- * "tp4", "tp2pp2", "tp4+hf" -> spec.  -EINVAL for anything else (leading
+ * "tp4", "tp2pp2", "tp4+hf", "hf" -> spec.  -EINVAL for anything else (leading
  * zeros, 0, over 4096).
  */
 int wfs_layout_parse(const char *text, struct wfs_layout_spec *ret_spec);
@@ -85,7 +86,7 @@ struct wfs_layout_options {
  * Files: the base's entries less its weights and indices, then
  * `model-rank-<r>-part-<p>.safetensors`, or with stages
  * `model-pp-<p>-tp-<t>-part-<k>.safetensors`, their headers byte for byte as
- * the engine writes them.  Ranks: "0" …, or "pp-<P>-tp-<T>".
+ * the engine writes them; of "hf" `model.safetensors` alone.  Ranks: "0" …, or "pp-<P>-tp-<T>".
  */
 int wfs_layout_compile(struct wfs_model *base,
 		       const struct wfs_layout_spec *spec,

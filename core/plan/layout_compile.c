@@ -16,6 +16,8 @@ static char *name_of(const struct wfs_model *base,
 {
 	char pp[16] = "";
 
+	if (spec->whole)
+		return wfs_asprintf("%s@hf", base->name);
 	if (spec->pp > 1)
 		snprintf(pp, sizeof(pp), "pp%u", spec->pp);
 	return wfs_asprintf("%s@tp%u%s%s", base->name, spec->tp, pp,
@@ -77,7 +79,9 @@ static int compile(struct wfs_layout *layout, struct wfs_model *model,
 		wfs_calloc(layout->plan->let_count, sizeof(*layout->let_done));
 	rc = wfs_layout_expand(layout, err);
 	if (!rc)
-		rc = wfs_layout_ranks(layout, model, options->part_size, err);
+		rc = wfs_layout_ranks(
+			layout, model,
+			layout->spec.whole ? 0 : options->part_size, err);
 	if (!rc)
 		rc = wfs_layout_files(layout, model, err);
 	if (!rc)

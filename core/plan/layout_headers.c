@@ -145,15 +145,17 @@ uint32_t wfs_headers_add_text(struct wfs_source *headers, const char *path,
 
 uint32_t wfs_headers_add(struct wfs_source *headers,
 			 const struct wfs_rank *rank, const uint32_t *order,
-			 uint32_t count)
+			 uint32_t count, bool format)
 {
 	struct wfs_text t = { 0 };
 	uint64_t off = 0;
 	uint32_t index;
 
 	wfs_text_add_bytes(&t, "\0\0\0\0\0\0\0\0{", 9);
+	if (format)
+		wfs_text_add(&t, "\"__metadata__\":{\"format\":\"pt\"}");
 	for (uint32_t i = 0; i < count; i++) {
-		if (i)
+		if (i || format)
 			wfs_text_add_bytes(&t, ",", 1);
 		add_tensor(&t, &rank->tensors[order[i]], off);
 		off += rank->tensors[order[i]].size;

@@ -175,7 +175,8 @@ static void add_part(struct stage *s, uint32_t first, uint32_t count,
 	struct wfs_layout *layout = s->layout;
 	struct wfs_rank *rank = s->rank;
 	const uint32_t *order = rank->file_order + first;
-	uint32_t header = wfs_headers_add(layout->headers, rank, order, count);
+	uint32_t header = wfs_headers_add(layout->headers, rank, order, count,
+					  layout->spec.whole);
 	uint64_t off = wfs_headers_region(layout->headers, header)->size;
 	struct wfs_part *part;
 
@@ -220,6 +221,8 @@ static const char *name_part(struct stage *s, unsigned tp, uint32_t number)
 	char name[96];
 	int len;
 
+	if (s->layout->spec.whole)
+		return "model.safetensors";
 	if (s->layout->spec.pp > 1)
 		len = snprintf(name, sizeof(name),
 			       "model-pp-%u-tp-%u-part-%u.safetensors",

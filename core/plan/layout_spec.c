@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a layout and its ranks are written: tp4, tp2pp2, with +hf; and an engine: vllm-0.32.
+ * How a layout and its ranks are written: tp4, tp2pp2, with +hf, or hf; and an
+ * engine: vllm-0.32.
  */
 #include <errno.h>
 #include <string.h>
@@ -65,6 +66,11 @@ int wfs_layout_parse(const char *text, struct wfs_layout_spec *ret_spec)
 {
 	struct wfs_layout_spec spec = { .tp = 1, .pp = 1 };
 
+	if (!strcmp(text, "hf")) {
+		spec.hf = spec.whole = true;
+		*ret_spec = spec;
+		return 0;
+	}
 	if (!take_number(&text, "tp", &spec.tp))
 		return -EINVAL;
 	if (*text == 'p' && !take_number(&text, "pp", &spec.pp))

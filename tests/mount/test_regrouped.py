@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors
 
 import mounts
 from mounts import xattr
@@ -47,13 +48,21 @@ def test_the_checkpoints_own_tensors_are_served(mount, folder):
     saved(folder, "llama", "tp2pp2")
     m = mount(models=folder / "models")
     tensors = truth.read("llama")["spec"]["tensors"]
-    rank = m.path / "m@tp1+hf" / "0"
-    assert {path.name: truth.digest(path) for path in rank.iterdir()} == {
-        name: hashlib.sha256(truth.tensor_bytes(
-            t.get("as", name), t["dtype"], t["shape"])).hexdigest()
+    want = {name: hashlib.sha256(truth.tensor_bytes(
+        t.get("as", name), t["dtype"], t["shape"])).hexdigest()
         for name, t in tensors.items()}
-    assert (m.path / "m@tp1+hf" / "config.json").read_text() == (
+    for layout in "tp1+hf", "hf":
+        rank = m.path / f"m@{layout}" / "0"
+        assert {path.name: truth.digest(path)
+                for path in rank.iterdir()} == want
+    assert sorted(os.listdir(m.path / "m@hf")) == [
+        "0", "config.json", "model.safetensors"]
+    assert (m.path / "m@hf" / "config.json").read_text() == (
         m.path / "m" / "config.json").read_text()
+    with safetensors.safe_open(m.path / "m@hf" / "model.safetensors",
+                               "np") as file:
+        assert file.metadata() == {"format": "pt"}
+        assert sorted(file.keys()) == sorted(want)
 
 
 def test_attributes_name_tensors_of_the_checkpoint(mount, folder):

@@ -121,7 +121,8 @@ static void a_spec_is_written_in_one_way(void **state)
 	static const char *const bad[] = { "",	       "tp",	  "tp0",
 					   "tp04",     "tp4pp",	  "pp2",
 					   "tp4097",   "tp4+",	  "tp4+hff",
-					   "tp64pp65", "tp4pp2 ", "Tp4" };
+					   "tp64pp65", "tp4pp2 ", "Tp4",
+					   "hf2",      "+hf" };
 	struct wfs_layout_spec spec = { .tp = 77 };
 
 	(void)state;
@@ -131,7 +132,10 @@ static void a_spec_is_written_in_one_way(void **state)
 	assert_int_equal(wfs_layout_parse("tp12pp3+hf", &spec), 0);
 	assert_int_equal(spec.tp, 12);
 	assert_int_equal(spec.pp, 3);
-	assert_true(spec.hf);
+	assert_true(spec.hf && !spec.whole);
+	assert_int_equal(wfs_layout_parse("hf", &spec), 0);
+	assert_int_equal(spec.tp * spec.pp, 1);
+	assert_true(spec.hf && spec.whole);
 }
 
 static void ranks_have_their_shares(void **state)
