@@ -233,6 +233,10 @@ size_t wfs_object_copied_locked(const struct wfs_object *object, uint64_t off,
 ssize_t wfs_object_read_locked(struct wfs_store *store,
 			       struct wfs_object *object, void *buf, size_t len,
 			       uint64_t off);
+/* As wfs_store_use, the lock dropped meanwhile. */
+bool wfs_object_use_bytes_locked(struct wfs_store *store,
+				 struct wfs_object *object, size_t len,
+				 uint64_t off, const struct wfs_use *use);
 /* As struct wfs_chunks_holder has it; `store` is a store. */
 bool wfs_held_read(void *store, struct wfs_region *region, void *buf,
 		   size_t len, uint64_t off);

@@ -175,6 +175,20 @@ static ssize_t read_arena(struct wfs_store *store, uint64_t key, void *buf,
 	return n;
 }
 
+bool wfs_store_use(struct wfs_store *store, uint64_t key, size_t len,
+		   uint64_t off, const struct wfs_use *use)
+{
+	struct wfs_object *object;
+	bool used;
+
+	pthread_mutex_lock(&store->lock);
+	object = wfs_table_find(&store->table, key);
+	used = object && object->state != WFS_EVICTING && !object->doomed &&
+	       wfs_object_use_bytes_locked(store, object, len, off, use);
+	pthread_mutex_unlock(&store->lock);
+	return used;
+}
+
 /* Will who reads a file come back for all of it? */
 static bool may_hydrate(struct wfs_store *store, uint64_t size)
 {

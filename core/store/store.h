@@ -141,6 +141,21 @@ ssize_t wfs_store_read(struct wfs_store *store, uint64_t key,
 		       const struct wfs_recipe *recipe, void *buf, size_t len,
 		       uint64_t off);
 
+/* What to do with bytes that are shown for as long as `with` runs. */
+struct wfs_use {
+	void (*with)(void *ctx, const void *bytes, size_t len);
+	void *ctx;
+};
+
+/*
+ * The same without a copy, and without waiting for anything: `use` is called
+ * once, with `len` bytes (up to the file's end) where they are mapped.  False:
+ * it was not, since some of them are not in the arena (yet), or not worth a
+ * map; then read them.
+ */
+bool wfs_store_use(struct wfs_store *store, uint64_t key, size_t len,
+		   uint64_t off, const struct wfs_use *use);
+
 struct wfs_residency {
 	uint64_t bytes; /* in the arena now */
 	bool resident;	/* all of them */

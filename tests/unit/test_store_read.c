@@ -76,6 +76,67 @@ static void reads_do_not_wait_for_the_hydration(void **state)
 	free(buf);
 }
 
+/* What was shown of a file that follows the pattern. */
+struct shown {
+	uint64_t off;
+	size_t len;
+	unsigned times;
+};
+
+static void look(void *ctx, const void *bytes, size_t len)
+{
+	struct shown *shown = ctx;
+
+	assert_int_equal(pattern_check(bytes, len, shown->off), -1);
+	shown->len = len;
+	shown->times++;
+}
+
+/* How many bytes are shown of `len`; -1: none are. */
+static long show(struct bench *b, size_t len, uint64_t off)
+{
+	struct shown shown = { .off = off };
+	struct wfs_use use = { .with = look, .ctx = &shown };
+	bool used = wfs_store_use(b->store, 1, len, off, &use);
+
+	assert_int_equal(shown.times, used);
+	return used ? (long)shown.len : -1;
+}
+
+static void what_is_there_is_shown_in_place(void **state)
+{
+	struct wfs_store_stats stats;
+	struct sleeper sleeper;
+	struct slice slice;
+	uint64_t wait_ns;
+	struct bench b;
+
+	(void)state;
+	bench_open(&b, 64 * MIB, 64 * MIB);
+	slice_init(&slice, b.src, 0, 6 * MIB);
+	wfs_store_stats(b.store, &stats);
+	if (!stats.huge) {
+		print_message("skipped: this kernel has no huge tmpfs pages\n");
+		bench_close(&b);
+		return;
+	}
+	assert_int_equal(show(&b, 1, 0), -1);
+	gated_source_gate(b.src, 3 * MIB);
+	bench_start(&b, 1, &slice, &sleeper, &wait_ns);
+	gated_source_await(b.src, 1);
+	/* All of it or nothing: three of six chunks are there. */
+	assert_int_equal(show(&b, 3 * MIB, 0), 3 * MIB);
+	assert_int_equal(show(&b, 7, 3 * MIB - 7), 7);
+	assert_int_equal(show(&b, 8, 3 * MIB - 7), -1);
+	gated_source_gate(b.src, GATE_OPEN);
+	assert_true(sleeper_wait(&sleeper) > 0);
+	assert_int_equal(show(&b, 6 * MIB, 0), 6 * MIB);
+	assert_int_equal(show(&b, MIB, 2 * MIB - 5), MIB);
+	assert_int_equal(show(&b, 8 * MIB, 5), 6 * MIB - 5);
+	assert_int_equal(show(&b, 1, 6 * MIB), -1);
+	bench_close(&b);
+}
+
 static void an_error_of_the_source_is_that_of_the_read(void **state)
 {
 	struct slice slice;
@@ -231,6 +292,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(reads_do_not_wait_for_the_hydration),
+		T(what_is_there_is_shown_in_place),
 		T(an_error_of_the_source_is_that_of_the_read),
 		T(residency_follows_the_life_of_an_object),
 		T(a_digest_is_that_of_all_bytes_and_comes_later),
