@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * READ: only for what passthrough does not serve.  Control files are answered
- * at once; bytes of models by the readers' threads.
+ * READ: only for what passthrough does not serve.  Control files and what the
+ * arena has are answered at once; other bytes of models by the readers' threads.
  */
 #include "fs/read.h"
 
