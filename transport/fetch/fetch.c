@@ -171,7 +171,8 @@ void wfs_peer_failed_locked(struct wfs_peer *peer, const char *why)
 	const struct wfs_fetch_config *c = &peer->fetch->config;
 
 	peer->errors++;
-	peer->retry_at = wfs_now_ns() +
+	peer->failed_at = wfs_now_ns();
+	peer->retry_at = peer->failed_at +
 			 back_off(c->retry_ns, peer->failures, c->retry_max_ns);
 	peer->failures++;
 	peer->hopeful = false;

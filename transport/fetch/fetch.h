@@ -47,7 +47,11 @@ struct wfs_fetch_config {
 	uint64_t deadline_ns; /* of a read that nobody can serve; 0: 60 s */
 	uint64_t late_ns;     /* never ask another peer before; 0: 250 ms */
 	uint64_t quarantine_ns, quarantine_max_ns; /* 0: 5 s, 10 min */
-	uint64_t retry_ns, retry_max_ns; /* of a dead peer; 0: 100 ms, 5 s */
+	/*
+	 * Between tries of a dead peer, more each time; 0: 100 ms, 5 s.  While
+	 * somebody waits for what nobody else has: 250 ms at most.
+	 */
+	uint64_t retry_ns, retry_max_ns;
 	/*
 	 * Called with no lock held: a peer says that it knows a region no
 	 * more, or was unreachable.  May be NULL.

@@ -120,7 +120,7 @@ struct wfs_peer {
 	unsigned lane_count;
 	unsigned failures; /* in a row */
 	bool hopeful;	   /* it answered elsewhere since the last one */
-	uint64_t retry_at;
+	uint64_t failed_at, retry_at;
 	bool probing; /* one lane tries whether it is back */
 	uint64_t quarantine_until, quarantine_ns;
 	uint64_t usual_ns;     /* from asking to having it; 0: not known */
@@ -188,6 +188,8 @@ void wfs_task_return_locked(struct wfs_lane *lane, struct wfs_slot *slot,
  */
 bool wfs_lane_pick_locked(struct wfs_lane *lane, bool look_only,
 			  uint64_t *ret_until);
+/* Does somebody wait for what only this peer, or none that is well, has? */
+bool wfs_peer_is_missed_locked(const struct wfs_peer *peer, uint64_t now);
 /* Makes a lane that writes to the task's memory end. */
 void wfs_lane_interrupt_locked(struct wfs_lane *lane, struct wfs_task *task);
 struct wfs_holder *wfs_far_holder_locked(struct wfs_far *far,

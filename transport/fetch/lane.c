@@ -11,6 +11,7 @@
 
 #define NS_PER_S  1000000000ull
 #define RESTED_NS NS_PER_S	  /* idle that long: it may be closed */
+#define MISSED_NS (NS_PER_S / 4)  /* between tries of one who is missed */
 #define IDLE_NS	  (60 * NS_PER_S) /* then we close it */
 
 /* Closes the connection; all that was asked for goes back. */
@@ -47,13 +48,18 @@ static void drop(struct wfs_lane *lane, int error)
 static bool may_open_locked(struct wfs_peer *peer, uint64_t now,
 			    uint64_t *until)
 {
+	uint64_t at = peer->retry_at;
+
 	if (!peer->failures)
 		return true;
 	if (peer->probing)
 		return false;
-	if (peer->retry_at > now) {
-		if (peer->retry_at < *until)
-			*until = peer->retry_at;
+	if (at > now && at > peer->failed_at + MISSED_NS &&
+	    wfs_peer_is_missed_locked(peer, now))
+		at = peer->failed_at + MISSED_NS;
+	if (at > now) {
+		if (at < *until)
+			*until = at;
 		return false;
 	}
 	return true;

@@ -196,6 +196,17 @@ static bool another_may(const struct wfs_task *task,
 	return false;
 }
 
+bool wfs_peer_is_missed_locked(const struct wfs_peer *peer, uint64_t now)
+{
+	const struct wfs_task *task = peer->fetch->wanted.head;
+
+	for (; task; task = task->next)
+		if (wfs_far_holder_locked(task->batch->far, peer) &&
+		    !another_may(task, peer, now))
+			return true;
+	return false;
+}
+
 /*
  * Is it to be left to the faster way to the same bytes?  Not for longer than
  * that one usually takes, if it brings nothing: it may hang, or not connect.

@@ -348,6 +348,13 @@ static void look(struct remote_seed *seed)
 	wfs_remote_borrow_more(seed);
 }
 
+static uint64_t jitter(const struct remote_seed *seed)
+{
+	uint64_t now = wfs_now_ns();
+
+	return wfs_hash(&now, sizeof(now), (uintptr_t)seed);
+}
+
 static uint64_t pause_after(const struct remote_seed *seed)
 {
 	struct wfs_remote *remote = seed->remote;
@@ -362,7 +369,10 @@ static uint64_t pause_after(const struct remote_seed *seed)
 		       (seed->settled && streams ? SLOW_TIMES : 1);
 	for (unsigned i = 1; i < seed->failures && ns < RETRY_MAX_NS; i++)
 		ns *= 2;
-	return ns < RETRY_MAX_NS ? ns : RETRY_MAX_NS;
+	if (ns > RETRY_MAX_NS)
+		ns = RETRY_MAX_NS;
+	/* Many nodes may have lost it at the same moment. */
+	return ns - jitter(seed) % (ns / 4);
 }
 
 void wfs_remote_seed_run(struct remote_seed *seed)
