@@ -105,8 +105,9 @@ struct wfs_lane_ops {
 	 */
 	bool lands;
 	/*
-	 * Sends one request; up to two are under way.  1: the bytes land at
-	 * its `to`, and `body` copies nothing; 0: they do not.
+	 * Sends one request, at the latest when `head` is called; up to two are
+	 * under way.  1: the bytes land at its `to`, and `body` copies nothing;
+	 * 0: they do not.
 	 */
 	int (*ask)(void *conn, const struct wfs_lane_ask *ask);
 	/* The head of the oldest answer, then what it announces. */

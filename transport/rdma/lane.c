@@ -16,14 +16,20 @@
 #define SLOTS	 2		/* what the fetch has under way */
 #define STALL_NS 10000000000ull /* no READ takes as long */
 
+#define READS	   2 /* for a request */
+#define TOLD_SHIFT 8 /* how many READs a completion tells of */
+
 /* A request under way, or refused already. */
 struct slot {
 	struct wfs_slab_piece *piece;
 	uint32_t tag, len;
-	uint32_t status; /* enum wfs_wire_status */
-	uint64_t posted; /* ns */
-	bool done;
-	bool lands; /* not in the piece, but where it belongs */
+	uint32_t status;	/* enum wfs_wire_status */
+	uint8_t unposted, left; /* of its READs: the chunk's, its digest's */
+	uint64_t posted;	/* ns: the first of them */
+	bool lands;		/* not in the piece, but where it belongs */
+	uint64_t chunk, digest; /* addresses of the seed's */
+	uint32_t rkey;
+	struct ibv_sge to[READS];
 };
 
 struct lane {
@@ -32,6 +38,7 @@ struct lane {
 	struct wfs_rdma_link link; /* its stop_fd: from any thread */
 	struct slot slots[SLOTS];
 	unsigned first, used;
+	unsigned posted;	 /* READs */
 	uint64_t landed, copied; /* chunks */
 };
 
@@ -97,51 +104,81 @@ static int lane_open(void *peer_ctx, const atomic_bool *stop, void **ret_conn,
 	return 0;
 }
 
-/*
- * Two READs, which complete in order: only the second tells.  Whether the first
- * lands where the chunk belongs.
- */
-static int post(struct lane *lane, struct slot *slot,
+/* What of a slot may be posted now, behind `chain`; how many READs. */
+static unsigned prepare(struct lane *lane, struct slot *slot, unsigned room,
+			struct ibv_send_wr *chain)
+{
+	unsigned n = slot->unposted < room ? slot->unposted : room;
+
+	if (n && slot->unposted == READS)
+		slot->posted = wfs_now_ns();
+	for (unsigned i = 0; i < n; i++) {
+		unsigned at = READS - slot->unposted--;
+
+		chain[i] = (struct ibv_send_wr){
+			.wr_id = (uint64_t)(slot - lane->slots),
+			.next = &chain[i + 1],
+			.sg_list = &slot->to[at],
+			.num_sge = 1,
+			.opcode = IBV_WR_RDMA_READ,
+		};
+		chain[i].wr.rdma.remote_addr = at ? slot->digest : slot->chunk;
+		chain[i].wr.rdma.rkey = slot->rkey;
+	}
+	/* They complete in order: the last one tells of all. */
+	if (n) {
+		chain[n - 1].send_flags = IBV_SEND_SIGNALED;
+		chain[n - 1].wr_id |= (uint64_t)n << TOLD_SHIFT;
+	}
+	return n;
+}
+
+/* Posts as many READs as the devices allow, with one call; the rest waits. */
+static int post(struct lane *lane)
+{
+	struct ibv_send_wr chain[SLOTS * READS + 1], *bad;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < lane->used; i++) {
+		struct slot *slot = &lane->slots[(lane->first + i) % SLOTS];
+
+		n += prepare(lane, slot, lane->link.reads - lane->posted - n,
+			     chain + n);
+	}
+	if (!n)
+		return 0;
+	chain[n - 1].next = NULL;
+	lane->posted += n;
+	return -ibv_post_send(lane->link.id->qp, chain, &bad);
+}
+
+/* Whether the chunk lands where it belongs. */
+static bool aim(struct lane *lane, struct slot *slot,
 		const struct wfs_rdma_place *place,
 		const struct wfs_lane_ask *ask)
 {
 	const struct wfs_slab_piece *piece = slot->piece;
-	struct ibv_sge parts[2] = {
-		{ .addr = (uintptr_t)piece->bytes,
-		  .length = ask->len,
-		  .lkey = piece->key },
-		{ .addr = (uintptr_t)WFS_SLAB_DIGEST(piece),
-		  .length = WFS_WIRE_HASH_SIZE,
-		  .lkey = piece->key },
-	};
-	struct ibv_send_wr digest = {
-		.wr_id = (uint64_t)(slot - lane->slots),
-		.sg_list = &parts[1],
-		.num_sge = 1,
-		.opcode = IBV_WR_RDMA_READ,
-		.send_flags = IBV_SEND_SIGNALED,
-	};
-	struct ibv_send_wr chunk = {
-		.wr_id = (uint64_t)(slot - lane->slots),
-		.next = &digest,
-		.sg_list = &parts[0],
-		.num_sge = 1,
-		.opcode = IBV_WR_RDMA_READ,
-	};
-	struct ibv_send_wr *bad;
-	int rc;
+	uint32_t key;
 
-	slot->lands = ask->to &&
-		      wfs_grounds_find(&lane->link.device->grounds, ask->to,
-				       ask->len, &parts[0].lkey);
-	if (slot->lands)
-		parts[0].addr = (uintptr_t)ask->to;
-	chunk.wr.rdma.remote_addr = place->address + ask->off;
-	digest.wr.rdma.remote_addr =
+	slot->to[0] = (struct ibv_sge){ .addr = (uintptr_t)piece->bytes,
+					.length = ask->len,
+					.lkey = piece->key };
+	slot->to[1] =
+		(struct ibv_sge){ .addr = (uintptr_t)WFS_SLAB_DIGEST(piece),
+				  .length = WFS_WIRE_HASH_SIZE,
+				  .lkey = piece->key };
+	slot->lands = ask->to && wfs_grounds_find(&lane->link.device->grounds,
+						  ask->to, ask->len, &key);
+	if (slot->lands) {
+		slot->to[0].addr = (uintptr_t)ask->to;
+		slot->to[0].lkey = key;
+	}
+	slot->chunk = place->address + ask->off;
+	slot->digest =
 		place->digests + ask->off / WFS_CHUNK * WFS_WIRE_HASH_SIZE;
-	chunk.wr.rdma.rkey = digest.wr.rdma.rkey = place->rkeys[lane->way.rail];
-	rc = ibv_post_send(lane->link.id->qp, &chunk, &bad);
-	return rc ? -rc : slot->lands;
+	slot->rkey = place->rkeys[lane->way.rail];
+	slot->unposted = slot->left = READS;
+	return slot->lands;
 }
 
 static int lane_ask(void *conn, const struct wfs_lane_ask *ask)
@@ -159,8 +196,6 @@ static int lane_ask(void *conn, const struct wfs_lane_ask *ask)
 		.tag = ask->tag,
 		.len = ask->len,
 		.status = rc ? WFS_WIRE_NOT_HELD : WFS_WIRE_OK,
-		.done = rc != 0,
-		.posted = wfs_now_ns(),
 	};
 	lane->used++;
 	if (rc)
@@ -168,7 +203,7 @@ static int lane_ask(void *conn, const struct wfs_lane_ask *ask)
 	if (ask->off >= place.size || ask->len > place.size - ask->off ||
 	    ask->len > WFS_CHUNK)
 		return -EPROTO;
-	return post(lane, slot, &place, ask);
+	return aim(lane, slot, &place, ask);
 }
 
 /* What becomes of a failure: see the table in transport/PROTOCOL.md. */
@@ -189,29 +224,40 @@ static int failed(struct lane *lane, const struct ibv_wc *wc)
 	return wc->status == IBV_WC_WR_FLUSH_ERR ? -ECONNRESET : -EIO;
 }
 
-static void complete(struct lane *lane, struct slot *slot)
+/* Told of READs that came; others may be posted in their place. */
+static int complete(struct lane *lane, uint64_t wr_id)
 {
-	slot->done = true;
-	wfs_tally_read(tally_of(lane), slot->len, wfs_now_ns() - slot->posted);
+	unsigned told = (unsigned)(wr_id >> TOLD_SHIFT);
+	struct slot *slot = &lane->slots[wr_id & ((1u << TOLD_SHIFT) - 1)];
+
+	slot->left -= (uint8_t)told;
+	if (!slot->left)
+		wfs_tally_read(tally_of(lane), slot->len,
+			       wfs_now_ns() - slot->posted);
+	lane->posted -= told;
+	return post(lane);
 }
 
 static int lane_head(void *conn, struct wfs_wire_answer *ret_answer)
 {
 	struct lane *lane = conn;
 	struct slot *slot = &lane->slots[lane->first];
+	int rc;
 
-	while (!slot->done) {
+	rc = post(lane);
+	while (!rc && slot->left) {
 		struct ibv_wc wc;
-		int rc = wfs_rdma_link_wait(&lane->link, STALL_NS, &wc);
 
+		rc = wfs_rdma_link_wait(&lane->link, STALL_NS, &wc);
 		if (rc)
 			wfs_tally_wait(tally_of(lane), rc);
 		else if (wc.status != IBV_WC_SUCCESS)
 			rc = failed(lane, &wc);
-		if (rc)
-			return rc;
-		complete(lane, &lane->slots[wc.wr_id]);
+		if (!rc)
+			rc = complete(lane, wc.wr_id);
 	}
+	if (rc)
+		return rc;
 	*ret_answer = (struct wfs_wire_answer){
 		.tag = slot->tag,
 		.status = slot->status,

@@ -19,7 +19,6 @@
 #define SLICE_MS    100
 #define SPIN_NS	    50000ull
 #define ACK_TIMEOUT 16 /* 4.096 us * 2^16: a lost packet is sent again */
-#define READS_MAX   16
 
 /* What a step of connecting ends with, and with what error if not. */
 static int take_event(struct wfs_rdma_link *link, enum rdma_cm_event_type want)
@@ -120,7 +119,7 @@ static int make_queue_pair(struct wfs_rdma_link *link)
 }
 
 /* With less than one READ under way none would ever end, or fail. */
-static int check_depth(const struct wfs_rdma_link *link)
+static int take_depth(struct wfs_rdma_link *link)
 {
 	struct ibv_qp_init_attr init;
 	struct ibv_qp_attr attr = { 0 };
@@ -128,7 +127,9 @@ static int check_depth(const struct wfs_rdma_link *link)
 	if (link->verbs->ibv_query_qp(link->id->qp, &attr,
 				      IBV_QP_MAX_QP_RD_ATOMIC, &init))
 		return -errno;
-	return attr.max_rd_atomic ? 0 : -EPROTO;
+	link->reads = attr.max_rd_atomic < WFS_LINK_WORK ? attr.max_rd_atomic :
+							   WFS_LINK_WORK;
+	return link->reads ? 0 : -EPROTO;
 }
 
 static int say_hello(struct wfs_rdma_link *link, const struct wfs_rdma_way *way,
@@ -147,13 +148,14 @@ static int say_hello(struct wfs_rdma_link *link, const struct wfs_rdma_way *way,
 	};
 	int rc;
 
-	param.initiator_depth = reads < READS_MAX ? (uint8_t)reads : READS_MAX;
+	param.initiator_depth = reads < WFS_LINK_WORK ? (uint8_t)reads :
+							WFS_LINK_WORK;
 	wfs_hello_sign(&hello, way->key, link->id->qp->qp_num);
 	wfs_hello_put(&hello, bytes);
 	if (link->verbs->rdma_connect(link->id, &param))
 		return -errno;
 	rc = await(link, RDMA_CM_EVENT_ESTABLISHED, stop);
-	return rc ? rc : check_depth(link);
+	return rc ? rc : take_depth(link);
 }
 
 int wfs_rdma_link_open(struct wfs_rdma_link *link, const char *label,

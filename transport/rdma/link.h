@@ -12,7 +12,7 @@
 #include "transport/rdma/peer.h"
 #include "transport/rdma/verbs.h"
 
-#define WFS_LINK_WORK 8 /* requests that may be posted */
+#define WFS_LINK_WORK 16 /* READs posted at once, at most */
 
 struct wfs_rdma_link {
 	const struct wfs_verbs *verbs;
@@ -21,8 +21,9 @@ struct wfs_rdma_link {
 	struct wfs_rdma_device *device; /* known once connected */
 	struct ibv_comp_channel *completions;
 	struct ibv_cq *cq;
-	int stop_fd; /* an eventfd */
-	bool armed;  /* a completion will be told */
+	unsigned reads; /* under way at once, as both devices allow */
+	int stop_fd;	/* an eventfd */
+	bool armed;	/* a completion will be told */
 };
 
 /*
