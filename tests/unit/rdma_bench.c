@@ -60,6 +60,8 @@ void rdma_bench_close(struct rdma_bench *b)
 {
 	wfs_stretch_remove(b->ground);
 	munmap(b->ground, SIZE);
+	/* It may be filling its memory again from the fetch's bytes. */
+	wfs_exporter_stop(b->seed.exporter);
 	fetch_bench_close(b->fetch);
 	rdma_seed_close(&b->seed);
 	fake_rdma_close();
