@@ -101,7 +101,7 @@ static int disk_is_same(struct wfs_copies *copies, const struct track *track,
 			bool *ret_same, struct wfs_err *err)
 {
 	struct wfs_file_source_config file = {
-		.follow_links = copies->config.load->follow_links,
+		.follow_links = copies->config.options->follow_links,
 	};
 	struct wfs_file_listing listing = { 0 };
 	int rc = wfs_file_source_peek(track->model->dir, &file, &listing, err);
@@ -121,7 +121,7 @@ static int open_place(struct wfs_copies *copies, const struct track *track,
 	const struct wfs_options *options = copies->config.options;
 	const struct wfs_option_model *model = track->model;
 	struct wfs_file_source_config file = {
-		.follow_links = copies->config.load->follow_links,
+		.follow_links = copies->config.options->follow_links,
 	};
 
 	if (model->place == WFS_PLACE_ORIGIN)

@@ -8,7 +8,6 @@
 #define WFS_TOOLS_COPIES_H
 
 #include "core/model/registry.h"
-#include "tools/load.h"
 #include "tools/options.h"
 #include "transport/origin/origin.h"
 #include "transport/remote/remote.h"
@@ -17,7 +16,6 @@ struct wfs_copies_config {
 	struct wfs_remote *remote;
 	struct wfs_origins *origins; /* NULL: no place of that kind */
 	struct wfs_registry *registry;
-	const struct wfs_load_config *load;
 	const struct wfs_options *options;
 	enum wfs_place place; /* disk or origin */
 };

@@ -221,14 +221,12 @@ static int open_origins(struct wfs_seeds *seeds,
 /* The other places of what seeds offer. */
 static void open_copies(struct wfs_seeds *seeds,
 			const struct wfs_options *options,
-			struct wfs_registry *registry,
-			const struct wfs_load_config *load)
+			struct wfs_registry *registry)
 {
 	struct wfs_copies_config config = {
 		.remote = seeds->remote,
 		.origins = seeds->origins,
 		.registry = registry,
-		.load = load,
 		.options = options,
 		.place = WFS_PLACE_DISK,
 	};
@@ -274,7 +272,7 @@ int wfs_seeds_open(const struct wfs_options *options,
 	if (!rc)
 		rc = open_origins(seeds, options, registry, load, err);
 	if (!rc)
-		open_copies(seeds, options, registry, load);
+		open_copies(seeds, options, registry);
 	if (!rc)
 		rc = start(seeds, daemon, err);
 	if (rc) {
