@@ -16,8 +16,12 @@ static int tensor_recipe(const struct wfs_model *model, uint32_t rank,
 			 uint32_t index, struct wfs_recipe **ret_recipe,
 			 struct wfs_err *err)
 {
-	(void)rank;
-	return wfs_view_recipe(wfs_inverse_view(model, index), ret_recipe, err);
+	const struct wfs_view *view = wfs_inverse_view(model, index);
+
+	return view ? wfs_view_recipe(view, ret_recipe, err) :
+		      wfs_err_set(err, -EINVAL,
+				  "tensor '%s' is not put together yet",
+				  model->ranks[rank].tensors[index].name);
 }
 
 static int entry_recipe(const struct wfs_model *model, uint32_t entry,

@@ -51,33 +51,52 @@ int wfs_op_exists(struct wfs_eval *e, const struct wfs_node *n,
 	return 0;
 }
 
-static int read_part(const struct wfs_model *base, const struct wfs_tensor *t,
-		     uint64_t at, void *buf, size_t len)
+/* Its own bytes, or those that it is put together from. */
+static int recipe_of(const struct wfs_model *base, int64_t at,
+		     struct wfs_recipe **ret_recipe)
 {
-	struct iovec part = { .iov_base = buf, .iov_len = len };
+	struct wfs_piece piece;
+	struct wfs_recipe recipe;
 
-	return wfs_region_readv(base->entries[t->shard].region, &part, 1,
-				t->off + at);
+	if (base->virtual)
+		return base->virtual->tensor(base, 0, (uint32_t)at, ret_recipe,
+					     NULL);
+	wfs_tensor_recipe(base, &base->ranks[0].tensors[at], &piece, &recipe);
+	*ret_recipe = wfs_recipe_dup(&recipe);
+	return 0;
 }
 
-/* 1 if both tensors have the same bytes, 0 if not, or a negative errno. */
-static int same_bytes(const struct wfs_model *base, const struct wfs_tensor *a,
-		      const struct wfs_tensor *b)
+/* 1 if both have the same bytes, 0 if not, or a negative errno. */
+static int same_bytes(const struct wfs_recipe *a, const struct wfs_recipe *b)
 {
 	char *buf = wfs_malloc((size_t)2 * SAME_BYTES);
 	int rc = 1;
 
 	for (uint64_t at = 0; at < a->size && rc > 0; at += SAME_BYTES) {
-		uint64_t left = a->size - at;
-		size_t len = (size_t)(left < SAME_BYTES ? left : SAME_BYTES);
+		ssize_t n = wfs_recipe_read(a, buf, SAME_BYTES, at);
+		ssize_t m = n < 0 ? n :
+				    wfs_recipe_read(b, buf + SAME_BYTES,
+						    SAME_BYTES, at);
 
-		rc = read_part(base, a, at, buf, len);
-		if (!rc)
-			rc = read_part(base, b, at, buf + SAME_BYTES, len);
-		if (!rc)
-			rc = !memcmp(buf, buf + SAME_BYTES, len);
+		rc = m < 0 ? (int)m :
+			     n == m &&
+				     !memcmp(buf, buf + SAME_BYTES, (size_t)n);
 	}
 	free(buf);
+	return rc;
+}
+
+static int same_tensors(const struct wfs_model *base, const int64_t at[2])
+{
+	struct wfs_recipe *a = NULL, *b = NULL;
+	int rc = recipe_of(base, at[0], &a);
+
+	if (!rc)
+		rc = recipe_of(base, at[1], &b);
+	if (!rc)
+		rc = same_bytes(a, b);
+	wfs_recipe_free(a);
+	wfs_recipe_free(b);
 	return rc;
 }
 
@@ -86,25 +105,31 @@ int wfs_op_same(struct wfs_eval *e, const struct wfs_node *n,
 		struct wfs_value *ret)
 {
 	const struct wfs_tensor *t[2];
+	int64_t at[2];
 	int rc = 0;
 
+	if (e->ghosts)
+		return wfs_eval_fail(e, n,
+				     "what tensors hold cannot be told before "
+				     "they are put together from the dump of "
+				     "model '%s'",
+				     e->base->name);
 	for (int i = 0; i < 2; i++) {
 		const char *name = NULL;
-		int64_t at;
 
 		rc = wfs_evaluate_text(e, n->args[i], &name);
 		if (rc)
 			return rc;
-		at = wfs_source_find(e->base, name);
-		if (at < 0)
+		at[i] = wfs_source_find(e->base, name);
+		if (at[i] < 0)
 			return wfs_eval_fail(e, n, "there is no tensor '%s'",
 					     name);
-		t[i] = &e->base->ranks[0].tensors[at];
+		t[i] = &e->base->ranks[0].tensors[at[i]];
 	}
 	if (t[0]->dtype == t[1]->dtype && t[0]->ndim == t[1]->ndim &&
 	    !memcmp(t[0]->shape, t[1]->shape,
 		    t[0]->ndim * sizeof(*t[0]->shape)))
-		rc = same_bytes(e->base, t[0], t[1]);
+		rc = same_tensors(e->base, at);
 	if (rc < 0)
 		return wfs_eval_fail(e, n, "cannot read '%s' and '%s': %s",
 				     t[0]->name, t[1]->name, strerror(-rc));

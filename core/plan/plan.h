@@ -11,6 +11,8 @@
  *   choose.c    which plan fits a model
  *   expand.c    rules -> the tensors of a layout
  *   mend.c      the config.json of a layout
+ *   invert.c    views read backwards; inverse*.c a plan, over what an engine
+ *               saved
  *   layout.c    a layout as a model; layout_*.c its ranks and files
  *
  * The language is described in weightfs-plan(5).  The code knows operations,

@@ -278,3 +278,18 @@ def test_a_plan_that_does_not_say_a_length_is_refused(folder):
     assert done.returncode == 1
     assert "'model.layers.0.self_attn.qkv_proj.weight'" in done.stderr
     assert "add an 'expect'" in done.stderr
+
+
+def test_a_plan_that_asks_for_contents_is_refused(folder):
+    """It is to be known what tensors there were before they are there."""
+    text = (truth.ROOT / "core/plan/builtin/llama.plan").read_text()
+    (folder / "plans").mkdir()
+    (folder / "plans/llama.plan").write_text(
+        text + 'require same("lm_head.weight", "model.norm.weight")\n'
+        '    otherwise "they differ"\n')
+    dump = dumped(folder, "llama", "tp2")
+    done = weightfs("export", f"--plans={folder / 'plans'}", f"{dump}@tp1",
+                    folder / "out")
+    assert done.returncode == 1
+    assert "what tensors hold" in done.stderr
+    assert "llama.plan:" in done.stderr
