@@ -7,9 +7,14 @@
  * where it is copied; its digest always goes to the piece.  A READ that was
  * posted cannot be recalled: the fetch leaves the chunk's memory to the lane
  * until the answer is there or the lane is closed, which destroys the queue
- * pair first.  What the seed does not have in memory the
- * lane refuses as the seed would (WFS_WIRE_NOT_HELD), so that somebody else is
- * asked.
+ * pair first.
+ *
+ * A lane has its queue pair, its completion queue and its thread to itself,
+ * which also compares the digests of what came.  One thread for all of a rail
+ * would hold the rail up meanwhile, or hand each chunk to another thread.
+ *
+ * What the seed does not have in memory the lane refuses as the seed would
+ * (WFS_WIRE_NOT_HELD), so that somebody else is asked.
  */
 #ifndef WFS_TRANSPORT_RDMA_LANE_H
 #define WFS_TRANSPORT_RDMA_LANE_H
