@@ -124,7 +124,8 @@ def compare(table, node, checkpoint, name, target):
 
 
 def calls(node, checkpoint):
-    """System calls of the whole daemon for each chunk."""
+    """System calls of the whole daemon for each chunk; where the clock cannot
+    be read without one (an emulated machine's) those are no work of ours."""
     with tempfile.NamedTemporaryFile("r") as out:
         tracer = subprocess.Popen(
             ["strace", "-f", "-c", "-o", out.name, "-p",
@@ -136,6 +137,7 @@ def calls(node, checkpoint):
         found = [(int(row[1]), row[0]) for row in re.findall(
             r"^ *[\d.]+ +[\d.]+ +\d+ +(?=\d+.* (\w+)$)(\d+)", out.read(),
             re.M)]
+    found = [row for row in found if row[1] not in ("total", "clock_gettime")]
     total = sum(count for count, _ in found)
     say("most of them: " + ", ".join(
         "%s %d" % (name, count) for count, name in
