@@ -106,6 +106,13 @@ struct wfs_source_ops {
 	 */
 	enum wfs_trust (*trust)(struct wfs_region *region);
 
+	/*
+	 * The SHA-256 of the digest manifest that its bytes are held against
+	 * (core/digest/digest_tree.h), or NULL; the source's.  NULL: they
+	 * never are.  Cheap.
+	 */
+	const uint8_t *(*tree)(struct wfs_source *src);
+
 	void (*close)(struct wfs_source *src);
 };
 

@@ -12,7 +12,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/base/hex.h"
 #include "core/base/text.h"
+#include "core/digest/digest_tree.h"
 #include "core/plan/layout.h"
 #include "fs/state.h"
 
@@ -223,8 +225,19 @@ static int value_version(const struct subject *s, struct wfs_text *t)
 
 static int value_model_digest(const struct subject *s, struct wfs_text *t)
 {
-	(void)s;
-	wfs_text_add(t, "pending");
+	const struct wfs_model *model = s->node.model;
+	const struct wfs_source_ops *ops = model->source->ops;
+	/* A layout is other bytes than those. */
+	const uint8_t *root = ops->tree && !model->virtual ?
+				      ops->tree(model->source) :
+				      NULL;
+	char hex[2 * WFS_ROOT_BYTES + 1];
+
+	if (root)
+		wfs_text_add(t, "sha256:%s",
+			     wfs_hex_format(root, WFS_ROOT_BYTES, hex));
+	else
+		wfs_text_add(t, "unknown");
 	return 0;
 }
 

@@ -74,6 +74,7 @@ struct origin_proof;
 int wfs_origin_prove(struct origin *o, const uint8_t *root,
 		     struct wfs_err *err);
 void wfs_origin_proof_free(struct origin_proof *proof); /* NULL is fine */
+const uint8_t *wfs_origin_proof_root(const struct origin_proof *proof);
 enum wfs_trust wfs_origin_proof_trust(const struct origin_proof *proof);
 /* The bytes of the manifest itself and of its signature, else NULL. */
 const char *wfs_origin_proof_bytes(const struct origin_proof *proof,

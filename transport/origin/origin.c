@@ -167,6 +167,13 @@ static int origin_read(struct wfs_region *region, void *buf, size_t len,
 	return rc ? rc : wfs_far_read(r->far, buf, len, off);
 }
 
+static const uint8_t *origin_tree(struct wfs_source *src)
+{
+	const struct origin *o = (struct origin *)src;
+
+	return o->proof ? wfs_origin_proof_root(o->proof) : NULL;
+}
+
 static enum wfs_trust origin_trust(struct wfs_region *region)
 {
 	const struct origin *o = (struct origin *)region->source;
@@ -211,6 +218,7 @@ static const struct wfs_source_ops origin_ops = {
 	.name = "origin",
 	.far = true,
 	.trust = origin_trust,
+	.tree = origin_tree,
 	.list = origin_list,
 	.read = origin_read,
 	.close = origin_close,

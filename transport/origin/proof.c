@@ -27,6 +27,11 @@ struct origin_proof {
 	uint64_t lists_len; /* bytes of all of them */
 };
 
+const uint8_t *wfs_origin_proof_root(const struct origin_proof *proof)
+{
+	return proof->of->root;
+}
+
 void wfs_origin_proof_free(struct origin_proof *proof)
 {
 	if (!proof)

@@ -82,6 +82,14 @@ static enum wfs_trust remote_trust(struct wfs_region *region)
 	return to_remote(region->source)->trust;
 }
 
+static const uint8_t *remote_tree(struct wfs_source *src)
+{
+	const struct wfs_remote_source *source = to_remote(src);
+
+	return source->trust > WFS_TRUST_SEED ? source->manifest->proof->root :
+						NULL;
+}
+
 static void remote_close(struct wfs_source *src)
 {
 	struct wfs_remote_source *source = to_remote(src), **at;
@@ -113,6 +121,7 @@ static const struct wfs_source_ops remote_ops = {
 	.descriptor = remote_descriptor,
 	.check = remote_check,
 	.digests = remote_digests,
+	.tree = remote_tree,
 	.close = remote_close,
 };
 
