@@ -153,7 +153,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	use(model, plan, (struct wfs_layout_spec){ .tp = 1, .pp = 1 });
 	use(model, plan, (struct wfs_layout_spec){ .tp = 2, .pp = 2 });
-	use(model, plan, (struct wfs_layout_spec){ 2, 1, true });
+	use(model, plan,
+	    (struct wfs_layout_spec){ .tp = 2, .pp = 1, .hf = true });
 	wfs_plan_put(plan);
 	return 0;
 }
