@@ -105,8 +105,9 @@ def mount(folder, seed, args=(), name="mnt", wrap=()):
         folder / name], wrap=wrap).wait_ready()
 
 
-def drop_caches():
-    """What was read is asked for again."""
+def forget(mnt):
+    """What was read is asked for again, of the seed."""
+    mnt.evict()
     with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as drop:
         drop.write("3")
 

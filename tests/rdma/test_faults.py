@@ -96,7 +96,7 @@ def test_a_wrong_key_is_tcp_until_there_is_a_right_one(folder, both):
         _, mnt = both(folder / "m", between=between)
 
         def again():
-            pair.drop_caches()
+            pair.forget(mnt)
             pair.read(mnt, "m", files)
 
         def is_refused():

@@ -96,7 +96,7 @@ def test_a_seed_killed_and_started_again_is_read_by_rdma_again(folder, both):
         before = pair.peer(mnt)["rdma"]["bytes"]
 
         def comes_by_rdma():
-            pair.drop_caches()
+            pair.forget(mnt)
             pair.read(mnt, "m", rest)
             return pair.peer(mnt)["rdma"]["bytes"] > before
         mounts.wait_until(comes_by_rdma, "bytes come by RDMA again")
