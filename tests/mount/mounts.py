@@ -62,14 +62,29 @@ def remaining(deadline):
     return max(0.0, deadline - time.monotonic())
 
 
+def freeze(pid):
+    """Stops a process; no thread of it runs when this returns. (The signal
+    goes to one thread, and the others go on until that one has seen it.)"""
+    def runs(task):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+            return state not in "TZX"
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    wait_until(lambda: not any(map(runs, tasks.iterdir())),
+               f"process {pid} stands still")
+
+
 def wait_until(ready, what, seconds=DEADLINE, every=0.02):
-    """Asks again and again; for states that nothing announces."""
+    """Asks again and again; for states that nothing announces. `what` is a
+    text, or gives one when it is too late."""
     deadline = time.monotonic() + seconds
     while True:
         value = ready()
         if value:
             return value
-        assert remaining(deadline), f"never happened: {what}"
+        assert remaining(deadline), "never happened: " + (
+            what() if callable(what) else what)
         select.select([], [], [], every)
 
 

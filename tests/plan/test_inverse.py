@@ -266,30 +266,32 @@ def test_what_an_engine_changed_after_loading_is_refused(folder):
     assert name in done.stdout and "changed its weights" in done.stdout
 
 
+def refused_by(folder, family, plan):
+    """What is said of a dump of that family, with that plan for it."""
+    (folder / "plans").mkdir()
+    (folder / f"plans/{family}.plan").write_text(plan)
+    dump = dumped(folder, family, "tp2")
+    done = weightfs("export", f"--plans={folder / 'plans'}", f"{dump}@tp1",
+                    folder / "out")
+    assert done.returncode == 1
+    return done.stderr
+
+
 def test_a_plan_that_does_not_say_a_length_is_refused(folder):
     """Two lengths cannot be told from their sum."""
     text = (truth.ROOT / "core/plan/builtin/phi3.plan").read_text()
     text = re.sub(r'expect "[^"]*qkv_proj[^\n]*\n[^\n]*\n', "", text)
-    (folder / "plans").mkdir()
-    (folder / "plans/phi3.plan").write_text(text)
-    dump = dumped(folder, "phi3", "tp2")
-    done = weightfs("export", f"--plans={folder / 'plans'}", f"{dump}@tp1",
-                    folder / "out")
-    assert done.returncode == 1
-    assert "'model.layers.0.self_attn.qkv_proj.weight'" in done.stderr
-    assert "add an 'expect'" in done.stderr
+    said = refused_by(folder, "phi3", text)
+    assert "'model.layers.0.self_attn.qkv_proj.weight'" in said
+    assert "add an 'expect'" in said
 
 
 def test_a_plan_that_asks_for_contents_is_refused(folder):
     """It is to be known what tensors there were before they are there."""
     text = (truth.ROOT / "core/plan/builtin/llama.plan").read_text()
-    (folder / "plans").mkdir()
-    (folder / "plans/llama.plan").write_text(
+    said = refused_by(
+        folder, "llama",
         text + 'require same("lm_head.weight", "model.norm.weight")\n'
         '    otherwise "they differ"\n')
-    dump = dumped(folder, "llama", "tp2")
-    done = weightfs("export", f"--plans={folder / 'plans'}", f"{dump}@tp1",
-                    folder / "out")
-    assert done.returncode == 1
-    assert "what tensors hold" in done.stderr
-    assert "llama.plan:" in done.stderr
+    assert "what tensors hold" in said
+    assert "llama.plan:" in said

@@ -106,7 +106,8 @@ def test_a_wrong_key_is_tcp_until_there_is_a_right_one(folder, both):
         def comes_by_rdma():
             again()
             return pair.peer(mnt)["rdma"]["bytes"] > 0
-        mounts.wait_until(is_refused, "the key opens nothing")
+        mounts.wait_until(is_refused, lambda: "the key opens nothing: "
+                          f"{pair.peer(mnt)}")
         assert not comes_by_rdma()
         assert pair.peer(mnt)["bytes"] >= sum(ODD)
         between.honest.set()
@@ -148,7 +149,7 @@ def test_memory_that_the_node_may_not_lock_is_tcp(folder, both):
 def test_a_seed_that_nothing_reaches_is_an_error_in_time(folder, links, both):
     files = pair.checkpoint(folder / "m", ODD, SEED)
     seed, mnt = both(folder / "m", mount_args=("-o", "seed_deadline=5"))
-    seed.process.send_signal(signal.SIGSTOP)
+    mounts.freeze(seed.process.pid)
     links(0, 1)
     try:
         with pytest.raises(OSError) as caught:

@@ -46,7 +46,7 @@ def test_a_frozen_seed_is_read_all_the_same(folder, both):
     files = pair.checkpoint(folder / "m", ODD, SEED)
     seed, mnt = both(folder / "m")
     pair.settled(mnt)
-    seed.process.send_signal(signal.SIGSTOP)
+    mounts.freeze(seed.process.pid)
     try:
         pair.read(mnt, "m", files)
     finally:

@@ -63,7 +63,7 @@ class Process:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def stop(self):
-        self.process.send_signal(signal.SIGSTOP)
+        mounts.freeze(self.process.pid)
 
     def go_on(self):
         self.process.send_signal(signal.SIGCONT)

@@ -111,7 +111,7 @@ class SameHost(SeedBase):
 
 class Seed(SeedBase):
     def lost(self):
-        os.kill(self.seed.pid, signal.SIGSTOP)
+        mounts.freeze(self.seed.pid)
 
     def back(self):
         os.kill(self.seed.pid, signal.SIGCONT)

@@ -60,7 +60,7 @@ class Restart(Kill):
 
 class Freeze(Fault):
     def begin(self):
-        self.server.process.send_signal(signal.SIGSTOP)
+        mounts.freeze(self.server.process.pid)
 
     def end(self):
         self.server.process.send_signal(signal.SIGCONT)

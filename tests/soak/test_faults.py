@@ -84,5 +84,5 @@ def test_random_faults(world, number):
     after = world.holds()
     report(world, counts, before, after)
     assert sum(counts.values()) == FAULTS
-    wait_until(lambda: not leaks(world, before), "what was held is let go: "
-               + "; ".join(leaks(world, before)))
+    wait_until(lambda: not leaks(world, before),
+               lambda: "; ".join(leaks(world, before)) + " are let go")

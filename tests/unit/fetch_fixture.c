@@ -139,34 +139,18 @@ static void fake_close(void *conn)
 	free(c);
 }
 
-static const struct wfs_lane_ops fake_ops = {
-	.open = fake_open,
-	.ask = fake_ask,
-	.head = fake_head,
-	.body = fake_body,
-	.stop = fake_stop,
-	.close = fake_close,
-};
+#define FAKE_CALLS                                                             \
+	.open = fake_open, .ask = fake_ask, .head = fake_head,                 \
+	.body = fake_body, .stop = fake_stop, .close = fake_close
 
-static const struct wfs_lane_ops landing_ops = {
-	.lands = true,
-	.open = fake_open,
-	.ask = fake_ask,
-	.head = fake_head,
-	.body = fake_body,
-	.stop = fake_stop,
-	.close = fake_close,
-};
+static const struct wfs_lane_ops fake_ops = { FAKE_CALLS };
+
+static const struct wfs_lane_ops landing_ops = { .lands = true, FAKE_CALLS };
 
 static const struct wfs_lane_ops copy_ops = {
 	.bare = true,
 	.doubted = true,
-	.open = fake_open,
-	.ask = fake_ask,
-	.head = fake_head,
-	.body = fake_body,
-	.stop = fake_stop,
-	.close = fake_close,
+	FAKE_CALLS,
 };
 
 static void note_differs(void *ctx, struct wfs_peer *peer, uint64_t group,
