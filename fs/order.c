@@ -43,10 +43,10 @@ struct wfs_order *wfs_order_new(uint32_t *first, uint32_t count, uint32_t limit)
 
 static bool is_shard(const struct wfs_model_entry *entry)
 {
-	size_t len = strlen(entry->name), suffix = strlen(".safetensors");
+	static const char suffix[] = ".safetensors";
 
-	return !entry->is_dir && len > suffix &&
-	       strcmp(entry->name + len - suffix, ".safetensors") == 0;
+	return !entry->is_dir && strlen(entry->name) >= sizeof(suffix) &&
+	       wfs_ends_with(entry->name, suffix);
 }
 
 struct wfs_order *wfs_order_first(const struct wfs_node *node)

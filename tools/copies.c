@@ -88,10 +88,8 @@ static void fail(struct track *track, const struct wfs_err *err)
 		track->pause = PAUSE_MAX;
 	track->look_at = wfs_now_ns() + track->pause;
 	if (err->code == -ESHUTDOWN ||
-	    (track->complaint && !strcmp(track->complaint, err->text)))
+	    !wfs_text_replace(&track->complaint, err->text))
 		return;
-	free(track->complaint);
-	track->complaint = wfs_strdup(err->text);
 	wfs_warn("model '%s': %s", track->model->name, err->text);
 	wfs_event("copy", track->model->name, "%s", err->text);
 }

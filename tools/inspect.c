@@ -61,10 +61,7 @@ char *wfs_inspect_shape(const struct wfs_tensor *t)
 {
 	struct wfs_text text = { 0 };
 
-	wfs_text_add(&text, "[");
-	for (unsigned i = 0; i < t->ndim; i++)
-		wfs_text_add(&text, "%s%" PRIu64, i ? ", " : "", t->shape[i]);
-	wfs_text_add(&text, "]");
+	wfs_shape_add(&text, t->shape, t->ndim);
 	return text.data;
 }
 

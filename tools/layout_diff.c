@@ -89,13 +89,6 @@ static int compare_recipes(struct compare *c, const struct wfs_recipe *a,
 	return 0;
 }
 
-static bool same_shape(const struct wfs_tensor *a, const struct wfs_tensor *b)
-{
-	return a->ndim == b->ndim &&
-	       (!a->ndim ||
-		!memcmp(a->shape, b->shape, a->ndim * sizeof(*a->shape)));
-}
-
 static int compare_bytes(struct compare *c, uint32_t layout_rank,
 			 uint32_t dump_rank, struct wfs_layout_difference *row)
 {
@@ -138,7 +131,7 @@ static int compare_tensors(struct compare *c, uint32_t layout_rank,
 
 	if (a->dtype != b->dtype) {
 		row.kind = WFS_DIFF_DTYPE;
-	} else if (!same_shape(a, b)) {
+	} else if (!wfs_shape_equals(a->shape, a->ndim, b->shape, b->ndim)) {
 		row.kind = WFS_DIFF_SHAPE;
 	} else {
 		row.kind = WFS_DIFF_BYTES;

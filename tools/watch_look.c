@@ -39,10 +39,8 @@ static struct wfs_track *find_track(struct wfs_tracks *all, const char *name)
 static void complain(struct wfs_tracks *all, char **last, const char *model,
 		     const char *text)
 {
-	if (*last && strcmp(*last, text) == 0)
+	if (!wfs_text_replace(last, text))
 		return;
-	free(*last);
-	*last = wfs_strdup(text);
 	if (model)
 		wfs_error("model '%s': %s", model, text);
 	else

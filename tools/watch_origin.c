@@ -68,10 +68,8 @@ static void fail(struct track *track, const struct wfs_err *err)
 		track->pause = LIST_NS;
 	track->list_at = wfs_now_ns() + track->pause;
 	if (err->code == -ESHUTDOWN ||
-	    (track->complaint && !strcmp(track->complaint, err->text)))
+	    !wfs_text_replace(&track->complaint, err->text))
 		return;
-	free(track->complaint);
-	track->complaint = wfs_strdup(err->text);
 	wfs_error("model '%s': %s", track->name, err->text);
 	wfs_event("error", track->name, "%s", err->text);
 }

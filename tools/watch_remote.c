@@ -69,10 +69,8 @@ static struct track *track_of(struct wfs_remote_watch *watch, const char *name)
 
 static void complain(struct track *track, const char *text)
 {
-	if (track->complaint && !strcmp(track->complaint, text))
+	if (!wfs_text_replace(&track->complaint, text))
 		return;
-	free(track->complaint);
-	track->complaint = wfs_strdup(text);
 	wfs_error("model '%s': %s", track->name, text);
 	wfs_event("error", track->name, "%s", text);
 }

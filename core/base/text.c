@@ -209,6 +209,15 @@ int wfs_size_parse(const char *text, uint64_t *ret_bytes)
 	return 0;
 }
 
+bool wfs_text_replace(char **at, const char *text)
+{
+	if (*at && !strcmp(*at, text))
+		return false;
+	free(*at);
+	*at = wfs_strdup(text);
+	return true;
+}
+
 bool wfs_ends_with(const char *s, const char *end)
 {
 	size_t len = strlen(s), end_len = strlen(end);

@@ -28,6 +28,12 @@ char *wfs_size_format(uint64_t bytes, char *buf, size_t size);
  */
 size_t wfs_utf8_sequence(const char *s, size_t len);
 
+/*
+ * Keeps a copy of `text` in *at (NULL or malloc'd).  False if it is what was
+ * kept already: for who says a thing once.
+ */
+bool wfs_text_replace(char **at, const char *text);
+
 /* Does `s` end in `end`, or equal it? */
 bool wfs_ends_with(const char *s, const char *end);
 

@@ -3,8 +3,10 @@
  * The table of element types, and the one place that multiplies a shape.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
+#include "core/base/text.h"
 #include "core/model/dtype.h"
 
 static const struct {
@@ -71,4 +73,19 @@ int wfs_dtype_bytes(enum wfs_dtype dtype, const uint64_t *shape, unsigned ndim,
 		return -EINVAL;
 	*ret_bytes = bits / 8;
 	return 0;
+}
+
+bool wfs_shape_equals(const uint64_t *a, unsigned a_ndim, const uint64_t *b,
+		      unsigned b_ndim)
+{
+	return a_ndim == b_ndim &&
+	       (!a_ndim || !memcmp(a, b, a_ndim * sizeof(*a)));
+}
+
+void wfs_shape_add(struct wfs_text *text, const uint64_t *shape, unsigned ndim)
+{
+	wfs_text_add(text, "[");
+	for (unsigned i = 0; i < ndim; i++)
+		wfs_text_add(text, "%s%" PRIu64, i ? ", " : "", shape[i]);
+	wfs_text_add(text, "]");
 }

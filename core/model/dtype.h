@@ -8,8 +8,11 @@
 #ifndef WFS_CORE_MODEL_DTYPE_H
 #define WFS_CORE_MODEL_DTYPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct wfs_text;
 
 enum wfs_dtype {
 	WFS_BOOL,
@@ -48,5 +51,11 @@ int wfs_dtype_parse(const char *name, size_t len);
  */
 int wfs_dtype_bytes(enum wfs_dtype dtype, const uint64_t *shape, unsigned ndim,
 		    uint64_t *ret_bytes);
+
+/* Of shapes, which may be NULL for scalars. */
+bool wfs_shape_equals(const uint64_t *a, unsigned a_ndim, const uint64_t *b,
+		      unsigned b_ndim);
+/* Adds "[2, 3]". */
+void wfs_shape_add(struct wfs_text *text, const uint64_t *shape, unsigned ndim);
 
 #endif

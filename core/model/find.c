@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/model/load.h"
+#include "core/model/names.h"
 
 size_t wfs_path_dir_len(const char *path)
 {
@@ -102,4 +103,11 @@ static int compare_tensor(const void *wanted, const void *list, uint32_t at)
 int64_t wfs_rank_find(const struct wfs_rank *rank, const char *file_name)
 {
 	return find(file_name, rank->tensors, 0, rank->count, compare_tensor);
+}
+
+int64_t wfs_rank_find_tensor(const struct wfs_rank *rank, const char *name)
+{
+	char escaped[WFS_FILE_NAME_MAX + 1];
+
+	return wfs_rank_find(rank, wfs_name_file(name, strlen(name), escaped));
 }

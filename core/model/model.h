@@ -155,6 +155,8 @@ int64_t wfs_model_find_dir(const struct wfs_model *model, uint32_t entry);
 int64_t wfs_model_find_rank(const struct wfs_model *model, const char *name);
 /* Index in rank->tensors by file name, or -1. */
 int64_t wfs_rank_find(const struct wfs_rank *rank, const char *file_name);
+/* By the tensor's own name. */
+int64_t wfs_rank_find_tensor(const struct wfs_rank *rank, const char *name);
 
 /*
  * The recipe of a tensor: fills *piece and *ret_recipe (which points to

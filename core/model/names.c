@@ -100,6 +100,15 @@ static int hex_digit(char c)
 	return -1;
 }
 
+const char *wfs_name_file(const char *name, size_t len,
+			  char room[WFS_FILE_NAME_MAX + 1])
+{
+	if (wfs_name_is_plain(name, len))
+		return name;
+	wfs_name_escape(name, len, room);
+	return room;
+}
+
 ssize_t wfs_name_unescape(const char *file_name,
 			  char out[WFS_FILE_NAME_MAX + 1])
 {

@@ -46,6 +46,12 @@ size_t wfs_name_escape(const char *name, size_t len,
 		       char out[WFS_FILE_NAME_MAX + 1]);
 
 /*
+ * The same, but `name`, which ends with a NUL, itself where it is plain.
+ */
+const char *wfs_name_file(const char *name, size_t len,
+			  char room[WFS_FILE_NAME_MAX + 1]);
+
+/*
  * The name back, into `out` of WFS_FILE_NAME_MAX + 1 bytes (NUL-terminated
  * besides): its length, or -EINVAL when no name has this file name, or
  * -ENAMETOOLONG when the name was cut.

@@ -190,12 +190,8 @@ static int64_t find_indexed(const struct wfs_rank *rank,
 			    const struct wfs_key *key, uint32_t guess)
 {
 	char escaped[WFS_FILE_NAME_MAX + 1];
-	const char *name = key->s;
+	const char *name = wfs_name_file(key->s, key->len, escaped);
 
-	if (!wfs_name_is_plain(key->s, key->len)) {
-		wfs_name_escape(key->s, key->len, escaped);
-		name = escaped;
-	}
 	if (guess < rank->count &&
 	    !strcmp(rank->tensors[guess].file_name, name))
 		return guess;

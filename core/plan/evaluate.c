@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "core/base/text.h"
-#include "core/model/names.h"
 #include "core/plan/evaluate.h"
 
 #define MAX_INDEX      1024 /* values, whatever the checkpoint has */
@@ -33,14 +32,7 @@ int wfs_eval_fail(struct wfs_eval *e, const struct wfs_node *n, const char *fmt,
 
 int64_t wfs_source_find(const struct wfs_model *base, const char *name)
 {
-	char escaped[WFS_FILE_NAME_MAX + 1];
-	size_t len = strlen(name);
-
-	if (!wfs_name_is_plain(name, len)) {
-		wfs_name_escape(name, len, escaped);
-		name = escaped;
-	}
-	return wfs_rank_find(&base->ranks[0], name);
+	return wfs_rank_find_tensor(&base->ranks[0], name);
 }
 
 static int evaluate_template(struct wfs_eval *e, const struct wfs_node *n,

@@ -115,6 +115,7 @@ int wfs_expand_add(struct wfs_expand *x, const char *name,
 	char escaped[WFS_FILE_NAME_MAX + 1];
 	struct wfs_target t = x->now;
 	size_t len = strlen(name);
+	const char *file = wfs_name_file(name, len, escaped);
 	uint64_t *shape;
 
 	/* An engine leaves tensors without elements out. */
@@ -126,11 +127,8 @@ int wfs_expand_add(struct wfs_expand *x, const char *name,
 				   "plan '%s' makes more than %u tensors",
 				   layout->plan->name, WFS_MODEL_MAX_TENSORS);
 	t.name = t.file_name = wfs_pool_text(&layout->pool, name, len);
-	if (!wfs_name_is_plain(name, len)) {
-		wfs_name_escape(name, len, escaped);
-		t.file_name =
-			wfs_pool_text(&layout->pool, escaped, strlen(escaped));
-	}
+	if (file != name)
+		t.file_name = wfs_pool_text(&layout->pool, file, strlen(file));
 	t.dtype = (uint8_t)view->dtype;
 	t.ndim = (uint8_t)view->ndim;
 	if (view->ndim) {
@@ -220,9 +218,8 @@ static int evaluate_rule(struct wfs_expand *x, const struct wfs_rule *rule,
 
 static bool same_shape(const struct wfs_target *a, const struct wfs_target *b)
 {
-	return a->dtype == b->dtype && a->ndim == b->ndim &&
-	       (!a->ndim ||
-		!memcmp(a->shape, b->shape, a->ndim * sizeof(*a->shape)));
+	return a->dtype == b->dtype &&
+	       wfs_shape_equals(a->shape, a->ndim, b->shape, b->ndim);
 }
 
 static bool has_all(const struct wfs_expand *x, const struct wfs_target *t)

@@ -10,16 +10,6 @@
 #include "core/plan/inverse_inner.h"
 #include "core/plan/operate.h"
 
-static void show_shape(const uint64_t *shape, unsigned ndim,
-		       struct wfs_text *text)
-{
-	wfs_text_add(text, "[");
-	for (unsigned i = 0; i < ndim; i++)
-		wfs_text_add(text, "%s%llu", i ? ", " : "",
-			     (unsigned long long)shape[i]);
-	wfs_text_add(text, "]");
-}
-
 int wfs_expand_expect(struct wfs_expand *x, const void *item)
 {
 	const struct wfs_expect *expect = item;
@@ -44,11 +34,10 @@ int wfs_expand_expect(struct wfs_expand *x, const void *item)
 	rc = wfs_op_take_shape(&x->e, expect->shape, shape, &ndim);
 	if (rc)
 		return rc;
-	if (ndim == t->ndim &&
-	    (!ndim || !memcmp(shape, t->shape, ndim * sizeof(*shape))))
+	if (wfs_shape_equals(shape, ndim, t->shape, t->ndim))
 		return 0;
-	show_shape(t->shape, t->ndim, &has);
-	show_shape(shape, ndim, &wants);
+	wfs_shape_add(&has, t->shape, t->ndim);
+	wfs_shape_add(&wants, shape, ndim);
 	rc = wfs_err_set(x->e.err, -EINVAL,
 			 "model '%s': tensor '%s' is %s, config.json says %s "
 			 "(%s:%u): one of them is of another model, put the "

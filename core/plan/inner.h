@@ -75,6 +75,11 @@ int wfs_plan_choose(const struct wfs_layout_options *options,
 /* For one rank of `hf`, which is the checkpoint's tensors: no rules. */
 int wfs_plan_choose_whole(struct wfs_layout *layout, struct wfs_err *err);
 
+/* layout_compile.c: chooses a plan for the base and spec; nothing is made. */
+int wfs_layout_begin(struct wfs_layout *layout,
+		     const struct wfs_layout_options *options,
+		     struct wfs_err *err);
+
 /* An evaluation over the layout; `lets` and `done` are the caller's copies
    (by let), or NULL for the layout's own while it is compiled. */
 void wfs_layout_eval(const struct wfs_layout *layout, struct wfs_pool *pool,

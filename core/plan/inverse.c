@@ -177,15 +177,14 @@ static int fill_tensor(struct wfs_inverse *inverse, struct wfs_tensor *t,
 		       const struct wfs_ghost *ghost, struct wfs_err *err)
 {
 	char escaped[WFS_FILE_NAME_MAX + 1];
-	size_t len = strlen(ghost->name);
+	const char *file =
+		wfs_name_file(ghost->name, strlen(ghost->name), escaped);
 	int rc;
 
 	t->name = t->file_name = ghost->name;
-	if (!wfs_name_is_plain(ghost->name, len)) {
-		wfs_name_escape(ghost->name, len, escaped);
+	if (file != ghost->name)
 		t->file_name =
-			wfs_pool_text(&inverse->pool, escaped, strlen(escaped));
-	}
+			wfs_pool_text(&inverse->pool, file, strlen(file));
 	t->shape = ghost->shape;
 	t->ndim = ghost->ndim;
 	t->dtype = ghost->dtype;
@@ -290,27 +289,6 @@ static int spec_of(const struct wfs_model *dump, struct wfs_layout_spec *ret,
 	return 0;
 }
 
-/* The layout of the dump, of which a plan is chosen and nothing made yet. */
-static int begin(struct wfs_layout *layout,
-		 const struct wfs_layout_options *options, struct wfs_err *err)
-{
-	int rc = spec_of(layout->base, &layout->spec, err);
-
-	if (!rc)
-		rc = wfs_plan_config_read(layout->base, &layout->config, err);
-	if (!rc)
-		rc = wfs_plan_choose(options, layout->base,
-				     yyjson_doc_get_root(layout->config.doc),
-				     layout, err);
-	if (rc)
-		return rc;
-	layout->lets =
-		wfs_calloc(layout->plan->let_count, sizeof(*layout->lets));
-	layout->let_done =
-		wfs_calloc(layout->plan->let_count, sizeof(*layout->let_done));
-	return 0;
-}
-
 /* `ranks` is of `layout`, whose base becomes the checkpoint. */
 static int put_together(struct wfs_layout *layout, struct wfs_model *ranks,
 			struct wfs_model *model, struct wfs_err *err)
@@ -354,7 +332,9 @@ int wfs_inverse_compile(struct wfs_model *dump,
 	atomic_init(&ranks->refs, 1);
 	ranks->virtual = &wfs_layout_ops;
 	ranks->virtual_ctx = layout;
-	rc = begin(layout, options, err);
+	rc = spec_of(layout->base, &layout->spec, err);
+	if (!rc)
+		rc = wfs_layout_begin(layout, options, err);
 	if (!rc) {
 		model = new_model(dump);
 		rc = put_together(layout, ranks, model, err);

@@ -62,9 +62,8 @@ static int check_like(struct fill *f, const struct pair *p,
 {
 	const struct wfs_tensor *t = p->dump;
 
-	if (t->dtype == own->dtype && t->ndim == own->ndim &&
-	    (!t->ndim ||
-	     !memcmp(t->shape, own->shape, t->ndim * sizeof(*t->shape))))
+	if (t->dtype == own->dtype &&
+	    wfs_shape_equals(t->shape, t->ndim, own->shape, own->ndim))
 		return 0;
 	return wfs_err_set(f->err, -EINVAL,
 			   "model '%s': tensor '%s' of rank '%s' is %s of "

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "core/base/text.h"
-#include "core/model/names.h"
 #include "core/plan/expand.h"
 #include "core/plan/inverse_inner.h"
 #include "core/plan/operate.h"
@@ -30,23 +29,9 @@ struct made {
 static const struct wfs_tensor *tensor_of(const struct wfs_rank *rank,
 					  const char *name)
 {
-	char escaped[WFS_FILE_NAME_MAX + 1];
-	size_t len = strlen(name);
-	int64_t at;
+	int64_t at = wfs_rank_find_tensor(rank, name);
 
-	if (!wfs_name_is_plain(name, len)) {
-		wfs_name_escape(name, len, escaped);
-		name = escaped;
-	}
-	at = wfs_rank_find(rank, name);
 	return at < 0 ? NULL : &rank->tensors[at];
-}
-
-static bool has_shape(const struct wfs_view *v, const struct wfs_tensor *t)
-{
-	return v->ndim == t->ndim &&
-	       (!v->ndim ||
-		!memcmp(v->shape, t->shape, v->ndim * sizeof(*v->shape)));
 }
 
 /* 1: it fits, and what it asked for is kept; 0; or a negative errno. */
@@ -63,7 +48,8 @@ static int try_shape(struct find *f, const struct made *made, unsigned ndim,
 	rc = wfs_evaluate_tensor(e, made->rule->value, &v);
 	if (rc)
 		return rc;
-	if (!has_shape(v.view, made->tensor))
+	if (!wfs_shape_equals(v.view->shape, v.view->ndim, made->tensor->shape,
+			      made->tensor->ndim))
 		return 0;
 	wfs_ghosts_keep(f->ghosts, made->rule->value);
 	return 1;
@@ -102,16 +88,6 @@ static int try_all(struct find *f, const struct made *made)
 	return rc;
 }
 
-static void show_shape(struct wfs_text *text, unsigned ndim,
-		       const uint64_t *shape)
-{
-	wfs_text_add(text, "[");
-	for (unsigned i = 0; i < ndim; i++)
-		wfs_text_add(text, "%s%llu", i ? ", " : "",
-			     (unsigned long long)shape[i]);
-	wfs_text_add(text, "]");
-}
-
 /* No shape of `hole` is right, or without one what the rule makes is not. */
 static int no_shape(struct find *f, const struct made *made, const char *hole,
 		    const struct wfs_view *view)
@@ -121,9 +97,9 @@ static int no_shape(struct find *f, const struct made *made, const char *hole,
 	struct wfs_text has = { 0 }, made_of = { 0 };
 	int rc;
 
-	show_shape(&has, t->ndim, t->shape);
+	wfs_shape_add(&has, t->shape, t->ndim);
 	if (view)
-		show_shape(&made_of, view->ndim, view->shape);
+		wfs_shape_add(&made_of, view->shape, view->ndim);
 	if (hole)
 		rc = wfs_err_set(
 			f->x.e.err, -EINVAL,

@@ -77,16 +77,18 @@ struct wfs_layout_options {
 /*
  * Compiles `base` to a layout named `<base name>@<spec>`.  Takes a reference
  * to `base`, which is a checkpoint, or what an engine saved of one: then the
- * checkpoint is put together again first (core/plan/inverse.h).  Refused with one sentence that names the tensor, the dim, N and
- * the remedy: a dim that N does not divide, a tensor that no rule covers, a
- * rule that matches nothing, no plan for the architecture or quantisation,
- * a config.json that is missing or contradicts the tensors.  `hf`, which does
- * without some of that, is named when it can be had.
+ * checkpoint is put together again first (core/plan/inverse.h).  Refused with
+ * one sentence that names the tensor, the dim, N and the remedy: a dim that N
+ * does not divide, a tensor that no rule covers, a rule that matches nothing,
+ * no plan for the architecture or quantisation, a config.json that is missing
+ * or contradicts the tensors.  `hf`, which does without some of that, is named
+ * when it can be had.
  *
  * Files: the base's entries less its weights and indices, then
  * `model-rank-<r>-part-<p>.safetensors`, or with stages
  * `model-pp-<p>-tp-<t>-part-<k>.safetensors`, their headers byte for byte as
- * the engine writes them; of "hf" `model.safetensors` alone.  Ranks: "0" …, or "pp-<P>-tp-<T>".
+ * the engine writes them; of "hf" `model.safetensors` alone.  Ranks: "0" …,
+ * or "pp-<P>-tp-<T>".
  */
 int wfs_layout_compile(struct wfs_model *base,
 		       const struct wfs_layout_spec *spec,

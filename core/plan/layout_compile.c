@@ -56,9 +56,9 @@ static uint64_t fingerprint(const struct wfs_layout *layout,
 	return wfs_hash(model->name, strlen(model->name), hash);
 }
 
-static int compile(struct wfs_layout *layout, struct wfs_model *model,
-		   const struct wfs_layout_options *options,
-		   struct wfs_err *err)
+int wfs_layout_begin(struct wfs_layout *layout,
+		     const struct wfs_layout_options *options,
+		     struct wfs_err *err)
 {
 	bool whole = layout->spec.hf && layout->spec.tp * layout->spec.pp == 1;
 	int rc = whole ? 0 :
@@ -77,7 +77,17 @@ static int compile(struct wfs_layout *layout, struct wfs_model *model,
 		wfs_calloc(layout->plan->let_count, sizeof(*layout->lets));
 	layout->let_done =
 		wfs_calloc(layout->plan->let_count, sizeof(*layout->let_done));
-	rc = wfs_layout_expand(layout, err);
+	return 0;
+}
+
+static int compile(struct wfs_layout *layout, struct wfs_model *model,
+		   const struct wfs_layout_options *options,
+		   struct wfs_err *err)
+{
+	int rc = wfs_layout_begin(layout, options, err);
+
+	if (!rc)
+		rc = wfs_layout_expand(layout, err);
 	if (!rc)
 		rc = wfs_layout_ranks(
 			layout, model,

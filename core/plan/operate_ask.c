@@ -126,9 +126,8 @@ int wfs_op_same(struct wfs_eval *e, const struct wfs_node *n,
 					     name);
 		t[i] = &e->base->ranks[0].tensors[at[i]];
 	}
-	if (t[0]->dtype == t[1]->dtype && t[0]->ndim == t[1]->ndim &&
-	    !memcmp(t[0]->shape, t[1]->shape,
-		    t[0]->ndim * sizeof(*t[0]->shape)))
+	if (t[0]->dtype == t[1]->dtype &&
+	    wfs_shape_equals(t[0]->shape, t[0]->ndim, t[1]->shape, t[1]->ndim))
 		rc = same_tensors(e->base, at);
 	if (rc < 0)
 		return wfs_eval_fail(e, n, "cannot read '%s' and '%s': %s",

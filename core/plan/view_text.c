@@ -7,20 +7,12 @@
 #include "core/base/text.h"
 #include "core/plan/view_inner.h"
 
-static void add_shape(const struct wfs_view *v, struct wfs_text *text)
-{
-	wfs_text_add(text, "[");
-	for (unsigned i = 0; i < v->ndim; i++)
-		wfs_text_add(text, "%s%" PRIu64, i ? ", " : "", v->shape[i]);
-	wfs_text_add(text, "]");
-}
-
 static void add_const(const struct wfs_view *v, struct wfs_text *text)
 {
 	unsigned bits = wfs_dtype_bits(v->dtype);
 
 	wfs_text_add(text, "const(%s ", wfs_dtype_name(v->dtype));
-	add_shape(v, text);
+	wfs_shape_add(text, v->shape, v->ndim);
 	/* The most significant digits first, as numbers are written. */
 	wfs_text_add(text, ", 0x");
 	for (unsigned i = bits < 8 ? 1 : bits / 8; i--;)
@@ -51,7 +43,7 @@ static void add_unary(const struct wfs_view *v, struct wfs_text *text)
 		break;
 	case WFS_VIEW_RESHAPE:
 		wfs_text_add(text, ", ");
-		add_shape(v, text);
+		wfs_shape_add(text, v->shape, v->ndim);
 		wfs_text_add(text, ")");
 		break;
 	case WFS_VIEW_CAST:

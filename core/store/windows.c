@@ -76,37 +76,46 @@ static void condemn_locked(struct wfs_windows *windows, struct wfs_window *w,
 	*dead = w;
 }
 
-void wfs_windows_drop(struct wfs_windows *windows,
-		      const struct wfs_source *source)
+/*
+ * Unmaps those of a source (NULL: of all) that nobody has and nobody had after
+ * `last`; when the first of the others was used, UINT64_MAX if there are none.
+ */
+static uint64_t unmap(struct wfs_windows *windows,
+		      const struct wfs_source *source, uint64_t last)
 {
 	struct wfs_window *w, *prev, *dead = NULL;
+	uint64_t first = UINT64_MAX;
 
 	pthread_mutex_lock(&windows->lock);
 	for (w = windows->tail; w; w = prev) {
 		prev = w->prev;
-		if (!w->users && (!source || w->region->source == source))
+		if (!w->users && w->used_at <= last &&
+		    (!source || w->region->source == source))
 			condemn_locked(windows, w, &dead);
+		else if (w->used_at < first)
+			first = w->used_at;
 	}
 	pthread_mutex_unlock(&windows->lock);
 	destroy_all(dead);
+	return first;
+}
+
+void wfs_windows_drop(struct wfs_windows *windows,
+		      const struct wfs_source *source)
+{
+	unmap(windows, source, UINT64_MAX);
 }
 
 uint64_t wfs_windows_expire(struct wfs_windows *windows)
 {
-	uint64_t now = wfs_now_ns(), at = UINT64_MAX;
-	struct wfs_window *w, *prev, *dead = NULL;
+	uint64_t now = wfs_now_ns(), keep_ns = windows->keep_ns;
+	uint64_t last = now > keep_ns ? now - keep_ns : 0;
+	uint64_t first = unmap(windows, NULL, last);
 
-	pthread_mutex_lock(&windows->lock);
-	for (w = windows->tail; w; w = prev) {
-		prev = w->prev;
-		if (!w->users && w->used_at + windows->keep_ns <= now)
-			condemn_locked(windows, w, &dead);
-		else if (w->used_at + windows->keep_ns < at)
-			at = w->used_at + windows->keep_ns;
-	}
-	pthread_mutex_unlock(&windows->lock);
-	destroy_all(dead);
-	return at < now ? now + windows->keep_ns : at;
+	if (first == UINT64_MAX)
+		return first;
+	/* One that somebody has is looked at again as if it were new. */
+	return (first > last ? first : now) + keep_ns;
 }
 
 void wfs_windows_free(struct wfs_windows *windows)
@@ -164,9 +173,11 @@ static void make_room_locked(struct wfs_windows *windows,
 {
 	struct wfs_window *w = windows->tail;
 
+	if (windows->count < WINDOWS_MAX)
+		return;
 	while (w && w->users)
 		w = w->prev;
-	if (w && windows->count >= WINDOWS_MAX)
+	if (w)
 		condemn_locked(windows, w, dead);
 }
 

@@ -72,10 +72,8 @@ static int get(struct remote_seed *seed, const char *path, const char *etag,
 
 void wfs_remote_complain(char **last, const char *text)
 {
-	if (*last && !strcmp(*last, text))
+	if (!wfs_text_replace(last, text))
 		return;
-	free(*last);
-	*last = wfs_strdup(text);
 	wfs_warn("%s", text);
 	wfs_event("seed", NULL, "%s", text);
 }

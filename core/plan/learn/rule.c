@@ -97,8 +97,7 @@ piece_view(struct wfs_learn *k, const struct wfs_learnt_rule *rule,
 			wfs_learn_source_view(pool, k->base, (uint32_t)source,
 					      p->merged, rule->dtype);
 
-	if (!v || v->ndim != p->ndim ||
-	    (v->ndim && memcmp(v->shape, p->full, v->ndim * sizeof(*p->full))))
+	if (!v || !wfs_shape_equals(v->shape, v->ndim, p->full, p->ndim))
 		return NULL;
 	for (unsigned d = 0; d < p->ndim && v; d++) {
 		if (p->start[d] || p->len[d] != p->full[d])
@@ -211,9 +210,8 @@ static int same_tensor(const struct wfs_view *v, const struct wfs_view *dump)
 	struct wfs_recipe *a = NULL, *b = NULL;
 	int rc;
 
-	if (!v || v->dtype != dump->dtype || v->ndim != dump->ndim ||
-	    (v->ndim &&
-	     memcmp(v->shape, dump->shape, v->ndim * sizeof(*v->shape))))
+	if (!v || v->dtype != dump->dtype ||
+	    !wfs_shape_equals(v->shape, v->ndim, dump->shape, dump->ndim))
 		return 0;
 	/* What has no recipe is no rule. */
 	if (wfs_view_recipe(v, &a, NULL))
