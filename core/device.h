@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The GPUs of this node, for who has bytes and a reader that wants them there.
+ *
+ * Plain C: nothing here knows CUDA.  Backends implement `struct
+ * wfs_device_ops`; everybody else calls the functions below, which check what
+ * came from a reader once, so that backends stay small.
+ *
+ * Errors are negative errno; where a device was asked, the fault says at which
+ * stage and with which code of CUDA's:
+ *
+ * -EINVAL     a size that is none, an overflow, a kind that there is not
+ * -ERANGE     a segment outside of the file or of the allocation
+ * -EACCES     policy: nothing is lent to this user
+ * -EPERM      not importable as the caller; helpers of other users cannot be
+ *             started by who is not root
+ * -ESRCH      the caller is gone, or not to be seen from here
+ * -ENXIO      no CUDA on this node
+ * -ENODEV     no such GPU
+ * -EOPNOTSUPP this kind of memory, on this GPU
+ * -EXDEV      a handle of the legacy kind and another pid namespace, which
+ *             cannot be entered; memory of the helper's own
+ * -EFAULT     it cannot be mapped
+ * -ENOMEM     the device's memory is out
+ * -EBUSY      a table is full
+ * -ENOENT     no such lease of the caller's
+ * -ETIMEDOUT  the deadline passed; the copy was stopped before it came
+ * -EIO        a sticky error of CUDA's, or the helper died of it: the next
+ *             call finds a new one
+ * -ESTALE     the file became shorter than what was asked of it
+ *
+ * Threads: every operation may be called from any number of threads, none of
+ * which is the session loop: they block, till the deadline at worst.
+ */
+#ifndef WFS_CORE_DEVICE_H
+#define WFS_CORE_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/base/err.h"
+
+#define WFS_DEVICE_HANDLE   64 /* bytes of CUDA's handles */
+#define WFS_DEVICE_SEGMENTS 64
+#define WFS_DEVICE_UUID	    16
+
+/* Where it failed.  The numbers are those of the ioctl. */
+enum wfs_device_stage {
+	WFS_DEVICE_STAGE_NONE,
+	WFS_DEVICE_STAGE_AUTH,	 /* who asks, and may they */
+	WFS_DEVICE_STAGE_DEVICE, /* the GPU and its helper */
+	WFS_DEVICE_STAGE_MAP,	 /* the reader's memory, the file's */
+	WFS_DEVICE_STAGE_FETCH,	 /* bytes that are not here yet */
+	WFS_DEVICE_STAGE_COPY,
+	WFS_DEVICE_STAGE_SYNC,
+	WFS_DEVICE_STAGE_VERIFY,
+};
+
+/* Untouched on success. */
+struct wfs_device_fault {
+	uint32_t stage;	   /* enum wfs_device_stage */
+	uint32_t cuda_err; /* cudaError_t or CUresult; 0: CUDA said nothing */
+};
+
+/* Which GPU, never by ordinal, which differs from process to process. */
+struct wfs_device_id {
+	enum wfs_device_name {
+		WFS_DEVICE_ANY, /* the first one, of the lowest bus id */
+		WFS_DEVICE_PCI,
+		WFS_DEVICE_GPU_UUID,
+		WFS_DEVICE_MIG_UUID,
+	} by;
+	uint8_t uuid[WFS_DEVICE_UUID];
+	uint32_t domain;
+	uint8_t bus, device, function;
+};
+
+/* As the request of the kernel has it; of a thread or of its process. */
+struct wfs_device_caller {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+};
+
+enum wfs_device_memory {
+	WFS_DEVICE_CUDA_IPC = 1, /* a cudaIpcMemHandle_t of an allocation */
+	WFS_DEVICE_VMM_FD = 2, /* a POSIX descriptor of cuMemCreate's memory */
+};
+
+/*
+ * `count` runs of `len` bytes, `file_stride` and `dst_stride` from the start
+ * of one to that of the next.  Strides count only where there are several; in
+ * the destination runs must not overlap, so dst_stride >= len.
+ */
+struct wfs_device_segment {
+	uint64_t file_off, dst_off, len;
+	uint64_t file_stride, dst_stride, count;
+};
+
+struct wfs_device_fill {
+	struct wfs_device_caller caller;
+	struct wfs_device_id device;
+	/* The destination: an allocation of the caller's. */
+	uint32_t memory; /* enum wfs_device_memory */
+	int memory_fd;	 /* WFS_DEVICE_VMM_FD; stays the caller's */
+	uint8_t handle[WFS_DEVICE_HANDLE];
+	uint64_t memory_bytes; /* of the whole of it */
+	/*
+	 * Keep it mapped for the next fill with this cookie, until a drop of
+	 * the cookie or the reader's death; 0: not.  The reader must not free
+	 * an allocation before it dropped its cookie.
+	 */
+	uint64_t cookie;
+	/* A cudaIpcEventHandle_t that is waited for before a byte is written;
+	 * NULL: none. */
+	const uint8_t *ready;
+	/*
+	 * The source: a file of `file_bytes`, open for reading.  `steady`: it
+	 * never changes or shrinks (of the arena, or sealed), so that it may
+	 * be mapped; else it is read.
+	 */
+	int fd;
+	uint64_t file_bytes;
+	bool steady;
+	const struct wfs_device_segment *segments;
+	size_t segment_count; /* 1 to WFS_DEVICE_SEGMENTS */
+	uint64_t deadline_ns; /* of wfs_now_ns */
+};
+
+enum wfs_device_path {
+	WFS_DEVICE_PATH_REGISTERED = 1, /* straight from the mapped file */
+	WFS_DEVICE_PATH_STAGED = 2,	/* through pinned memory */
+};
+
+struct wfs_device_filled {
+	uint64_t bytes;
+	uint64_t ns;
+	uint32_t path; /* enum wfs_device_path, of most of it */
+};
+
+/* What is asked to be lent: the same bytes are always told by the same key. */
+struct wfs_device_want {
+	struct wfs_device_caller caller;
+	struct wfs_device_id device;
+	uint32_t memory; /* 0: VMM where there is that, else IPC */
+	uint64_t key[2]; /* of the tensor and the version of its bytes */
+	/* The whole of it, as with a fill. */
+	int fd;
+	uint64_t file_bytes;
+	bool steady;
+	uint64_t deadline_ns;
+};
+
+struct wfs_device_lent {
+	uint64_t lease;
+	uint32_t memory; /* enum wfs_device_memory */
+	int memory_fd;	 /* WFS_DEVICE_VMM_FD: the caller closes it; else -1 */
+	uint8_t handle[WFS_DEVICE_HANDLE];
+	uint64_t offset;       /* of the tensor in the allocation */
+	uint64_t memory_bytes; /* of the allocation */
+};
+
+struct wfs_device_info {
+	bool fills;	  /* there is a GPU and the caller may be served */
+	bool lends;	  /* … and may be lent to */
+	unsigned devices; /* how many */
+};
+
+struct wfs_device;
+
+struct wfs_device_ops {
+	/* Starts no helper as the caller; the first call may look for GPUs. */
+	int (*info)(struct wfs_device *dev,
+		    const struct wfs_device_caller *caller,
+		    struct wfs_device_info *ret_info);
+	/* What it is given was checked: see wfs_device_fill. */
+	int (*fill)(struct wfs_device *dev, const struct wfs_device_fill *fill,
+		    struct wfs_device_filled *ret_filled,
+		    struct wfs_device_fault *fault, struct wfs_err *err);
+	int (*lend)(struct wfs_device *dev, const struct wfs_device_want *want,
+		    struct wfs_device_lent *ret_lent,
+		    struct wfs_device_fault *fault, struct wfs_err *err);
+	int (*drop)(struct wfs_device *dev,
+		    const struct wfs_device_caller *caller, uint64_t lease,
+		    uint64_t cookie);
+	void (*close)(struct wfs_device *dev);
+};
+
+/* The base that backends embed first. */
+struct wfs_device {
+	const struct wfs_device_ops *ops;
+};
+
+/*
+ * One side of a segment: do its runs end within `bytes`?  0, -EINVAL for no
+ * bytes at all, -ERANGE, however it overflows.  The stride of a single run is
+ * not looked at.
+ */
+int wfs_device_span(uint64_t off, uint64_t len, uint64_t stride, uint64_t count,
+		    uint64_t bytes);
+
+/*
+ * Every segment: in the file, in the destination, runs that do not overlap.
+ * 0, -EINVAL or -ERANGE with the number of the first that is not so.
+ */
+int wfs_device_segments_check(const struct wfs_device_segment *segments,
+			      size_t count, uint64_t file_bytes,
+			      uint64_t memory_bytes, struct wfs_err *err);
+
+/*
+ * `dev` may be NULL in all of these: a node without such a thing, -ENXIO; its
+ * info is all zero.
+ */
+int wfs_device_info(struct wfs_device *dev,
+		    const struct wfs_device_caller *caller,
+		    struct wfs_device_info *ret_info);
+
+/* Copies the segments into the reader's memory and waits for it. */
+int wfs_device_fill(struct wfs_device *dev, const struct wfs_device_fill *fill,
+		    struct wfs_device_filled *ret_filled,
+		    struct wfs_device_fault *fault, struct wfs_err *err);
+
+/*
+ * A handle to the one copy of the file's bytes on that GPU, which is made if
+ * there is none.  The lease is the calling process's; it ends with
+ * wfs_device_drop or with the process.
+ */
+int wfs_device_lend(struct wfs_device *dev, const struct wfs_device_want *want,
+		    struct wfs_device_lent *ret_lent,
+		    struct wfs_device_fault *fault, struct wfs_err *err);
+
+/*
+ * Gives a lease back, or has a kept mapping closed, or both; 0 is none.  0,
+ * -ENOENT when there is none such of the caller's, -ESRCH.
+ */
+int wfs_device_drop(struct wfs_device *dev,
+		    const struct wfs_device_caller *caller, uint64_t lease,
+		    uint64_t cookie);
+
+/* NULL is fine.  No call may be under way. */
+void wfs_device_close(struct wfs_device *dev);
+
+#endif
