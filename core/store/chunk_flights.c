@@ -16,12 +16,14 @@
 
 /* Chunks that a thread keeps for others, at most. */
 #define KEPT 16
+/* Of those such that others want more of: a stretch has one at either end. */
+#define KEPT_ENDS 2
 
 /* Of this thread: does it hold what has come, and that. */
 static _Thread_local bool holding;
 static _Thread_local struct wfs_flight *landed;
 static _Thread_local struct wfs_chunk *kept[KEPT];
-static _Thread_local unsigned kept_count;
+static _Thread_local unsigned kept_count, kept_ends;
 
 static struct wfs_flight *find_locked(const struct wfs_chunks *chunks,
 				      const struct wfs_region *region,
@@ -138,11 +140,31 @@ void wfs_chunks_hold(void)
 	holding = true;
 }
 
+/*
+ * It stays by itself while others want more of it, but they may have that
+ * before what this thread had of it is known.
+ */
+static bool is_end(const struct wfs_chunk *chunk)
+{
+	return chunk->done != chunk->valid;
+}
+
+static bool is_kept(const struct wfs_chunk *chunk)
+{
+	for (unsigned i = 0; i < kept_count; i++)
+		if (kept[i] == chunk)
+			return true;
+	return false;
+}
+
 bool wfs_chunk_hold_locked(struct wfs_chunk *chunk)
 {
-	if (!holding || kept_count == KEPT || chunk->done != chunk->valid ||
-	    !wfs_chunk_is_far(chunk->region))
+	bool end = is_end(chunk);
+
+	if (!holding || kept_count == KEPT || (end && kept_ends == KEPT_ENDS) ||
+	    is_kept(chunk) || !wfs_chunk_is_far(chunk->region))
 		return false;
+	kept_ends += end;
 	kept[kept_count++] = chunk;
 	return true;
 }
@@ -150,6 +172,7 @@ bool wfs_chunk_hold_locked(struct wfs_chunk *chunk)
 void wfs_chunks_let_go(struct wfs_chunks *chunks)
 {
 	holding = false;
+	kept_ends = 0;
 	while (kept_count) {
 		struct wfs_chunk *chunk = kept[--kept_count];
 

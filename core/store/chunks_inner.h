@@ -122,7 +122,7 @@ void wfs_flight_add_locked(struct wfs_chunks *chunks, struct wfs_region *region,
 			   struct wfs_flight **ret_flight);
 int wfs_flight_run(struct wfs_chunks *chunks, struct wfs_flight *flight);
 /*
- * Does the thread hold it, which all have had now, as one who uses it?  Until
+ * Does the thread, which had some of it now, hold it as one who uses it?  Until
  * it lets go.
  */
 bool wfs_chunk_hold_locked(struct wfs_chunk *chunk);
