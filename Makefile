@@ -40,6 +40,10 @@ PARTS := core fs transport tools tests
 
 LIB_SRCS := $(call find_c,core fs transport,c)
 TOOL_SRCS := $(sort $(wildcard tools/*.c))
+# What other programs call: libweightfs, with the headers <weightfs/….h>.
+FACE_SRCS := $(sort $(wildcard tools/lib/*.c))
+FACE_HDRS := $(sort $(wildcard tools/lib/include/weightfs/*.h))
+SONAME := libweightfs.so.0
 UNIT_SRCS := $(sort $(wildcard tests/unit/*.c))
 FUZZ_SRCS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FAULT_SRCS := $(sort $(wildcard tests/faults/*.c))
@@ -90,9 +94,11 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wpointer-arith \
 	-Wold-style-definition -Wmissing-prototypes -Wredundant-decls \
 	-Wswitch-enum -Wimplicit-fallthrough
 DEFS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DWFS_VERSION='"$(VERSION)"'
-BASE := -std=gnu11 -fno-common -g -pthread -I. $(DEFS) \
+BASE := -std=gnu11 -fno-common -g -pthread -I. -Itools/lib/include $(DEFS) \
 	$(FUSE_CFLAGS) $(YYJSON_CFLAGS)
-HARDEN := -fPIE -fstack-protector-strong
+# One set of objects for the program and the shared library, which shows only
+# what its headers do.
+HARDEN := -fPIC -fvisibility=hidden -fstack-protector-strong
 ifneq ($(SAN),)
 # A sanitizer's own code makes gcc see uninitialised variables; clang has no
 # such warning.
@@ -109,6 +115,7 @@ COMPILE = $(CC) $(BASE) $(WARN) $(HARDEN) $(OPT) $(CFLAGS)
 LINK = $(CC) -pie -pthread -Wl,-z,relro,-z,now $(LD_SAN) $(LDFLAGS)
 LIBS = $(FUSE_LIBS) $(YYJSON_LIBS) -linih -lxxhash -lmicrohttpd -lgnutls -lcurl \
 	-lexpat -lcrypto -lpthread
+FACE_LIBS := -lxxhash -lmicrohttpd -lgnutls -lcrypto
 
 FUZZ_SAN := -fsanitize=fuzzer,address,undefined
 FUZZ_COMPILE = $(CLANG) $(BASE) $(WARN) -O1 -fno-omit-frame-pointer \
@@ -127,7 +134,7 @@ $(FUZZ)/flags: FORCE
 	$(call written,$(FUZZ_COMPILE) $(FUZZ_SAN) $(LIBS) $(FUSE_VERSION))
 # Members of a library, which a source that went away must leave.
 $(BUILD)/lib.list: FORCE
-	$(call written,$(LIB_SRCS))
+	$(call written,$(LIB_SRCS) $(FACE_SRCS))
 $(BUILD)/tools.list: FORCE
 	$(call written,$(TOOL_SRCS))
 $(FUZZ)/lib.list: FORCE
@@ -169,8 +176,19 @@ $(BUILD)/obj/$(PLANS_C:.c=.o): $(BUILD)/obj/$(PLANS_C) $(BUILD)/flags
 $(FUZZ)/obj/$(PLANS_C:.c=.o): $(FUZZ)/obj/$(PLANS_C) $(FUZZ)/flags
 	$(Q)$(FUZZ_COMPILE) -c -o $@ $<
 
-$(BUILD)/libweightfs.a: $(call obj,$(LIB_SRCS) $(PLANS_C)) $(BUILD)/lib.list
+$(BUILD)/libweightfs.a: $(call obj,$(LIB_SRCS) $(FACE_SRCS) $(PLANS_C)) \
+		$(BUILD)/lib.list
 	$(archive)
+$(BUILD)/$(SONAME): $(call obj,$(FACE_SRCS)) $(BUILD)/libweightfs.a \
+		tools/lib/libweightfs.map
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -pthread -Wl,-soname,$(SONAME) \
+		-Wl,--version-script=tools/lib/libweightfs.map \
+		-Wl,-z,relro,-z,now,-z,defs,--as-needed $(LD_SAN) $(LDFLAGS) \
+		-o $@ $(filter %.o,$^) $(filter %.a,$^) \
+		$(YYJSON_LIBS) $(FACE_LIBS) -ldl -lpthread
+$(BUILD)/libweightfs.so: $(BUILD)/$(SONAME)
+	@ln -sfn $(SONAME) $@
 # The sub-commands without main, for what brings a main of its own.
 $(BUILD)/libtools.a: $(call obj,$(filter-out tools/weightfs.c,$(TOOL_SRCS))) \
 		$(BUILD)/tools.list
@@ -181,6 +199,7 @@ $(FUZZ)/libweightfs.a: $(patsubst %.c,$(FUZZ)/obj/%.o,$(LIB_SRCS) \
 	$(archive)
 
 ARCHIVES := $(BUILD)/libtools.a $(BUILD)/libweightfs.a
+FACE := $(BUILD)/libweightfs.a $(BUILD)/libweightfs.so
 
 define link
 	$(call say,LD,$@)
@@ -224,10 +243,10 @@ ENV = WEIGHTFS='$(abspath $(PROGRAM))' WEIGHTFS_BUILD='$(abspath $(BUILD))' \
 RUN_TESTS = $(ENV) SAN='$(SAN)' UNITS='$(UNITS)' FUZZERS='$(FUZZERS)' \
 	tools/scripts/run-tests
 
-all: $(PROGRAM) $(if $(filter build/release,$(BUILD)),build/weightfs) \
-		## builds the program: build/weightfs (this is the default)
+all: $(PROGRAM) $(FACE) $(if $(filter build/release,$(BUILD)),build/weightfs) \
+		## builds the program and its library: build/weightfs (this is the default)
 
-lib: $(ARCHIVES) ## builds the library alone
+lib: $(FACE) ## builds the library alone: static, shared
 
 deps: ## installs what is missing for all of this; does nothing when nothing is
 	@echo 'deps: nothing is missing'
@@ -288,7 +307,9 @@ BIN := $(PREFIX)/bin/weightfs
 COMPLETION := $(PREFIX)/share/bash-completion/completions/weightfs
 # mount(8) looks for its helpers in /sbin, whatever the PREFIX.
 HELPERS := /sbin/mount.weightfs /sbin/mount.fuse.weightfs
-MANS := $(sort $(wildcard tools/man/*.[158]))
+MANS := $(sort $(wildcard tools/man/*.[1358]))
+PKGCONFIG := $(PREFIX)/lib/pkgconfig/weightfs.pc
+header_path = $(PREFIX)/include/weightfs/$(notdir $(1))
 man_path = $(PREFIX)/share/man/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
 
 install: all ## installs below PREFIX (/usr/local) and in /sbin, under DESTDIR
@@ -296,12 +317,25 @@ install: all ## installs below PREFIX (/usr/local) and in /sbin, under DESTDIR
 	$(Q)install -D -m 644 tools/completion/weightfs '$(DESTDIR)$(COMPLETION)'
 	$(Q)$(foreach m,$(MANS),install -D -m 644 $(m) \
 		'$(DESTDIR)$(call man_path,$(m))' &&) :
+	$(Q)$(foreach h,$(FACE_HDRS),install -D -m 644 $(h) \
+		'$(DESTDIR)$(call header_path,$(h))' &&) :
+	$(Q)$(foreach f,libweightfs.a $(SONAME),install -D -m 644 $(BUILD)/$(f) \
+		'$(DESTDIR)$(PREFIX)/lib/$(f)' &&) :
+	$(Q)ln -sfn $(SONAME) '$(DESTDIR)$(PREFIX)/lib/libweightfs.so'
+	$(Q)mkdir -p '$(DESTDIR)$(dir $(PKGCONFIG))'
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' \
+		-e 's|@LIBS@|$(FACE_LIBS)|' tools/lib/weightfs.pc.in \
+		>'$(DESTDIR)$(PKGCONFIG)'
 	$(Q)mkdir -p '$(DESTDIR)/sbin'
 	$(Q)$(foreach h,$(HELPERS),ln -sfn '$(BIN)' '$(DESTDIR)$(h)' &&) :
 
 uninstall: ## removes what install put there
 	$(Q)rm -f '$(DESTDIR)$(BIN)' '$(DESTDIR)$(COMPLETION)' \
 		$(foreach m,$(MANS),'$(DESTDIR)$(call man_path,$(m))') \
+		$(foreach h,$(FACE_HDRS),'$(DESTDIR)$(call header_path,$(h))') \
+		$(foreach f,libweightfs.a libweightfs.so $(SONAME),\
+			'$(DESTDIR)$(PREFIX)/lib/$(f)') \
+		'$(DESTDIR)$(PKGCONFIG)' \
 		$(foreach h,$(HELPERS),'$(DESTDIR)$(h)')
 
 clean: ## removes what was built (not what deps made)

@@ -21,6 +21,7 @@ void wfs_source_init(struct wfs_source *src, const struct wfs_source_ops *ops,
 	src->label = wfs_strdup(label);
 	src->via = NULL;
 	src->chunks = NULL;
+	src->live = NULL;
 	atomic_init(&src->refs, 1);
 	atomic_init(&src->bytes_read, 0);
 	atomic_init(&src->errors, 0);
@@ -81,6 +82,11 @@ static void mark_stale(struct wfs_region *region)
 
 	if (atomic_exchange(&region->stale, true))
 		return;
+	if (region->source->live) {
+		wfs_debug("the memory behind '%s' of '%s' was updated",
+			  region->path, region->source->label);
+		return;
+	}
 	wfs_error(text, region->path, region->source->label);
 	wfs_event("stale", NULL, text, region->path, region->source->label);
 }

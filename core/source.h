@@ -29,6 +29,7 @@
 
 struct wfs_source;
 struct wfs_chunks;
+struct wfs_live;
 
 /* Addressable bytes at a source.  Immutable; belongs to its source. */
 struct wfs_region {
@@ -132,6 +133,11 @@ struct wfs_source {
 	 * shared, and alive as long as something of it is read.
 	 */
 	struct wfs_chunks *chunks;
+	/*
+	 * Its regions are the memory of an engine, of some of its ranks
+	 * (core/live.h); NULL: they are not.  The backend's, from `open` on.
+	 */
+	const struct wfs_live *live;
 	atomic_uint refs;
 	atomic_ullong bytes_read, errors;
 };

@@ -133,7 +133,8 @@ static int use_sharded(struct wfs_load *load, struct kinds *k)
 	struct wfs_model *m = load->model;
 	uint32_t ranks;
 	int rc = wfs_sharded_arrange(k->sharded, k->sharded_count,
-				     m->source->label, &ranks, load->err);
+				     m->source->live != NULL, m->source->label,
+				     &ranks, load->err);
 
 	if (rc)
 		return rc;

@@ -122,7 +122,7 @@ static struct wfs_sharded_name next_rank(const struct wfs_sharded_name *n,
 	return next;
 }
 
-int wfs_sharded_arrange(struct wfs_sharded_name *names, size_t count,
+int wfs_sharded_arrange(struct wfs_sharded_name *names, size_t count, bool some,
 			const char *dir, uint32_t *ret_ranks,
 			struct wfs_err *err)
 {
@@ -147,15 +147,23 @@ int wfs_sharded_arrange(struct wfs_sharded_name *names, size_t count,
 		if (same) {
 			next = n[-1];
 			next.part++;
-		} else if (i) {
-			next = next_rank(&n[-1], last_tp);
-			rank++;
+		} else {
+			if (i)
+				next = next_rank(&n[-1], last_tp);
+			if (some)
+				next = (struct wfs_sharded_name){
+					.pp = n->pp,
+					.tp = n->tp,
+					.pipeline = n->pipeline,
+				};
+			rank += i > 0;
 		}
 		if (by_place(n, &next))
 			return missing(&next, n, dir, err);
 		n->rank = rank;
 	}
-	if (names[count - 1].pp != last_pp || names[count - 1].tp != last_tp) {
+	if (!some && (names[count - 1].pp != last_pp ||
+		      names[count - 1].tp != last_tp)) {
 		next = next_rank(&names[count - 1], last_tp);
 		return missing(&next, &names[0], dir, err);
 	}

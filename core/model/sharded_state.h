@@ -33,10 +33,11 @@ int wfs_sharded_parse(const char *file, struct wfs_sharded_name *ret);
 /*
  * Sorts by (pp, tp, part), numbers the ranks and sees that nothing is
  * missing: ranks 0 … N-1 (all stages with the same number of them), parts
- * 0 … K-1 of each.  `dir` is the checkpoint in messages.  -EINVAL for files
- * of both patterns, -ENOENT for the first file that is missing.
+ * 0 … K-1 of each.  `some`: only some of the ranks need be there.  `dir` is
+ * the checkpoint in messages.  -EINVAL for files of both patterns, -ENOENT for
+ * the first file that is missing.
  */
-int wfs_sharded_arrange(struct wfs_sharded_name *names, size_t count,
+int wfs_sharded_arrange(struct wfs_sharded_name *names, size_t count, bool some,
 			const char *dir, uint32_t *ret_ranks,
 			struct wfs_err *err);
 

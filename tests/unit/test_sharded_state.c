@@ -77,7 +77,8 @@ static int arrange(const char *const *files, size_t count,
 		names[i].tag = (uint32_t)i;
 		assert_int_equal(wfs_sharded_parse(files[i], &names[i]), 0);
 	}
-	return wfs_sharded_arrange(names, count, "/ckpt", ret_ranks, err);
+	return wfs_sharded_arrange(names, count, false, "/ckpt", ret_ranks,
+				   err);
 }
 
 #define COUNT(a)       (sizeof(a) / sizeof(*(a)))
@@ -125,6 +126,29 @@ static void stages_come_before_ranks(void **state)
 	assert_string_equal(name, "pp-0-tp-1");
 	wfs_sharded_rank_name(&names[2], name, sizeof(name));
 	assert_string_equal(name, "pp-1-tp-0");
+}
+
+static void some_ranks_alone_are_numbered_as_they_come(void **state)
+{
+	static const char *const files[] = { RANK(6, 0), RANK(2, 0),
+					     RANK(6, 1) };
+	struct wfs_sharded_name names[COUNT(files)];
+	struct wfs_err err = { 0 };
+	uint32_t ranks = 0;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(files); i++)
+		assert_int_equal(wfs_sharded_parse(files[i], &names[i]), 0);
+	assert_int_equal(
+		wfs_sharded_arrange(names, 3, true, "/ckpt", &ranks, &err), 0);
+	assert_int_equal(ranks, 2);
+	assert_int_equal(names[0].tp, 2);
+	assert_int_equal(names[2].rank, 1);
+	/* A rank without its first part is no rank. */
+	assert_int_equal(wfs_sharded_arrange(&names[2], 1, true, "/ckpt",
+					     &ranks, &err),
+			 -ENOENT);
+	assert_non_null(strstr(err.text, "'model-rank-6-part-0.safetensors'"));
 }
 
 static void refuses(const char *const *files, size_t count, int code,
@@ -190,6 +214,7 @@ int main(void)
 		T(other_names_follow_neither_pattern),
 		T(ranks_come_in_the_order_of_numbers),
 		T(stages_come_before_ranks),
+		T(some_ranks_alone_are_numbered_as_they_come),
 		T(ranks_that_are_not_contiguous_are_refused),
 		T(parts_that_are_not_contiguous_are_refused),
 		T(stages_with_unequal_ranks_are_refused),
