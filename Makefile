@@ -10,6 +10,7 @@
 #                        with these sanitizers, in build/san-<names>
 #   BUILD=DIR            somewhere else
 #   TESTS=test_names     of the unit tests only these
+#   CUDA=DIR             a toolkit (/usr/local/cuda); none is needed
 #   PYTEST_ARGS='-k x'   further arguments of pytest
 
 VERSION := 0.1.0
@@ -48,6 +49,7 @@ UNIT_SRCS := $(sort $(wildcard tests/unit/*.c))
 FUZZ_SRCS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FAULT_SRCS := $(sort $(wildcard tests/faults/*.c))
 BENCH_SRCS := $(sort $(wildcard tests/bench/*.c))
+FAKE_CUDART_SRCS := $(sort $(wildcard tests/fake_cudart/*.c))
 MOUNT_SRCS := $(sort $(wildcard tests/mount/*.c))
 ALL_SRCS := $(call find_c,$(PARTS),c)
 ALL_HDRS := $(call find_c,$(PARTS),h)
@@ -56,12 +58,14 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 TESTS ?= $(basename $(notdir $(filter tests/unit/test_%,$(UNIT_SRCS))))
 UNITS := $(TESTS:%=$(BUILD)/unit/%)
-UNIT_HELP := $(call obj,$(filter-out tests/unit/test_%,$(UNIT_SRCS)))
+UNIT_HELP := $(call obj,$(filter-out tests/unit/test_%,$(UNIT_SRCS)) \
+	tests/fake_cudart/control.c)
 FUZZ_HELP := $(FUZZ)/obj/tests/unit/ckpt.o
 FUZZERS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(FUZZ_SRCS))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRCS))
 MOUNTS := $(patsubst tests/mount/%.c,$(BUILD)/mount/%,$(MOUNT_SRCS))
 FAULTY := $(if $(FAULT_SRCS),$(BUILD)/weightfs-faults)
+FAKE_CUDART := $(BUILD)/fake_cudart/libcudart.so.13
 PROGRAM := $(BUILD)/weightfs
 
 # ---- what is missing
@@ -94,8 +98,11 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wpointer-arith \
 	-Wold-style-definition -Wmissing-prototypes -Wredundant-decls \
 	-Wswitch-enum -Wimplicit-fallthrough
 DEFS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DWFS_VERSION='"$(VERSION)"'
+# The headers of CUDA are only held against what is known of them.
+CUDA ?= /usr/local/cuda
 BASE := -std=gnu11 -fno-common -g -pthread -I. -Itools/lib/include $(DEFS) \
-	$(FUSE_CFLAGS) $(YYJSON_CFLAGS)
+	$(FUSE_CFLAGS) $(YYJSON_CFLAGS) $(addprefix -isystem ,$(patsubst \
+	%/cuda.h,%,$(wildcard $(CUDA)/include/cuda.h)))
 # One set of objects for the program and the shared library, which shows only
 # what its headers do.
 HARDEN := -fPIC -fvisibility=hidden -fstack-protector-strong
@@ -219,6 +226,13 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	$(link)
 $(BUILD)/mount/%: $(BUILD)/obj/tests/mount/%.o $(ARCHIVES)
 	$(link)
+# Found in place of the real one; opened by programs with sanitizers and without.
+$(FAKE_CUDART): $(FAKE_CUDART_SRCS) $(wildcard tests/fake_cudart/*.h) \
+		transport/cuda/api.h $(BUILD)/flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE) $(WARN) -O2 -fPIC -shared -o $@ \
+		$(FAKE_CUDART_SRCS) $(LDFLAGS)
 $(FUZZ)/fuzz_%: $(FUZZ)/obj/tests/fuzz/fuzz_%.o $(FUZZ_HELP) \
 		$(FUZZ)/libweightfs.a
 	$(call say,LD,$@)
@@ -251,10 +265,10 @@ lib: $(FACE) ## builds the library alone: static, shared
 deps: ## installs what is missing for all of this; does nothing when nothing is
 	@echo 'deps: nothing is missing'
 
-check: $(UNITS) ## runs the unit tests
+check: $(UNITS) $(FAKE_CUDART) ## runs the unit tests
 	@$(RUN_TESTS) unit
 
-test: all $(UNITS) $(FUZZERS) $(FAULTY) $(BENCHES) $(MOUNTS) \
+test: all $(UNITS) $(FUZZERS) $(FAULTY) $(BENCHES) $(MOUNTS) $(FAKE_CUDART) \
 		## runs every test: units, the fuzzers over their corpus, real mounts
 	@$(RUN_TESTS) unit fuzz mount \
 		$(if $(filter-out release,$(MODE))$(PYTEST_ARGS),,rdma) \

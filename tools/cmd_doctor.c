@@ -127,6 +127,7 @@ int wfs_cmd_doctor(int argc, char **argv, const struct wfs_hooks *hooks)
 	wfs_doctor_memory(&found, args.arena_size);
 	wfs_doctor_limits(&found);
 	wfs_doctor_rdma(&found);
+	wfs_doctor_cuda(&found);
 	if (args.model) {
 		model = wfs_path_absolute(args.model);
 		wfs_doctor_model(&found, model);

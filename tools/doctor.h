@@ -44,6 +44,8 @@ void wfs_doctor_memory(struct wfs_findings *found, uint64_t arena_size);
 void wfs_doctor_limits(struct wfs_findings *found);
 /* Devices for RDMA, and what they need. */
 void wfs_doctor_rdma(struct wfs_findings *found);
+/* GPUs. */
+void wfs_doctor_cuda(struct wfs_findings *found);
 /*
  * Reads 64 MiB of this process by RDMA, or what comes in 3 s; verified.
  * *ret_rate in bytes a second, or a negative errno with a sentence.
