@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import mounts
@@ -21,6 +22,21 @@ BLOCK = 4096
 def call(*args):
     return subprocess.run(args, check=True, capture_output=True,
                           text=True).stdout
+
+
+def attach(image, *options):
+    """The loop device of that image. The kernel says which one is free before
+    it is taken, and others take them, too."""
+    deadline = time.monotonic() + 60
+    while True:
+        done = subprocess.run(["losetup", "--find", "--show", *options,
+                               str(image)], capture_output=True, text=True,
+                              env={**os.environ, "LC_ALL": "C"})
+        if done.returncode == 0:
+            return done.stdout.strip()
+        if "busy" not in done.stderr or time.monotonic() > deadline:
+            raise AssertionError(f"losetup: {done.stderr}")
+        time.sleep(0.05)
 
 
 def stretches(path):
@@ -44,16 +60,28 @@ class BadDisk:
             file.truncate(2 * size + 32 * MIB)
         call("mkfs.ext4", "-q", "-b", str(BLOCK), "-O", "^has_journal",
              "-m", "0", str(self.image))
-        call("mount", "-o", "loop", str(self.image), str(self.top))
+        self.device = None
+        try:
+            self.make(source)
+        except BaseException:
+            self.close()
+            raise
+
+    def make(self, source):
+        self.mount()
         self.path = self.top / source.name
         self.file = self.path / max(source.glob("*.safetensors")).name
         self.fill(source)
         on_disk, at, n = max(stretches(self.file))
         lost = n - n // 4  # not the chunk with the header
         self.off = (at + lost + 1) * BLOCK
-        call("umount", str(self.top))  # nothing stays in memory
-        call("mount", "-o", "loop,ro", str(self.image), str(self.top))
+        self.close()  # nothing stays in memory
+        self.mount("--read-only")
         os.truncate(self.image, (on_disk + lost) * BLOCK)
+
+    def mount(self, *options):
+        self.device = attach(self.image, *options)
+        call("mount", *("-r" for o in options), self.device, str(self.top))
 
     def take_all(self, name):
         """A file of all that is free."""
@@ -84,3 +112,6 @@ class BadDisk:
     def close(self):
         if mounts.is_mounted(self.top):
             call("umount", str(self.top))
+        if self.device:
+            call("losetup", "--detach", self.device)
+            self.device = None
