@@ -50,11 +50,12 @@ static int get(void *ctx, const char *path, const atomic_bool *stop,
 {
 	static const char padding[WFS_JSON_PADDING];
 	struct wfs_text text = { 0 };
+	int rc = wfs_exporter_tell(ctx, "anybody", 0, &text);
 
 	(void)path;
 	(void)stop;
-	(void)err;
-	wfs_exporter_tell(ctx, 0, &text);
+	if (rc)
+		return wfs_err_set(err, rc, "no port is up");
 	*ret_len = text.len;
 	wfs_text_add_bytes(&text, padding, sizeof(padding));
 	*ret_text = text.data;

@@ -105,9 +105,10 @@ static int read_chunk(void *ctx, const uint8_t id[WFS_WIRE_ID_BYTES],
 	return wfs_seed_chunk(ctx, id, off, len, buf, ret_digest);
 }
 
-static void tell_rdma(void *ctx, uint64_t session, struct wfs_text *ret_text)
+static int tell_rdma(void *ctx, const char *who, uint64_t session,
+		     struct wfs_text *ret_text)
 {
-	wfs_exporter_tell(ctx, session, ret_text);
+	return wfs_exporter_tell(ctx, who, session, ret_text);
 }
 
 static void measure_rdma(void *ctx, struct wfs_text *text)

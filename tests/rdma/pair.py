@@ -3,6 +3,7 @@
 
 Stands on nothing but the standard library: every import is slow in the guest.
 """
+import http.client
 import json
 import random
 import re
@@ -38,12 +39,12 @@ def checkpoint(path, sizes, seed):
 
 
 class Seed:
-    def __init__(self, folder, name, args, port=0):
+    def __init__(self, folder, name, args, port=0, before=()):
         self.expect_rc = 0
         self.log_path = folder / f"{name}.log"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [mounts.PROGRAM, "seed", "-f", "--log-level", "debug",
+                [*before, mounts.PROGRAM, "seed", "-f", "--log-level", "debug",
                  "--listen", f"127.0.0.1:{port}",
                  "--digest-cache", folder / f"{name}-digests", *args],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -74,6 +75,17 @@ class Seed:
         self.process.kill()
         self.process.wait()
         self.expect_rc = -signal.SIGKILL
+
+
+def get(seed, path):
+    """(status, body) of what the seed answers."""
+    conn = http.client.HTTPConnection("127.0.0.1", seed.port, timeout=60)
+    try:
+        conn.request("GET", path)
+        answer = conn.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        conn.close()
 
 
 class Shut:

@@ -87,6 +87,7 @@ enum fake_count {
 	FAKE_FAILS,	  /* that ended with another status, but for … */
 	FAKE_FLUSHES,	  /* … these */
 	FAKE_LOSSES,	  /* that nobody heard of */
+	FAKE_PROBES,	  /* WRITEs of nothing that went well */
 	FAKE_CONNECTIONS, /* that were established */
 	FAKE_WRITABLE,	  /* queue pairs now whose peer may write */
 	FAKE_COUNTS,

@@ -86,7 +86,7 @@ struct fake_wr {
 	struct ibv_sge sges[FAKE_SGES];
 	int sge_count;
 	uint32_t rkey, len;
-	bool signaled, held, released;
+	bool writes, signaled, held, released;
 };
 
 struct fake_qp {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Queue pairs, and the thread that carries their READs out.
+ * Queue pairs, and the thread that carries their READs out (and, to see who is
+ * there, WRITEs of nothing).
  */
 #include "tests/unit/t.h"
 
@@ -84,7 +85,7 @@ static void finish(struct fake_qp *qp, enum ibv_wc_status status, bool swap)
 	bool told = wr->signaled || status != IBV_WC_SUCCESS;
 
 	if (status == IBV_WC_SUCCESS)
-		fake.counts[FAKE_READS]++;
+		fake.counts[wr->writes ? FAKE_PROBES : FAKE_READS]++;
 	else
 		fake.counts[status == IBV_WC_WR_FLUSH_ERR ? FAKE_FLUSHES :
 							    FAKE_FAILS]++;
@@ -120,6 +121,7 @@ static struct fake_wr *copy_request(const struct fake_qp *qp,
 	struct fake_wr *copy = wfs_calloc(1, sizeof(*copy));
 
 	copy->id = wr->wr_id;
+	copy->writes = wr->opcode == IBV_WR_RDMA_WRITE;
 	copy->remote = wr->wr.rdma.remote_addr;
 	copy->rkey = wr->wr.rdma.rkey;
 	copy->signaled = qp->all_signaled || wr->send_flags & IBV_SEND_SIGNALED;
@@ -135,8 +137,10 @@ static int refusal(const struct fake_qp *qp, const struct ibv_send_wr *wr)
 {
 	if (qp->base.state != IBV_QPS_RTS && qp->base.state != IBV_QPS_ERR)
 		return EINVAL;
-	if (wr->opcode != IBV_WR_RDMA_READ || wr->num_sge < 0 ||
-	    (unsigned)wr->num_sge > qp->cap.max_send_sge)
+	/* Nobody writes anything; to write nothing shows who is there. */
+	if ((wr->opcode != IBV_WR_RDMA_READ &&
+	     (wr->opcode != IBV_WR_RDMA_WRITE || wr->num_sge)) ||
+	    wr->num_sge < 0 || (unsigned)wr->num_sge > qp->cap.max_send_sge)
 		return EINVAL;
 	return qp->used == qp->cap.max_send_wr ? ENOMEM : 0;
 }
@@ -200,7 +204,10 @@ static enum ibv_wc_status carry(struct fake_qp *qp, const struct fake_wr *wr,
 	    fake_device_of(qp->base.context)->down ||
 	    fake_device_of(peer->base.context)->down)
 		return IBV_WC_RETRY_EXC_ERR;
-	if (!(peer->access & IBV_ACCESS_REMOTE_READ) || !peer->reads_for) {
+	if (wr->writes && peer->access & IBV_ACCESS_REMOTE_WRITE)
+		return IBV_WC_SUCCESS;
+	if (wr->writes || !(peer->access & IBV_ACCESS_REMOTE_READ) ||
+	    !peer->reads_for) {
 		fake_qp_break(peer);
 		return IBV_WC_REM_INV_REQ_ERR;
 	}
@@ -230,7 +237,7 @@ static void execute(struct fake_qp *qp)
 {
 	struct fake_fault fault;
 	struct fake_wr *wr = qp->head;
-	bool any = fake_take_fault(qp, wr, &fault);
+	bool any = !wr->writes && fake_take_fault(qp, wr, &fault);
 	enum ibv_wc_status status;
 
 	if (any && fault.kind == FAKE_HELD) {
@@ -239,7 +246,7 @@ static void execute(struct fake_qp *qp)
 	}
 	status = any && fault.kind == FAKE_STATUS ? fault.status :
 						    carry(qp, wr, false);
-	if (status == IBV_WC_SUCCESS)
+	if (status == IBV_WC_SUCCESS && !wr->writes)
 		fake_device_of(qp->base.context)->reads++;
 	if (any && fault.kind == FAKE_LOST && status == IBV_WC_SUCCESS) {
 		drop_head(qp);
@@ -256,7 +263,7 @@ static void execute(struct fake_qp *qp)
 static bool can_go(const struct fake_qp *qp)
 {
 	return qp->base.state == IBV_QPS_RTS && qp->head && !qp->head->held &&
-	       qp->reads;
+	       (qp->reads || qp->head->writes);
 }
 
 void *fake_wire(void *unused)

@@ -65,12 +65,17 @@ static int ask(void *ctx, const char *path, const atomic_bool *stop,
 	struct rdma_seed *seed = ctx;
 	struct wfs_text text = { 0 };
 	const char *session = strstr(path, "session=");
+	int rc;
 
 	if (atomic_load(stop) || atomic_load(&seed->mute))
 		return wfs_err_set(err, -ETIMEDOUT, "it does not answer");
 	atomic_fetch_add(&seed->asked, 1);
-	wfs_exporter_tell(seed->exporter,
-			  session ? strtoull(session + 8, NULL, 10) : 0, &text);
+	rc = wfs_exporter_tell(seed->exporter,
+			       seed->who ? seed->who : "anybody",
+			       session ? strtoull(session + 8, NULL, 10) : 0,
+			       &text);
+	if (rc)
+		return wfs_err_set(err, rc, "its memory cannot be read");
 	*ret_len = text.len;
 	wfs_text_add_bytes(&text, padding, sizeof(padding));
 	*ret_text = text.data;

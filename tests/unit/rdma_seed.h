@@ -24,6 +24,7 @@ struct rdma_seed {
 	struct rdma_stock stock; /* the first, so that it may be set before */
 	uint64_t memory;	 /* for files; 0: enough */
 	uint64_t lease_ns;	 /* 0: the usual one */
+	const char *who;	 /* asks; NULL: anybody */
 	struct wfs_exporter *exporter;
 	struct wfs_rdma_peer *peer;
 	atomic_uint asked; /* for /v1/rdma */

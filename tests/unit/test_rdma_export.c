@@ -181,6 +181,59 @@ static void a_session_ends_with_its_lease(void **state)
 	close_seed(seed);
 }
 
+/* … and when it was the last of its kind, all that it could have read. */
+static void what_nobody_has_a_session_for_is_not_registered(void **state)
+{
+	struct rdma_seed *seed =
+		open_seed(NULL, 1, (struct rdma_seed){ .lease_ns = NS_PER_S });
+
+	(void)state;
+	rdma_seed_await(seed, 1, 0);
+	assert_int_equal(fake_rdma_live_of("mr"), 0);
+	rdma_seed_way(seed);
+	assert_int_equal(fake_rdma_live_of("mr"), 1);
+	assert_int_equal(fake_rdma_live_of("pd"), 1);
+	while (fake_rdma_live_of("pd"))
+		usleep(1000);
+	assert_int_equal(fake_rdma_live_of("mr"), 0);
+	assert_int_equal(rdma_seed_stats(seed).sessions, 0);
+	close_seed(seed);
+}
+
+static void a_key_of_one_kind_opens_nothing_to_another(void **state)
+{
+	struct rdma_seed *seed = open_usual();
+	struct wfs_rdma_place of_anybody = find_once(seed), of_token;
+
+	(void)state;
+	wfs_rdma_peer_forget(seed->peer, rdma_seed_way(seed).session);
+	seed->who = "token";
+	of_token = find_once(seed);
+	assert_int_equal(fake_rdma_live_of("mr"), 2);
+	assert_int_equal(of_token.address, of_anybody.address);
+	assert_int_equal(read_once(seed, of_token.address, of_token.rkeys[0]),
+			 IBV_WC_SUCCESS);
+	assert_int_equal(read_once(seed, of_token.address, of_anybody.rkeys[0]),
+			 IBV_WC_REM_ACCESS_ERR);
+	close_seed(seed);
+}
+
+static void a_node_that_vanishes_is_noticed(void **state)
+{
+	struct rdma_seed *seed = open_usual();
+	struct rdma_reader reader;
+
+	(void)state;
+	assert_int_equal(rdma_reader_open(&reader, seed, NULL), 0);
+	fake_rdma_await(FAKE_PROBES, 2);
+	assert_int_equal(rdma_seed_stats(seed).connections, 1);
+	fake_rdma_port(0, false);
+	rdma_seed_await_links(seed, 0);
+	assert_int_equal(rdma_seed_stats(seed).vanished, 1);
+	rdma_reader_close(&reader);
+	close_seed(seed);
+}
+
 static void a_device_that_allows_few_reads_is_connected_to(void **state)
 {
 	const struct fake_rail few = { .reads = 1, .reads_init = 16 };
@@ -207,7 +260,9 @@ static void what_does_not_fit_is_left_out(void **state)
 	rdma_seed_await(seed, 2, 2);
 	close_seed(seed);
 	seed = open_seed(&small, 1, (struct rdma_seed){ .stock.count = 3 });
-	rdma_seed_await(seed, 1, 2);
+	rdma_seed_await(seed, 3, 0);
+	rdma_seed_way(seed);
+	assert_int_equal(fake_rdma_live_of("mr"), 1);
 	close_seed(seed);
 }
 
@@ -218,7 +273,8 @@ static void a_file_is_registered_on_all_rails_or_on_none(void **state)
 		open_seed(rails, 2, (struct rdma_seed){ .memory = 0 });
 
 	(void)state;
-	rdma_seed_await(seed, 0, 1);
+	rdma_seed_await(seed, 1, 0);
+	rdma_seed_way(seed);
 	assert_int_equal(fake_rdma_live_of("mr"), 0);
 	close_seed(seed);
 }
@@ -330,6 +386,9 @@ int main(void)
 		T(nobody_may_write),
 		T(what_is_listed_no_more_cannot_be_read),
 		T(a_session_ends_with_its_lease),
+		T(what_nobody_has_a_session_for_is_not_registered),
+		T(a_key_of_one_kind_opens_nothing_to_another),
+		T(a_node_that_vanishes_is_noticed),
 		T(a_device_that_allows_few_reads_is_connected_to),
 		T(what_does_not_fit_is_left_out),
 		T(a_file_is_registered_on_all_rails_or_on_none),

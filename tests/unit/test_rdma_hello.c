@@ -17,7 +17,8 @@ static const uint8_t key[WFS_HELLO_KEY] = "a key of thirty-two bytes, no mo";
 
 static void a_hello_survives_its_bytes_and_padding(void **state)
 {
-	struct wfs_hello said = { .rail = 0x0102,
+	struct wfs_hello said = { .rail = 2,
+				  .flags = 1,
 				  .session = 0x1122334455667788,
 				  .expires = 99 },
 			 heard = { 0 };

@@ -77,7 +77,10 @@ static void a_file_that_cannot_be_registered_is_told_once(void **state)
 	seed.stock.bytes = wfs_calloc(1, 4096);
 	fake_rdma_open(&small, 1);
 	rdma_seed_open(&seed);
-	rdma_seed_await(&seed, 0, 1);
+	rdma_seed_await(&seed, 1, 0);
+	/* When it is asked for first, and not each time. */
+	rdma_seed_way(&seed);
+	rdma_seed_way(&seed);
 	rdma_seed_close(&seed);
 	fake_rdma_close();
 	said = scratch_captured(&c);

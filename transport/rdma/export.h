@@ -3,12 +3,31 @@
  * The seed's side of RDMA: its regions in registered memory, which nodes read
  * without us.
  *
- * What the stock lists is copied into memory, as much as the budget allows, and
- * registered once on each rail, for remote reading only; behind a region's
- * bytes lie the XXH3-128 of its chunks.  A node gets a session over the control
- * channel, and with it where everything lies; its queue pairs prove that they
- * are of that session, and end with it.  A region that the stock lists no more
- * is deregistered, so that nobody reads what took its place.
+ * What the stock lists is copied into memory, as much as the budget allows;
+ * behind a region's bytes lie the XXH3-128 of its chunks.  It is registered for
+ * remote reading only, on each rail, in a protection domain for each kind of
+ * client (`who`: nobody in particular, the holders of the token, the holder of
+ * a certificate).  A node gets a session over the control channel, and with it
+ * where everything lies and the keys of that domain.  A region that the stock
+ * lists no more is deregistered, so that nobody reads what took its place.
+ *
+ * What somebody can do with a key that is not his:
+ * - A key opens memory to queue pairs of its protection domain alone, and these
+ *   are made by us alone, for whoever proves by an HMAC that he has the secret
+ *   of a session.  The secret goes over the control channel only; so without
+ *   one a key is a number.
+ * - A session of another domain does not help, nor does the number of somebody
+ *   else's session: a session is prolonged, and its secret told, to its own
+ *   `who` only.
+ * - A request to connect can be overheard.  It is valid for one queue pair
+ *   number until it expires, and once, for it has a number that the node draws
+ *   and that we remember: to say it again is of no use.
+ * - When a session is over (its lease, or 1024 others took its place), its
+ *   queue pairs are destroyed within a second; when nobody has one in a domain
+ *   its memory is deregistered and its keys open nothing, whoever connects.
+ * - Whoever has a session may read what its domain may read, as he may over
+ *   HTTP.  Who can forge packets on the fabric itself, into a connection of
+ *   another, reads what that one may: RDMA is for fabrics that are trusted.
  */
 #ifndef WFS_TRANSPORT_RDMA_EXPORT_H
 #define WFS_TRANSPORT_RDMA_EXPORT_H
@@ -53,17 +72,19 @@ void wfs_exporter_stop(struct wfs_exporter *exporter);
 void wfs_exporter_close(struct wfs_exporter *exporter);
 
 /*
- * The answer to /v1/rdma, for whoever may ask: session 0 is a new one, another
- * is prolonged where it is still valid, and is a new one where not.
+ * The answer to /v1/rdma, for `who` has the right to ask: session 0 is a new
+ * one, another is prolonged where it is still valid and his, and is a new one
+ * where not.  The first of a kind waits for memory to be registered for him.
+ * -EBUSY: there are too many kinds; -ENETDOWN: no port is up.
  */
-void wfs_exporter_tell(struct wfs_exporter *exporter, uint64_t session,
-		       struct wfs_text *ret_text);
+int wfs_exporter_tell(struct wfs_exporter *exporter, const char *who,
+		      uint64_t session, struct wfs_text *ret_text);
 
 struct wfs_export_stats {
-	uint64_t regions, bytes; /* registered now */
+	uint64_t regions, bytes; /* in memory now */
 	uint64_t left_out;	 /* regions that did not fit */
-	uint64_t sessions, connections;
-	uint64_t refused; /* connections, so far */
+	uint64_t domains, sessions, connections;
+	uint64_t refused, vanished; /* connections, so far */
 };
 void wfs_exporter_stats(struct wfs_exporter *exporter,
 			struct wfs_export_stats *ret);

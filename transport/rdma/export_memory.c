@@ -36,16 +36,34 @@ static uint64_t memory_of(uint64_t size)
 			ALIGN);
 }
 
-static void drop(struct wfs_exporter *exporter, struct export_region *region)
+/* No device reads it. */
+static void unmap(struct wfs_exporter *exporter,
+		  const struct export_region *region)
 {
-	for (size_t i = 0; i < exporter->rail_count; i++)
-		if (region->mrs[i])
-			exporter->verbs->ibv_dereg_mr(region->mrs[i]);
-	if (region->map) {
-		munmap(region->map, region->map_len);
-		exporter->used -= region->map_len;
-	}
-	*region = (struct export_region){ 0 };
+	if (!region->map)
+		return;
+	munmap(region->map, region->map_len);
+	exporter->used -= region->map_len;
+}
+
+/*
+ * First nobody is told of it.  What a device does not let go of stays where it
+ * is, for good.  Under one lock: until its keys end no domain comes or goes.
+ */
+static void drop_at(struct wfs_exporter *exporter, size_t at)
+{
+	struct export_region region;
+	bool gone;
+
+	pthread_mutex_lock(&exporter->domains_lock);
+	pthread_mutex_lock(&exporter->lock);
+	region = exporter->regions[at];
+	exporter->regions[at] = exporter->regions[--exporter->region_count];
+	pthread_mutex_unlock(&exporter->lock);
+	gone = wfs_export_deregister(exporter, &region);
+	pthread_mutex_unlock(&exporter->domains_lock);
+	if (gone)
+		unmap(exporter, &region);
 }
 
 static int fill(struct wfs_exporter *exporter, struct export_region *region)
@@ -69,36 +87,22 @@ static int fill(struct wfs_exporter *exporter, struct export_region *region)
 }
 
 /* Where nodes see it has nothing to do with where it is. */
-static int enrol(struct wfs_exporter *exporter, struct export_region *region)
+static void place(struct wfs_exporter *exporter, struct export_region *region)
 {
 	region->address = exporter->next_at;
 	region->digests = region->address + digests_at(region->size);
 	exporter->next_at += round_up(region->map_len + 1, HUGE);
-	for (size_t i = 0; i < exporter->rail_count; i++) {
-		const struct export_rail *rail = &exporter->rails[i];
-		int error;
-
-		region->mrs[i] = exporter->verbs->ibv_reg_mr_iova(
-			rail->pd, region->map, region->map_len, region->address,
-			IBV_ACCESS_REMOTE_READ);
-		if (region->mrs[i])
-			continue;
-		error = errno;
-		wfs_warn("cannot register %zu bytes for RDMA on '%s': %s; "
-			 "ulimit -l unlimited, or LimitMEMLOCK=infinity of a "
-			 "service",
-			 region->map_len, rail->base.device, strerror(error));
-		return error ? -error : -ENOMEM;
-	}
-	return 0;
 }
 
-static bool fits(const struct wfs_exporter *exporter, uint64_t len)
+static bool fits(struct wfs_exporter *exporter, uint64_t len)
 {
+	bool fits = len <= exporter->memory - exporter->used;
+
+	pthread_mutex_lock(&exporter->lock);
 	for (size_t i = 0; i < exporter->rail_count; i++)
-		if (len > exporter->rails[i].region_max)
-			return false;
-	return len <= exporter->memory - exporter->used;
+		fits &= len <= exporter->rails[i].region_max;
+	pthread_mutex_unlock(&exporter->lock);
+	return fits;
 }
 
 /* What could not be taken in is remembered, and served over TCP. */
@@ -109,7 +113,6 @@ static void take_in(struct wfs_exporter *exporter,
 	struct export_region region = { .size = item->size };
 	uint64_t len = memory_of(item->size);
 	void *map;
-	int rc;
 
 	memcpy(region.id, item->id, sizeof(region.id));
 	*ret_region = region;
@@ -124,13 +127,12 @@ static void take_in(struct wfs_exporter *exporter,
 	region.map = map;
 	region.map_len = len;
 	exporter->used += len;
-	rc = fill(exporter, &region);
-	if (!rc)
-		rc = enrol(exporter, &region);
-	if (rc)
-		drop(exporter, &region);
-	else
-		*ret_region = region;
+	if (fill(exporter, &region)) {
+		unmap(exporter, &region);
+		return;
+	}
+	place(exporter, &region);
+	*ret_region = region;
 }
 
 static const struct wfs_wire_region *
@@ -160,15 +162,10 @@ static void drop_old(struct wfs_exporter *exporter,
 		freed |= exporter->regions[i].map &&
 			 !find_item(items, n, exporter->regions[i].id);
 	for (size_t i = exporter->region_count; i-- > 0;) {
-		struct export_region *at = &exporter->regions[i], region = *at;
+		const struct export_region *region = &exporter->regions[i];
 
-		if (find_item(items, n, region.id) && (region.map || !freed))
-			continue;
-		/* First nobody is told of it. */
-		pthread_mutex_lock(&exporter->lock);
-		*at = exporter->regions[--exporter->region_count];
-		pthread_mutex_unlock(&exporter->lock);
-		drop(exporter, &region);
+		if (!find_item(items, n, region->id) || (!region->map && freed))
+			drop_at(exporter, i);
 	}
 }
 
@@ -178,12 +175,16 @@ static void add(struct wfs_exporter *exporter,
 	struct export_region region;
 
 	take_in(exporter, item, &region);
+	pthread_mutex_lock(&exporter->domains_lock);
+	if (region.map)
+		wfs_export_register(exporter, &region);
 	pthread_mutex_lock(&exporter->lock);
 	exporter->regions =
 		wfs_realloc(exporter->regions,
 			    (exporter->region_count + 1) * sizeof(region));
 	exporter->regions[exporter->region_count++] = region;
 	pthread_mutex_unlock(&exporter->lock);
+	pthread_mutex_unlock(&exporter->domains_lock);
 }
 
 static void say(struct wfs_exporter *exporter)
@@ -232,9 +233,8 @@ void *wfs_export_fill(void *arg)
 
 void wfs_export_clear_regions(struct wfs_exporter *exporter)
 {
-	for (size_t i = 0; i < exporter->region_count; i++)
-		drop(exporter, &exporter->regions[i]);
+	while (exporter->region_count)
+		drop_at(exporter, exporter->region_count - 1);
 	free(exporter->regions);
 	exporter->regions = NULL;
-	exporter->region_count = 0;
 }

@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/bytes.h"
 
@@ -17,22 +18,36 @@ static const uint8_t magic[4] = { 'W', 'F', 'R', 'D' };
 enum {
 	AT_VERSION = 4,
 	AT_RAIL = 6,
+	AT_FLAGS = 7,
 	AT_SESSION = 8,
 	AT_EXPIRES = 16,
-	AT_TOKEN = 24,
+	AT_NONCE = 24,
+	AT_TOKEN = 32,
 };
 
-static void make_token(const struct wfs_hello *hello, const uint8_t *key,
-		       uint32_t queue_pair, uint8_t token[32])
+/* All but the token. */
+static void put_head(const struct wfs_hello *hello, uint8_t bytes[AT_TOKEN])
 {
-	uint8_t text[20];
+	memcpy(bytes, magic, sizeof(magic));
+	wfs_put_le16(bytes + AT_VERSION, WFS_HELLO_VERSION);
+	bytes[AT_RAIL] = hello->rail;
+	bytes[AT_FLAGS] = hello->flags;
+	wfs_put_le64(bytes + AT_SESSION, hello->session);
+	wfs_put_le64(bytes + AT_EXPIRES, hello->expires);
+	wfs_put_le64(bytes + AT_NONCE, hello->nonce);
+}
 
-	wfs_put_le64(text, hello->session);
-	wfs_put_le32(text + 8, queue_pair);
-	wfs_put_le64(text + 12, hello->expires);
-	if (!HMAC(EVP_sha256(), key, WFS_HELLO_KEY, text, sizeof(text), token,
+static void make_token(const struct wfs_hello *hello, const uint8_t *key,
+		       uint32_t queue_pair, uint8_t token[WFS_HELLO_TOKEN])
+{
+	uint8_t text[AT_TOKEN + 4], whole[32];
+
+	put_head(hello, text);
+	wfs_put_le32(text + AT_TOKEN, queue_pair);
+	if (!HMAC(EVP_sha256(), key, WFS_HELLO_KEY, text, sizeof(text), whole,
 		  NULL))
 		abort(); /* out of memory */
+	memcpy(token, whole, WFS_HELLO_TOKEN);
 }
 
 void wfs_hello_sign(struct wfs_hello *hello, const uint8_t key[WFS_HELLO_KEY],
@@ -44,7 +59,7 @@ void wfs_hello_sign(struct wfs_hello *hello, const uint8_t key[WFS_HELLO_KEY],
 bool wfs_hello_is_signed(const struct wfs_hello *hello,
 			 const uint8_t key[WFS_HELLO_KEY], uint32_t queue_pair)
 {
-	uint8_t token[32];
+	uint8_t token[WFS_HELLO_TOKEN];
 
 	make_token(hello, key, queue_pair, token);
 	return CRYPTO_memcmp(token, hello->token, sizeof(token)) == 0;
@@ -53,11 +68,7 @@ bool wfs_hello_is_signed(const struct wfs_hello *hello,
 void wfs_hello_put(const struct wfs_hello *hello,
 		   uint8_t bytes[WFS_HELLO_BYTES])
 {
-	memcpy(bytes, magic, sizeof(magic));
-	wfs_put_le16(bytes + AT_VERSION, WFS_HELLO_VERSION);
-	wfs_put_le16(bytes + AT_RAIL, hello->rail);
-	wfs_put_le64(bytes + AT_SESSION, hello->session);
-	wfs_put_le64(bytes + AT_EXPIRES, hello->expires);
+	put_head(hello, bytes);
 	memcpy(bytes + AT_TOKEN, hello->token, sizeof(hello->token));
 }
 
@@ -67,9 +78,11 @@ int wfs_hello_get(const uint8_t *bytes, size_t len, struct wfs_hello *ret_hello)
 	    memcmp(bytes, magic, sizeof(magic)) != 0 ||
 	    wfs_get_le16(bytes + AT_VERSION) != WFS_HELLO_VERSION)
 		return -EBADMSG;
-	ret_hello->rail = wfs_get_le16(bytes + AT_RAIL);
+	ret_hello->rail = bytes[AT_RAIL];
+	ret_hello->flags = bytes[AT_FLAGS];
 	ret_hello->session = wfs_get_le64(bytes + AT_SESSION);
 	ret_hello->expires = wfs_get_le64(bytes + AT_EXPIRES);
+	ret_hello->nonce = wfs_get_le64(bytes + AT_NONCE);
 	memcpy(ret_hello->token, bytes + AT_TOKEN, sizeof(ret_hello->token));
 	return 0;
 }

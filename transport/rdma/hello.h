@@ -13,16 +13,21 @@
 
 #define WFS_HELLO_BYTES	  56 /* all that a request has room for */
 #define WFS_HELLO_KEY	  32
+#define WFS_HELLO_TOKEN	  24
 #define WFS_HELLO_VERSION 1
 
+/* The queue pair takes an RDMA WRITE of no bytes: is the node there still? */
+#define WFS_HELLO_PROBED 1
+
 struct wfs_hello {
-	uint16_t rail;
+	uint8_t rail, flags;
 	uint64_t session;
 	uint64_t expires; /* as the seed said: its own clock */
-	uint8_t token[32];
+	uint64_t nonce;	  /* the node never said it before */
+	uint8_t token[WFS_HELLO_TOKEN];
 };
 
-/* HMAC-SHA256 over session, queue pair and expiry, into its token. */
+/* HMAC-SHA256 over all of it and the queue pair, cut short, into its token. */
 void wfs_hello_sign(struct wfs_hello *hello, const uint8_t key[WFS_HELLO_KEY],
 		    uint32_t queue_pair);
 /* In constant time. */

@@ -256,6 +256,9 @@ static int lane_head(void *conn, struct wfs_wire_answer *ret_answer)
 		if (!rc)
 			rc = complete(lane, wc.wr_id);
 	}
+	/* The seed may end it before what it did not like comes to be known. */
+	if (rc == -ECONNRESET)
+		wfs_rdma_peer_forget(lane->peer, lane->way.session);
 	if (rc)
 		return rc;
 	*ret_answer = (struct wfs_wire_answer){

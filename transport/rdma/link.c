@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 
 #include "core/base/mem.h"
 
@@ -135,7 +136,9 @@ static int take_depth(struct wfs_rdma_link *link)
 static int say_hello(struct wfs_rdma_link *link, const struct wfs_rdma_way *way,
 		     const atomic_bool *stop)
 {
-	struct wfs_hello hello = { .rail = (uint16_t)way->rail,
+	/* Writes of nothing are let in by librdmacm, and touch nothing. */
+	struct wfs_hello hello = { .rail = (uint8_t)way->rail,
+				   .flags = WFS_HELLO_PROBED,
 				   .session = way->session,
 				   .expires = way->expires };
 	int reads = link->device->attr.max_qp_init_rd_atom;
@@ -150,6 +153,9 @@ static int say_hello(struct wfs_rdma_link *link, const struct wfs_rdma_way *way,
 
 	param.initiator_depth = reads < WFS_LINK_WORK ? (uint8_t)reads :
 							WFS_LINK_WORK;
+	if (getrandom(&hello.nonce, sizeof(hello.nonce), 0) !=
+	    sizeof(hello.nonce))
+		return -EIO;
 	wfs_hello_sign(&hello, way->key, link->id->qp->qp_num);
 	wfs_hello_put(&hello, bytes);
 	if (link->verbs->rdma_connect(link->id, &param))

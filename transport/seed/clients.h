@@ -35,6 +35,7 @@ struct wfs_client {
 	int fd;			 /* the socket that the kernel counts */
 	bool owned;		 /* it is closed with the client */
 	bool certified;		 /* it brought a certificate that we trust */
+	char identity[160];	 /* "certificate of …", then */
 	enum wfs_standing standing;
 	/* All below: guarded by the lock. */
 	unsigned refs;

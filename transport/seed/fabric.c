@@ -93,12 +93,21 @@ int wfs_seed_chunk(struct wfs_seed *seed, const uint8_t id[WFS_WIRE_ID_BYTES],
 	return rc;
 }
 
+/* Whoever has the same right to read is one and the same. */
+static const char *who_asks(const struct wfs_ask *ask)
+{
+	if (ask->seed->mutual)
+		return ask->client->identity;
+	return ask->seed->has_token ? "token" : "anybody";
+}
+
 enum MHD_Result wfs_seed_rdma(struct wfs_ask *ask)
 {
 	const char *given = wfs_ask_query(ask, "session");
 	struct wfs_text text = { 0 };
 	uint64_t session = 0;
 	char *end;
+	int rc;
 
 	if (!ask->seed->fabric.tell)
 		return wfs_ask_refuse(ask, MHD_HTTP_NOT_FOUND,
@@ -111,6 +120,14 @@ enum MHD_Result wfs_seed_rdma(struct wfs_ask *ask)
 					      "session='%s' is not a number",
 					      given);
 	}
-	ask->seed->fabric.tell(ask->seed->fabric.ctx, session, &text);
+	rc = ask->seed->fabric.tell(ask->seed->fabric.ctx, who_asks(ask),
+				    session, &text);
+	if (rc)
+		return wfs_ask_refuse(ask, MHD_HTTP_SERVICE_UNAVAILABLE,
+				      "this seed's memory cannot be read by "
+				      "RDMA now: %s",
+				      rc == -EBUSY ?
+					      "too many kinds of clients do" :
+					      strerror(-rc));
 	return wfs_ask_answer(ask, "application/json", &text, NULL);
 }

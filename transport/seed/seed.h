@@ -44,11 +44,14 @@ struct wfs_seed;
 
 /*
  * A faster way to the regions, which /v1/rdma tells of; `tell` answers there,
- * for the session of that number (0: a new one), from any thread.
+ * for the session of that number (0: a new one), from any thread.  `who` names
+ * the kind of client: "anybody", "token", or "certificate of …".  A negative
+ * errno: not now.
  */
 struct wfs_seed_fabric {
 	void *ctx;
-	void (*tell)(void *ctx, uint64_t session, struct wfs_text *ret_text);
+	int (*tell)(void *ctx, const char *who, uint64_t session,
+		    struct wfs_text *ret_text);
 	/* Adds to the metrics. */
 	void (*measure)(void *ctx, struct wfs_text *text);
 };

@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "core/base/hex.h"
 #include "core/base/log.h"
 #include "core/base/mem.h"
 #include "transport/seed/tls.h"
@@ -150,6 +153,38 @@ static void wait_session(const struct relay *relay)
 	poll(&poll_fd, 1, -1);
 }
 
+/*
+ * Whose it is: its subject, or where that is long (or none) the SHA-256 of its
+ * key, so that two are never taken for one.
+ */
+static bool identify(struct relay *relay)
+{
+	char *identity = relay->client->identity, name[128];
+	const gnutls_datum_t *chain =
+		gnutls_certificate_get_peers(relay->session, NULL);
+	size_t len = sizeof(name);
+	gnutls_x509_crt_t crt;
+	uint8_t sha256[32];
+	char hex[65];
+
+	if (!chain || gnutls_x509_crt_init(&crt))
+		return false;
+	if (!gnutls_x509_crt_import(crt, chain, GNUTLS_X509_FMT_DER) &&
+	    !gnutls_x509_crt_get_dn(crt, name, &len) && len) {
+		snprintf(identity, sizeof(relay->client->identity),
+			 "certificate of '%s'", name);
+	} else {
+		len = sizeof(sha256);
+		if (!gnutls_x509_crt_get_key_id(crt, GNUTLS_KEYID_USE_SHA256,
+						sha256, &len))
+			snprintf(identity, sizeof(relay->client->identity),
+				 "certificate of key %s",
+				 wfs_hex_format(sha256, sizeof(sha256), hex));
+	}
+	gnutls_x509_crt_deinit(crt);
+	return identity[0] != '\0';
+}
+
 /* Has no deadline of its own: the keeper of the clients has. */
 static int shake_hands(struct relay *relay)
 {
@@ -166,7 +201,7 @@ static int shake_hands(struct relay *relay)
 	relay->client->certified = relay->tls->config.client_ca &&
 				   gnutls_certificate_verify_peers2(
 					   relay->session, &status) == 0 &&
-				   status == 0;
+				   status == 0 && identify(relay);
 	return 0;
 }
 

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The exporter's ports: opened, watched while they are, opened again.
+ *
+ * A port that is down keeps what is registered on its device and who listens
+ * there, and nodes are not told of it; a device that is gone takes everything
+ * with it, and is listened on anew when it is there again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "core/base/log.h"
+#include "core/base/mem.h"
+#include "transport/rdma/export_inner.h"
+
+#define NS_PER_S 1000000000ull
+#define BACKLOG	 64
+#define AGAIN_NS NS_PER_S /* from one look for lost ones to the next */
+
+static bool is_active(const struct wfs_exporter *exporter,
+		      const struct wfs_rail *rail)
+{
+	struct ibv_port_attr attr = { 0 };
+
+	/* What the header's macro does where the device has no better. */
+	return exporter->verbs->ibv_query_port(
+		       rail->id->verbs, rail->port,
+		       (struct _compat_ibv_port_attr *)&attr) ||
+	       attr.state == IBV_PORT_ACTIVE;
+}
+
+/* Events must not block the one who asks for them. */
+static void unblock(const struct wfs_rail *base)
+{
+	int fd = base->id->verbs->async_fd;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0)
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+static void say(const struct wfs_exporter *exporter,
+		const struct export_rail *rail)
+{
+	if (rail->up)
+		wfs_info("RDMA: '%s' at %s port %u", rail->base.device,
+			 rail->base.address,
+			 ntohs(exporter->verbs->rdma_get_src_port(
+				 rail->base.id)));
+	else
+		wfs_warn("RDMA: '%s' at %s: its port is down: seeded over TCP "
+			 "until it returns",
+			 rail->base.device, rail->base.address);
+}
+
+/* One that cannot listen is left out. */
+static bool open_rail(struct wfs_exporter *exporter, struct wfs_rail *base,
+		      struct export_rail *ret_rail)
+{
+	struct export_rail rail = { .base = *base };
+	const struct wfs_verbs *verbs = exporter->verbs;
+	struct ibv_device_attr attr = { 0 };
+	struct ibv_context *context = base->id->verbs;
+
+	if (!verbs->ibv_query_device(context, &attr)) {
+		rail.region_max = attr.max_mr_size;
+		rail.reads = attr.max_qp_rd_atom;
+	}
+	/* Of each queue pair one at most, and some that are gone. */
+	rail.cq = verbs->ibv_create_cq(context,
+				       attr.max_cqe > 2 * WFS_EXPORT_CONNS ?
+					       2 * WFS_EXPORT_CONNS :
+					       attr.max_cqe,
+				       NULL, NULL, 0);
+	if (rail.cq && !verbs->rdma_listen(base->id, BACKLOG)) {
+		unblock(base);
+		rail.up = is_active(exporter, base);
+		rail.stale = !rail.up;
+		*ret_rail = rail;
+		if (rail.stale)
+			exporter->bind_at = wfs_now_ns() + AGAIN_NS;
+		say(exporter, &rail);
+		return true;
+	}
+	wfs_warn("RDMA: '%s' at %s cannot be listened on: %s", base->device,
+		 base->address, strerror(errno));
+	if (rail.cq)
+		verbs->ibv_destroy_cq(rail.cq);
+	verbs->rdma_destroy_id(base->id);
+	return false;
+}
+
+int wfs_export_open_rails(struct wfs_exporter *exporter, struct wfs_err *err)
+{
+	struct wfs_rail rails[WFS_RAILS_MAX];
+	size_t n;
+
+	exporter->events = wfs_verbs_channel(exporter->verbs);
+	if (!exporter->events)
+		return wfs_err_set(err, -ENODEV,
+				   "no RDMA connections can be made: %s",
+				   strerror(errno));
+	n = wfs_rails_bind(exporter->verbs, exporter->events, rails);
+	for (size_t i = 0; i < n; i++)
+		exporter->rail_count +=
+			open_rail(exporter, &rails[i],
+				  &exporter->rails[exporter->rail_count]);
+	return exporter->rail_count ?
+		       0 :
+		       wfs_err_set(err, -ENODEV,
+				   "no RDMA device has an address that can be "
+				   "listened on");
+}
+
+static void close_rail(struct wfs_exporter *exporter, struct export_rail *rail)
+{
+	if (!rail->base.id)
+		return;
+	exporter->verbs->rdma_destroy_id(rail->base.id);
+	exporter->verbs->ibv_destroy_cq(rail->cq);
+	rail->base.id = NULL;
+	rail->cq = NULL;
+	rail->up = false;
+}
+
+void wfs_export_close_rails(struct wfs_exporter *exporter)
+{
+	for (size_t i = 0; i < exporter->rail_count; i++)
+		close_rail(exporter, &exporter->rails[i]);
+}
+
+void wfs_export_lose_rail(struct wfs_exporter *exporter, unsigned at,
+			  const char *why)
+{
+	struct export_rail *rail = &exporter->rails[at];
+
+	if (!rail->base.id)
+		return;
+	wfs_warn("RDMA: '%s' at %s is gone: %s: seeded over TCP until it "
+		 "returns",
+		 rail->base.device, rail->base.address, why);
+	for (size_t i = exporter->conn_count; i-- > 0;)
+		if (exporter->conns[i].rail == at)
+			wfs_export_end_conn(exporter, i);
+	pthread_mutex_lock(&exporter->domains_lock);
+	wfs_export_leave_rail(exporter, at);
+	pthread_mutex_lock(&exporter->lock);
+	close_rail(exporter, rail);
+	pthread_mutex_unlock(&exporter->lock);
+	pthread_mutex_unlock(&exporter->domains_lock);
+	exporter->bind_at = wfs_now_ns() + AGAIN_NS;
+}
+
+/* The one of that port; rail_count: it is new. */
+static unsigned slot_of(const struct wfs_exporter *exporter,
+			const struct wfs_rail *base)
+{
+	unsigned i = 0;
+
+	while (i < exporter->rail_count &&
+	       (strcmp(exporter->rails[i].base.device, base->device) ||
+		exporter->rails[i].base.port != base->port))
+		i++;
+	return i;
+}
+
+/* Its device was there all the time, and so was who listens. */
+static void offer_again(struct wfs_exporter *exporter, struct export_rail *rail)
+{
+	if (!rail->stale || !rail->base.id || !is_active(exporter, &rail->base))
+		return;
+	pthread_mutex_lock(&exporter->lock);
+	rail->up = true;
+	rail->stale = false;
+	pthread_mutex_unlock(&exporter->lock);
+	say(exporter, rail);
+}
+
+static void open_again(struct wfs_exporter *exporter, unsigned at,
+		       struct wfs_rail *base)
+{
+	struct export_rail rail;
+
+	if (!open_rail(exporter, base, &rail))
+		return;
+	pthread_mutex_lock(&exporter->domains_lock);
+	pthread_mutex_lock(&exporter->lock);
+	exporter->rails[at] = rail;
+	if (at == exporter->rail_count)
+		exporter->rail_count++;
+	pthread_mutex_unlock(&exporter->lock);
+	if (!wfs_export_join_rail(exporter, at)) {
+		wfs_export_leave_rail(exporter, at);
+		pthread_mutex_lock(&exporter->lock);
+		close_rail(exporter, &exporter->rails[at]);
+		pthread_mutex_unlock(&exporter->lock);
+	}
+	pthread_mutex_unlock(&exporter->domains_lock);
+}
+
+static void find_lost(struct wfs_exporter *exporter)
+{
+	struct wfs_rail found[WFS_RAILS_MAX];
+	size_t n = wfs_rails_bind(exporter->verbs, exporter->events, found);
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned at = slot_of(exporter, &found[i]);
+
+		if (at < WFS_RAILS_MAX && !exporter->rails[at].base.id)
+			open_again(exporter, at, &found[i]);
+		else
+			exporter->verbs->rdma_destroy_id(found[i].id);
+	}
+}
+
+void wfs_export_find_rails(struct wfs_exporter *exporter)
+{
+	bool missing = false, lost = false;
+
+	if (!exporter->bind_at || wfs_now_ns() < exporter->bind_at)
+		return;
+	for (size_t i = 0; i < exporter->rail_count; i++) {
+		offer_again(exporter, &exporter->rails[i]);
+		lost |= !exporter->rails[i].base.id;
+	}
+	if (lost)
+		find_lost(exporter);
+	for (size_t i = 0; i < exporter->rail_count; i++)
+		missing |= !exporter->rails[i].up;
+	exporter->bind_at = missing ? wfs_now_ns() + AGAIN_NS : 0;
+}
+
+size_t wfs_export_event_fds(const struct wfs_exporter *exporter,
+			    struct pollfd fds[WFS_RAILS_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < exporter->rail_count; i++)
+		if (exporter->rails[i].base.id)
+			fds[n++] = (struct pollfd){
+				.fd = exporter->rails[i]
+					      .base.id->verbs->async_fd,
+				.events = POLLIN,
+			};
+	return n;
+}
+
+static void port_event(struct wfs_exporter *exporter,
+		       const struct ibv_context *context, int port, bool down)
+{
+	for (size_t i = 0; i < exporter->rail_count; i++) {
+		struct export_rail *rail = &exporter->rails[i];
+
+		if (!rail->base.id || rail->base.id->verbs != context ||
+		    rail->base.port != port)
+			continue;
+		exporter->bind_at = wfs_now_ns();
+		if (!down || !rail->up)
+			continue;
+		pthread_mutex_lock(&exporter->lock);
+		rail->up = false;
+		rail->stale = true;
+		pthread_mutex_unlock(&exporter->lock);
+		say(exporter, rail);
+	}
+}
+
+static void device_event(struct wfs_exporter *exporter,
+			 const struct ibv_context *context, const char *what)
+{
+	for (unsigned i = 0; i < exporter->rail_count; i++)
+		if (exporter->rails[i].base.id &&
+		    exporter->rails[i].base.id->verbs == context)
+			wfs_export_lose_rail(exporter, i, what);
+}
+
+static void queue_pair_event(struct wfs_exporter *exporter,
+			     const struct ibv_qp *qp, const char *what)
+{
+	for (size_t i = 0; i < exporter->conn_count; i++) {
+		if (exporter->conns[i].id->qp != qp)
+			continue;
+		wfs_info("RDMA: a node's connection on '%s' ends: %s",
+			 exporter->rails[exporter->conns[i].rail].base.device,
+			 what);
+		/* The node is to hear why first. */
+		exporter->conns[i].failed = true;
+		return;
+	}
+}
+
+static void take_event(struct wfs_exporter *exporter,
+		       struct ibv_context *context,
+		       const struct ibv_async_event *event)
+{
+	const char *what =
+		exporter->verbs->ibv_event_type_str(event->event_type);
+
+	const enum ibv_event_type type = event->event_type;
+
+	if (type == IBV_EVENT_PORT_ERR || type == IBV_EVENT_PORT_ACTIVE)
+		port_event(exporter, context, event->element.port_num,
+			   type == IBV_EVENT_PORT_ERR);
+	else if (type == IBV_EVENT_DEVICE_FATAL)
+		device_event(exporter, context, what);
+	else if (type == IBV_EVENT_QP_FATAL || type == IBV_EVENT_QP_REQ_ERR ||
+		 type == IBV_EVENT_QP_ACCESS_ERR)
+		queue_pair_event(exporter, event->element.qp, what);
+	else
+		wfs_debug("RDMA: %s", what);
+}
+
+void wfs_export_take_async(struct wfs_exporter *exporter)
+{
+	struct ibv_async_event event;
+
+	for (unsigned i = 0; i < exporter->rail_count; i++) {
+		const struct rdma_cm_id *id = exporter->rails[i].base.id;
+
+		errno = 0;
+		/* What it is about goes only after it was acknowledged. */
+		while (id && !exporter->verbs->ibv_get_async_event(id->verbs,
+								   &event)) {
+			exporter->verbs->ibv_ack_async_event(&event);
+			take_event(exporter, id->verbs, &event);
+			id = exporter->rails[i].base.id;
+			errno = 0;
+		}
+		if (id && errno && errno != EAGAIN && errno != EINTR)
+			wfs_export_lose_rail(exporter, i, strerror(errno));
+	}
+}
