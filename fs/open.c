@@ -4,7 +4,8 @@
  *
  *	local file of the same bytes  -> passthrough to it
  *	resident in the arena         -> passthrough to the arena
- *	hydrating, soon done          -> the open waits, then passthrough
+ *	hydrating, soon done          -> the open waits, then passthrough,
+ *					 except with O_NONBLOCK
  *	anything else                 -> cached: the daemon answers READs
  *
  * An open that waits holds no thread: it is parked, and answered by the
@@ -288,7 +289,8 @@ static void open_hydrated(struct opening *o)
 	r = wfs_store_acquire(fs->store, wfs_node_ino(&o->node), recipe.recipe,
 			      NULL, &wait);
 	wfs_intent_prefetch(fs->intent, fs, &o->node);
-	if (r == -EINPROGRESS && wait <= fs->config.open_wait_ns &&
+	if (r == -EINPROGRESS && !(o->fi.flags & O_NONBLOCK) &&
+	    wait <= fs->config.open_wait_ns &&
 	    wfs_modes_of(fs->modes, o->node.id) != WFS_MODE_CACHED)
 		park(o, recipe.recipe);
 	else

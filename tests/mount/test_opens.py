@@ -276,6 +276,20 @@ def test_an_interrupted_open_is_answered_at_once(mount, folder, seed, faults,
         assert reader.wait(DEADLINE) == 0
 
 
+def test_an_open_that_may_not_block_does_not_wait(mount, folder, seed, faults,
+                                                  passthrough):
+    model = ck.hf_single(folder / "m", [ck.of_bytes("w", MIB)], seed)
+    m = passthrough(mount("open_wait=1000", m=model, faults=faults.file))
+    faults.set("hang .safetensors")
+    fd = os.open(m.path / "m" / "0" / "w", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert m.status()["opens"]["cached"] == 1
+        faults.set()
+        assert_same(os.read(fd, 2 * MIB), model.ranks["0"]["w"].read(), "w")
+    finally:
+        os.close(fd)
+
+
 def test_a_killed_reader_of_a_hung_source_goes_away(mount, folder, seed,
                                                     faults):
     model = ck.hf_single(folder / "m", [ck.of_bytes("w", MIB)], seed)

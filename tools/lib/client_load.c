@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All tensors of a set, by several threads.
+ *
+ * The threads take pieces off the tensors in their order; whoever takes one
+ * first starts the files that are wanted soon.  The thread that asked for the
+ * load waits and tells how far it is.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+
+#include "core/base/cond.h"
+#include "core/base/mem.h"
+#include "tools/lib/client.h"
+#include "tools/lib/face.h"
+
+#define PIECE	    (8u << 20)	 /* bytes */
+#define AHEAD	    (1ull << 30) /* bytes */
+#define MAX_THREADS 8u
+#define TELL_NS	    200000000ull
+
+struct job {
+	struct weightfs_set *set;
+	struct weightfs_load want;
+	uint64_t total; /* bytes */
+	atomic_bool stop;
+	pthread_mutex_t lock; /* for what is below */
+	pthread_cond_t step;
+	uint32_t tensor; /* the next piece */
+	uint64_t off;
+	uint32_t file;	  /* the next one to start */
+	uint64_t started; /* wanted bytes of those that were */
+	uint64_t done;
+	uint64_t *left; /* bytes of each file that are still to be loaded */
+	unsigned running;
+	struct wfs_err err; /* the first failure */
+};
+
+static uint64_t wanted_of(const struct job *job, uint32_t tensor)
+{
+	if (job->want.to && !job->want.to[tensor])
+		return 0;
+	return job->set->tensors[tensor].size;
+}
+
+/* Under the lock.  False when there is none left. */
+static bool take(struct job *job, struct wfs_weights_piece *ret)
+{
+	uint64_t size;
+
+	while (job->tensor < job->set->count &&
+	       job->off >= wanted_of(job, job->tensor)) {
+		job->tensor++;
+		job->off = 0;
+	}
+	if (job->tensor == job->set->count || atomic_load(&job->stop))
+		return false;
+	size = job->set->tensors[job->tensor].size;
+	*ret = (struct wfs_weights_piece){ job->tensor, job->off,
+					   size - job->off };
+	if (ret->len > PIECE)
+		ret->len = PIECE;
+	job->off += ret->len;
+	return true;
+}
+
+/* Under the lock, which it gives up meanwhile. */
+static void start_ahead(struct job *job)
+{
+	while (job->file < job->set->file_count &&
+	       job->started < job->done + job->want.ahead) {
+		struct wfs_weights_file *file = &job->set->files[job->file];
+
+		job->started += job->left[job->file];
+		if (job->left[job->file++] == 0)
+			continue;
+		pthread_mutex_unlock(&job->lock);
+		wfs_weights_file_start(job->set, file);
+		pthread_mutex_lock(&job->lock);
+	}
+}
+
+static int load_piece(struct job *job, const struct wfs_weights_piece *piece,
+		      struct wfs_err *err)
+{
+	struct weightfs_set *set = job->set;
+	struct wfs_weights_file *file =
+		&set->files[set->tensors[piece->tensor].file];
+	struct weightfs_mapping *mapping;
+	int rc = wfs_weights_file_open(set, file, &job->stop, err);
+
+	if (rc)
+		return rc;
+	if (job->want.to)
+		return wfs_weights_piece_read(
+			set, piece,
+			(char *)job->want.to[piece->tensor] + piece->off, err);
+	rc = wfs_weights_file_map(set, file, &mapping, err);
+	return rc ? rc : wfs_weights_piece_fill(set, piece, err);
+}
+
+/* All of a file is loaded: it stays mapped, or is not needed any more. */
+static void end_file(struct job *job, struct wfs_weights_file *file)
+{
+	if (!job->want.to && file->mapping->anonymous)
+		memset(file->mapping->filled, 1, file->count);
+	else if (job->want.to && !file->mapping)
+		wfs_weights_file_drop(file);
+}
+
+static void *work(void *arg)
+{
+	struct job *job = arg;
+	struct wfs_weights_piece piece;
+	struct wfs_err err;
+
+	pthread_mutex_lock(&job->lock);
+	while (take(job, &piece)) {
+		uint32_t file = job->set->tensors[piece.tensor].file;
+		int rc;
+
+		start_ahead(job);
+		pthread_mutex_unlock(&job->lock);
+		rc = load_piece(job, &piece, &err);
+		pthread_mutex_lock(&job->lock);
+		if (rc && !job->err.code)
+			job->err = err;
+		if (rc) {
+			atomic_store(&job->stop, true);
+			break;
+		}
+		job->done += piece.len;
+		job->left[file] -= piece.len;
+		if (!job->left[file])
+			end_file(job, &job->set->files[file]);
+		pthread_cond_signal(&job->step);
+	}
+	job->running--;
+	pthread_cond_signal(&job->step);
+	pthread_mutex_unlock(&job->lock);
+	return NULL;
+}
+
+/* Until all threads have ended, under the lock. */
+static void watch(struct job *job)
+{
+	uint64_t next = wfs_now_ns() + TELL_NS;
+
+	while (job->running) {
+		uint64_t done;
+
+		wfs_cond_wait_until(&job->step, &job->lock,
+				    job->want.progress ? next : UINT64_MAX);
+		if (!job->want.progress || wfs_now_ns() < next ||
+		    atomic_load(&job->stop))
+			continue;
+		next = wfs_now_ns() + TELL_NS;
+		done = job->done;
+		pthread_mutex_unlock(&job->lock);
+		if (job->want.progress(job->want.ctx, done, job->total))
+			atomic_store(&job->stop, true);
+		pthread_mutex_lock(&job->lock);
+	}
+}
+
+static unsigned threads_of(const struct weightfs_load *want)
+{
+	cpu_set_t cpus;
+	unsigned n = 1;
+
+	if (want->threads)
+		return want->threads < 64 ? want->threads : 64;
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+		n = (unsigned)CPU_COUNT(&cpus);
+	return n < MAX_THREADS ? n : MAX_THREADS;
+}
+
+static int run(struct job *job)
+{
+	unsigned count = threads_of(&job->want), made = 0;
+	pthread_t threads[64];
+	sigset_t all, old;
+
+	/* The program's signals are for its own threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_mutex_lock(&job->lock);
+	while (made < count &&
+	       pthread_create(&threads[made], NULL, work, job) == 0)
+		made++;
+	job->running = made;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	watch(job);
+	pthread_mutex_unlock(&job->lock);
+	for (unsigned i = 0; i < made; i++)
+		pthread_join(threads[i], NULL);
+	if (!made)
+		wfs_err_set(&job->err, -EAGAIN, "cannot start a thread");
+	else if (!job->err.code && atomic_load(&job->stop))
+		wfs_err_set(&job->err, -ECANCELED, "loading '%s' was given up",
+			    job->set->path);
+	return job->err.code;
+}
+
+/* What the caller wants, of which it may know less than we do. */
+static int copy_wanted(const struct weightfs_load *load, struct job *job)
+{
+	if (load &&
+	    (load->size < sizeof(load->size) || load->size > sizeof(job->want)))
+		return -EINVAL;
+	if (load)
+		memcpy(&job->want, load, load->size);
+	if (!job->want.ahead)
+		job->want.ahead = AHEAD;
+	return 0;
+}
+
+int weightfs_load(struct weightfs_set *set, const struct weightfs_load *load)
+{
+	struct wfs_err *err = wfs_face_err();
+	struct job job = { .set = set };
+	int rc = copy_wanted(load, &job);
+
+	if (rc)
+		return wfs_err_set(err, rc,
+				   "struct weightfs_load is of another "
+				   "version of libweightfs");
+	job.left = wfs_calloc(set->file_count + 1, sizeof(*job.left));
+	for (uint32_t i = 0; i < set->count; i++) {
+		job.total += wanted_of(&job, i);
+		job.left[set->tensors[i].file] += wanted_of(&job, i);
+	}
+	pthread_mutex_init(&job.lock, NULL);
+	wfs_cond_init(&job.step);
+	rc = run(&job);
+	if (!rc && job.want.progress)
+		job.want.progress(job.want.ctx, job.done, job.total);
+	pthread_cond_destroy(&job.step);
+	pthread_mutex_destroy(&job.lock);
+	free(job.left);
+	if (rc)
+		*err = job.err;
+	return rc;
+}
