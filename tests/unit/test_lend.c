@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "core/base/mem.h"
+#include "core/base/unix.h"
 #include "transport/lend/lend.h"
 #include "transport/lend/message.h"
 
@@ -184,11 +185,11 @@ static void who_talks_nonsense_is_cut_off_and_others_are_served(void **state)
 		if (i == 0)
 			assert_int_equal(3, send(raw, "GET", 3, 0));
 		else if (i == 1)
-			assert_int_equal(0, wfs_lend_send(raw, &request,
+			assert_int_equal(0, wfs_unix_send(raw, &request,
 							  sizeof(request), -1));
 		else
 			assert_int_equal(0,
-					 wfs_lend_send(raw, &request,
+					 wfs_unix_send(raw, &request,
 						       sizeof(request), raw));
 		/* 0: the end, or an error where the rest was not read. */
 		assert_true(recv(raw, &byte, 1, 0) <= 0);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/base/mem.h"
+#include "core/base/unix.h"
 #include "transport/lend/lend.h"
 #include "transport/lend/message.h"
 
@@ -101,9 +102,9 @@ int wfs_borrow(struct wfs_borrower *borrower,
 	int rc;
 
 	memcpy(request.id, id, sizeof(request.id));
-	rc = wfs_lend_send(borrower->socket, &request, sizeof(request), -1);
+	rc = wfs_unix_send(borrower->socket, &request, sizeof(request), -1);
 	if (!rc)
-		rc = wfs_lend_receive(borrower->socket, &answer, sizeof(answer),
+		rc = wfs_unix_receive(borrower->socket, &answer, sizeof(answer),
 				      &fd);
 	if (rc)
 		return wfs_err_set(err, rc == -EBADMSG ? rc : -EIO,

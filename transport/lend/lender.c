@@ -10,12 +10,11 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "core/base/log.h"
 #include "core/base/mem.h"
+#include "core/base/unix.h"
 #include "transport/lend/lend.h"
 #include "transport/lend/message.h"
 
@@ -55,7 +54,7 @@ static bool answer_one(struct wfs_lender *lender, int client)
 	int sent wfs_autoclose = -1;
 	int fd wfs_autoclose = -1;
 
-	if (wfs_lend_receive(client, &request, sizeof(request), &sent) != 0 ||
+	if (wfs_unix_receive(client, &request, sizeof(request), &sent) != 0 ||
 	    sent >= 0 || memcmp(request.magic, "WFL1", 4) != 0 ||
 	    request.op != WFS_LEND)
 		return false;
@@ -65,7 +64,7 @@ static bool answer_one(struct wfs_lender *lender, int client)
 		answer.status = code_status(fd);
 		answer.size = 0;
 	}
-	return wfs_lend_send(client, &answer, sizeof(answer), fd) == 0;
+	return wfs_unix_send(client, &answer, sizeof(answer), fd) == 0;
 }
 
 static void let_in(struct wfs_lender *lender)
@@ -124,50 +123,6 @@ static char *default_dir(void)
 		       NULL;
 }
 
-static int check_dir(const char *dir, struct wfs_err *err)
-{
-	struct stat st;
-
-	if ((mkdir(dir, 0700) != 0 && errno != EEXIST) || lstat(dir, &st) != 0)
-		return wfs_err_set(err, -errno, "cannot make '%s': %s", dir,
-				   strerror(errno));
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 022)
-		return wfs_err_set(err, -EPERM,
-				   "'%s' is no directory of our own that "
-				   "nobody else may write: chmod go-w, or "
-				   "another directory",
-				   dir);
-	return 0;
-}
-
-/* The listening socket at a path that no other process has. */
-static int listen_in(struct wfs_lender *lender, const char *dir,
-		     struct wfs_err *err)
-{
-	static unsigned serial;
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd wfs_autoclose = -1;
-
-	lender->path =
-		wfs_asprintf("%s/lend-%d-%u", dir, getpid(),
-			     __atomic_fetch_add(&serial, 1, __ATOMIC_RELAXED));
-	if (strlen(lender->path) >= sizeof(address.sun_path))
-		return wfs_err_set(err, -ENAMETOOLONG,
-				   "'%s' is too long for a socket",
-				   lender->path);
-	memcpy(address.sun_path, lender->path, strlen(lender->path) + 1);
-	unlink(lender->path); /* of a process of this number that died */
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 ||
-	    bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-	    chmod(lender->path, 0600) != 0 || listen(fd, 64) != 0)
-		return wfs_err_set(err, -errno, "cannot listen on '%s': %s",
-				   lender->path, strerror(errno));
-	lender->polls[LISTEN] =
-		(struct pollfd){ .fd = wfs_steal_fd(&fd), .events = POLLIN };
-	return 0;
-}
-
 static void free_lender(struct wfs_lender *lender)
 {
 	for (unsigned i = FIRST; i < lender->count; i++)
@@ -196,7 +151,7 @@ int wfs_lender_start(const struct wfs_lender_config *config,
 		return wfs_err_set(err, -ENOENT,
 				   "no directory for a socket: "
 				   "XDG_RUNTIME_DIR is not set");
-	rc = check_dir(dir, err);
+	rc = wfs_unix_dir(dir, 0700, err);
 	if (rc)
 		return rc;
 	lender = wfs_calloc(1, sizeof(*lender));
@@ -204,7 +159,9 @@ int wfs_lender_start(const struct wfs_lender_config *config,
 	lender->config.dir = NULL;
 	lender->wake[0] = lender->wake[1] = lender->polls[LISTEN].fd = -1;
 	lender->count = FIRST;
-	rc = listen_in(lender, dir, err);
+	rc = wfs_unix_listen(dir, "lend", 0600, &lender->path,
+			     &lender->polls[LISTEN].fd, err);
+	lender->polls[LISTEN].events = POLLIN;
 	if (!rc && pipe2(lender->wake, O_CLOEXEC) != 0)
 		rc = wfs_err_set(err, -errno, "cannot make a pipe: %s",
 				 strerror(errno));

@@ -6,7 +6,6 @@
 #define WFS_TRANSPORT_LEND_MESSAGE_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "transport/wire/frame.h"
@@ -27,17 +26,5 @@ struct wfs_lend_answer {
 
 /* Is whoever is at the other end our own user, or root? */
 bool wfs_lend_is_ours(int socket);
-
-/*
- * Sends a message, with the descriptor `fd` unless that is -1.  0, -EAGAIN
- * where it would block, another negative errno when the peer is gone.
- */
-int wfs_lend_send(int socket, const void *message, size_t len, int fd);
-
-/*
- * Receives exactly `len` bytes, and a descriptor where one came (else -1).
- * 0, -EBADMSG for anything of another form, -EIO when the peer is gone.
- */
-int wfs_lend_receive(int socket, void *message, size_t len, int *ret_fd);
 
 #endif
