@@ -321,7 +321,7 @@ BIN := $(PREFIX)/bin/weightfs
 COMPLETION := $(PREFIX)/share/bash-completion/completions/weightfs
 # mount(8) looks for its helpers in /sbin, whatever the PREFIX.
 HELPERS := /sbin/mount.weightfs /sbin/mount.fuse.weightfs
-MANS := $(sort $(wildcard tools/man/*.[1358]))
+MANS := $(sort $(wildcard tools/man/*.[12358]))
 PKGCONFIG := $(PREFIX)/lib/pkgconfig/weightfs.pc
 header_path = $(PREFIX)/include/weightfs/$(notdir $(1))
 man_path = $(PREFIX)/share/man/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
@@ -333,6 +333,8 @@ install: all ## installs below PREFIX (/usr/local) and in /sbin, under DESTDIR
 		'$(DESTDIR)$(call man_path,$(m))' &&) :
 	$(Q)$(foreach h,$(FACE_HDRS),install -D -m 644 $(h) \
 		'$(DESTDIR)$(call header_path,$(h))' &&) :
+	$(Q)install -D -m 644 fs/weightfs_ioctl.h \
+		'$(DESTDIR)$(call header_path,ioctl.h)'
 	$(Q)$(foreach f,libweightfs.a $(SONAME),install -D -m 644 $(BUILD)/$(f) \
 		'$(DESTDIR)$(PREFIX)/lib/$(f)' &&) :
 	$(Q)ln -sfn $(SONAME) '$(DESTDIR)$(PREFIX)/lib/libweightfs.so'
@@ -346,7 +348,8 @@ install: all ## installs below PREFIX (/usr/local) and in /sbin, under DESTDIR
 uninstall: ## removes what install put there
 	$(Q)rm -f '$(DESTDIR)$(BIN)' '$(DESTDIR)$(COMPLETION)' \
 		$(foreach m,$(MANS),'$(DESTDIR)$(call man_path,$(m))') \
-		$(foreach h,$(FACE_HDRS),'$(DESTDIR)$(call header_path,$(h))') \
+		$(foreach h,$(FACE_HDRS) ioctl.h,\
+			'$(DESTDIR)$(call header_path,$(h))') \
 		$(foreach f,libweightfs.a libweightfs.so $(SONAME),\
 			'$(DESTDIR)$(PREFIX)/lib/$(f)') \
 		'$(DESTDIR)$(PKGCONFIG)' \

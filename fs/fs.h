@@ -16,6 +16,7 @@
 #include "core/store/chunks.h"
 #include "core/store/store.h"
 
+struct wfs_device;
 struct wfs_fs;
 
 enum wfs_passthrough {
@@ -36,6 +37,7 @@ struct wfs_fs_config {
 	uint32_t readahead_kib; /* of the mount's bdi; 0 = leave it */
 	uint32_t readers;	/* threads that answer READs; 0 = default */
 	struct wfs_chunks *chunks; /* for its numbers; NULL: none */
+	struct wfs_device *device; /* NULL: no GPU is served */
 	/* Adds a JSON array, what is told of seeds; NULL: there are none. */
 	void (*report_seeds)(void *ctx, struct wfs_text *text);
 	/* Adds the same as Prometheus text; may be NULL. */
@@ -44,8 +46,8 @@ struct wfs_fs_config {
 };
 
 /*
- * `registry` and `store` (NULL: none, `store_why` says why) stay the
- * caller's and must outlive the fs.
+ * `registry`, `store` (NULL: none, `store_why` says why) and what the config
+ * names stay the caller's and must outlive the fs.
  */
 int wfs_fs_new(const struct wfs_fs_config *config,
 	       struct wfs_registry *registry, struct wfs_store *store,

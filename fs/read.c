@@ -8,6 +8,16 @@
 #include <errno.h>
 #include <string.h>
 
+ssize_t wfs_read_bytes(struct wfs_fs *fs, const struct wfs_node *node,
+		       const struct wfs_recipe *recipe, void *buf, size_t len,
+		       uint64_t off)
+{
+	if (fs->store)
+		return wfs_store_read(fs->store, wfs_node_ino(node), recipe,
+				      buf, len, off);
+	return wfs_recipe_read(recipe, buf, len, off);
+}
+
 static ssize_t read_node(struct wfs_fs *fs, const struct wfs_node *node,
 			 void *buf, size_t size, off_t off)
 {
@@ -19,11 +29,7 @@ static ssize_t read_node(struct wfs_fs *fs, const struct wfs_node *node,
 	n = wfs_node_recipe(node, &recipe);
 	if (n < 0)
 		return n;
-	if (fs->store)
-		n = wfs_store_read(fs->store, wfs_node_ino(node), recipe.recipe,
-				   buf, size, (uint64_t)off);
-	else
-		n = wfs_recipe_read(recipe.recipe, buf, size, (uint64_t)off);
+	n = wfs_read_bytes(fs, node, recipe.recipe, buf, size, (uint64_t)off);
 	wfs_node_recipe_clear(&recipe);
 	return n;
 }
@@ -53,23 +59,49 @@ static void reply_error(const struct answer *a, ssize_t error)
 	fuse_reply_err(a->req, error == -ESTALE ? ESTALE : EIO);
 }
 
-void wfs_read_answer(struct wfs_fs *fs, fuse_req_t req, uint64_t id, void *buf,
-		     size_t size, off_t off)
+/* A READ that waits for a thread. */
+struct reading {
+	struct wfs_work work;
+	struct wfs_fs *fs;
+	fuse_req_t req;
+	uint64_t id;
+	size_t size;
+	off_t off;
+};
+
+/* Blocks. */
+static void answer_read(struct wfs_work *work, void *room)
 {
+	struct reading *r = (struct reading *)work;
 	struct wfs_node node;
-	struct answer a = { .fs = fs, .req = req, .node = &node };
-	ssize_t n = wfs_node_resolve(fs->registry, id, &node);
+	struct answer a = { .fs = r->fs, .req = r->req, .node = &node };
+	ssize_t n = wfs_node_resolve(r->fs->registry, r->id, &node);
 
 	if (n < 0) {
 		reply_error(&a, n);
-		return;
+	} else {
+		n = read_node(r->fs, &node, room, r->size, r->off);
+		if (n < 0)
+			reply_error(&a, n);
+		else
+			reply_bytes(&a, room, (size_t)n);
+		wfs_node_clear(&node);
 	}
-	n = read_node(fs, &node, buf, size, off);
-	if (n < 0)
-		reply_error(&a, n);
-	else
-		reply_bytes(&a, buf, (size_t)n);
-	wfs_node_clear(&node);
+	free(r);
+}
+
+static void queue(struct wfs_fs *fs, fuse_req_t req, uint64_t id, size_t size,
+		  off_t off)
+{
+	struct reading *r = wfs_malloc(sizeof(*r));
+
+	*r = (struct reading){ .work.run = answer_read,
+			       .fs = fs,
+			       .req = req,
+			       .id = id,
+			       .size = size,
+			       .off = off };
+	wfs_workers_queue(fs->readers, &r->work);
 }
 
 /*
@@ -103,8 +135,8 @@ void wfs_op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t off,
 		wfs_control_read(fs, req, id, size, off, fi->fh);
 		return;
 	}
-	if (size > WFS_READ_MAX)
-		size = WFS_READ_MAX;
+	if (size > WFS_WORK_ROOM)
+		size = WFS_WORK_ROOM;
 	if (!reply_in_place(fs, req, id, size, off))
-		wfs_readers_queue(fs->readers, req, id, size, off);
+		queue(fs, req, id, size, off);
 }

@@ -123,6 +123,19 @@ static void status_chunks(struct wfs_text *t, const struct wfs_chunks_stats *st)
 		     (ull)st->waited, (ull)st->evicted);
 }
 
+static void status_fills(struct wfs_fs *fs, struct wfs_text *t)
+{
+	struct wfs_counters *c = &fs->counters;
+
+	wfs_text_add(t,
+		     "  \"fills\": {\"count\": %llu, \"bytes\": %llu, "
+		     "\"errors\": %llu, \"slots\": %u},\n",
+		     (ull)atomic_load(&c->fills),
+		     (ull)atomic_load(&c->fill_bytes),
+		     (ull)atomic_load(&c->fill_errors),
+		     wfs_slots_count(fs->slots));
+}
+
 static void status_numbers(struct wfs_fs *fs, struct wfs_text *t,
 			   const struct snapshot *s)
 {
@@ -144,6 +157,7 @@ static void status_numbers(struct wfs_fs *fs, struct wfs_text *t,
 		     (ull)atomic_load(&c->reads),
 		     (ull)atomic_load(&c->read_bytes),
 		     (ull)atomic_load(&c->read_errors));
+	status_fills(fs, t);
 	wfs_text_add(t,
 		     "  \"hydration\": {\"files\": %llu, \"bytes\": %llu, "
 		     "\"failed\": %llu, \"evicted_files\": %llu, "
@@ -322,6 +336,14 @@ void wfs_report_stats(struct wfs_fs *fs, struct wfs_text *t)
 	       atomic_load(&c->read_bytes));
 	metric(t, "read_errors_total", "counter",
 	       "Reads answered with an error.", atomic_load(&c->read_errors));
+	metric(t, "fills_total", "counter", "Calls to fill memory of readers.",
+	       atomic_load(&c->fills));
+	metric(t, "fill_bytes_total", "counter",
+	       "Bytes that were put into memory of readers.",
+	       atomic_load(&c->fill_bytes));
+	metric(t, "fill_errors_total", "counter",
+	       "Calls to fill memory that failed.",
+	       atomic_load(&c->fill_errors));
 	metric(t, "source_errors", "gauge",
 	       "Failed reads of the sources of the models served.",
 	       s.source_errors);

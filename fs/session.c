@@ -14,7 +14,6 @@
 #include "core/base/log.h"
 #include "core/base/text.h"
 #include "fs/mountpoint.h"
-#include "fs/read.h"
 #include "fs/readonly.h"
 #include "fs/state.h"
 #include "fs/unmount.h"
@@ -67,23 +66,6 @@ static void op_poll(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi,
 	wfs_control_poll(wfs_fs_of(req), req, id, fi->fh, ph);
 }
 
-static void op_ioctl(fuse_req_t req, fuse_ino_t id, unsigned cmd, void *arg,
-		     struct fuse_file_info *fi, unsigned flags,
-		     const void *in_buf, size_t in_size, size_t out_size)
-{
-	const struct wfs_ioctl call = {
-		.cmd = cmd,
-		.in = in_buf,
-		.in_size = in_size,
-		.out_size = out_size,
-	};
-
-	(void)arg;
-	(void)fi;
-	(void)flags;
-	wfs_control_ioctl(wfs_fs_of(req), req, id, &call);
-}
-
 static const struct fuse_lowlevel_ops reading = {
 	.init = op_init,
 	.lookup = wfs_op_lookup,
@@ -99,7 +81,7 @@ static const struct fuse_lowlevel_ops reading = {
 	.getxattr = wfs_op_getxattr,
 	.listxattr = wfs_op_listxattr,
 	.poll = op_poll,
-	.ioctl = op_ioctl,
+	.ioctl = wfs_op_ioctl,
 };
 
 /* A model's name appeared, moved or vanished. */
@@ -159,6 +141,20 @@ static int make_session(struct wfs_fs *fs, struct wfs_err *err)
 	return 0;
 }
 
+/* Without it all works but what needs descriptors of readers. */
+static void start_passing(struct wfs_fs *fs)
+{
+	struct wfs_err err = { 0 };
+
+	fs->slots = wfs_slots_new();
+	if (wfs_passing_start(fs->slots, fs->config.allow_other, &fs->passing,
+			      &err) != 0)
+		wfs_info("memory of readers cannot be filled: %s", err.text);
+	else if (wfs_ring_new(&fs->ring) != 0)
+		wfs_info("events of readers cannot be rung: the kernel has no "
+			 "AIO");
+}
+
 int wfs_fs_new(const struct wfs_fs_config *config,
 	       struct wfs_registry *registry, struct wfs_store *store,
 	       const char *store_why, struct wfs_fs **ret_fs,
@@ -177,12 +173,14 @@ int wfs_fs_new(const struct wfs_fs_config *config,
 	fs->backing = wfs_backing_new();
 	fs->modes = wfs_modes_new();
 	fs->intent = wfs_intent_new(fs);
+	start_passing(fs);
 	r = make_session(fs, err);
 	if (r == 0) {
 		r = wfs_notifier_start(fs->session, &fs->notifier);
 		if (r == 0)
-			r = wfs_readers_start(fs, config->readers,
-					      wfs_read_answer, &fs->readers);
+			r = wfs_workers_start(config->readers, &fs->readers);
+		if (r == 0)
+			r = wfs_workers_start(0, &fs->fillers);
 		if (r < 0)
 			wfs_err_set(err, r, "cannot start threads: %s",
 				    strerror(-r));
@@ -319,7 +317,11 @@ void wfs_fs_free(struct wfs_fs *fs)
 		hang_up(fs);
 	if (fs->store)
 		wfs_store_detach(fs->store);
-	wfs_readers_stop(fs->readers);
+	wfs_workers_stop(fs->readers);
+	wfs_passing_stop(fs->passing); /* fills end with it */
+	wfs_workers_stop(fs->fillers);
+	wfs_slots_free(fs->slots);
+	wfs_ring_free(fs->ring);
 	wfs_control_stop(fs->control);
 	wfs_intent_stop(fs->intent);
 	wfs_notifier_stop(fs->notifier);

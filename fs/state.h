@@ -20,7 +20,10 @@
 #include "fs/modes.h"
 #include "fs/node.h"
 #include "fs/notifier.h"
-#include "fs/readers.h"
+#include "fs/passing.h"
+#include "fs/ring.h"
+#include "fs/slots.h"
+#include "fs/workers.h"
 
 /* Entries and attributes of a version never change. */
 #define WFS_FOREVER 86400.0
@@ -35,6 +38,7 @@ struct wfs_counters {
 	atomic_ullong opens_passthrough, opens_cached, opens_waited,
 		opens_refused;
 	atomic_ullong reads, read_bytes, read_errors;
+	atomic_ullong fills, fill_bytes, fill_errors;
 };
 
 struct wfs_fs {
@@ -46,9 +50,12 @@ struct wfs_fs {
 	struct wfs_backing *backing;
 	struct wfs_modes *modes;
 	struct wfs_notifier *notifier;
-	struct wfs_readers *readers;
+	struct wfs_workers *readers, *fillers;
 	struct wfs_intent *intent;
 	struct wfs_control_state *control;
+	struct wfs_slots *slots;
+	struct wfs_passing *passing; /* NULL: descriptors cannot be passed */
+	struct wfs_ring *ring;	     /* NULL: events cannot be rung */
 	struct wfs_counters counters;
 	uint64_t started_ns;
 	void (*ready)(void *ctx);
@@ -95,6 +102,10 @@ void wfs_op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi);
 /* read.c */
 void wfs_op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t off,
 		 struct fuse_file_info *fi);
+/* ioctl.c */
+void wfs_op_ioctl(fuse_req_t req, fuse_ino_t id, unsigned cmd, void *arg,
+		  struct fuse_file_info *fi, unsigned flags, const void *in,
+		  size_t in_size, size_t out_size);
 /* xattr.c */
 void wfs_op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name,
 		     size_t size);

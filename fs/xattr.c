@@ -9,14 +9,12 @@
 #include <inttypes.h>
 #include <linux/limits.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "core/base/hex.h"
 #include "core/base/text.h"
 #include "core/digest/digest_tree.h"
 #include "core/plan/layout.h"
-#include "fs/state.h"
+#include "fs/residence.h"
 
 #define PREFIX "user.weightfs."
 
@@ -86,82 +84,26 @@ static int value_source(const struct subject *s, struct wfs_text *t)
 	return 0;
 }
 
-static void residency(const struct subject *s, struct wfs_residency *res)
-{
-	memset(res, 0, sizeof(*res));
-	if (s->fs->store)
-		wfs_store_residency(s->fs->store, wfs_node_ino(&s->node), res);
-}
-
 static int value_digest(const struct subject *s, struct wfs_text *t)
 {
-	struct wfs_residency res;
+	struct wfs_residency res = { 0 };
 
-	residency(s, &res);
+	if (s->fs->store)
+		wfs_store_residency(s->fs->store, wfs_node_ino(&s->node), &res);
 	wfs_text_add(t, "%s", res.has_digest ? res.digest : "pending");
 	return 0;
 }
 
-/* What is put together is worth as much as the least that it is made of. */
 static int value_trust(const struct subject *s, struct wfs_text *t)
 {
-	struct wfs_region *region = wfs_node_region(&s->node);
-
-	wfs_text_add(t, "%s",
-		     wfs_trust_name(
-			     region ? wfs_region_trust(region) :
-				      wfs_source_trust(s->node.model->source)));
+	wfs_text_add(t, "%s", wfs_trust_name(wfs_node_trust(&s->node)));
 	return 0;
-}
-
-/* As in linux/mman.h since 6.5. */
-struct cache_range {
-	uint64_t off, len;
-};
-struct cache_stat {
-	uint64_t cached, dirty, writeback, evicted, recently_evicted;
-};
-#define SYS_CACHESTAT 451
-
-/* Bytes of a local file in the page cache; -ENODATA if that is not known. */
-static int cached_bytes(struct wfs_region *region, uint64_t off, uint64_t len,
-			uint64_t *ret_bytes)
-{
-	struct cache_range range = { .off = off, .len = len };
-	struct cache_stat st;
-	int fd = wfs_region_descriptor(region);
-
-	if (fd < 0 || len == 0 ||
-	    syscall(SYS_CACHESTAT, fd, &range, &st, 0) != 0)
-		return -ENODATA;
-	*ret_bytes = st.cached * (uint64_t)sysconf(_SC_PAGESIZE);
-	if (*ret_bytes > len)
-		*ret_bytes = len;
-	return 0;
-}
-
-/* In memory now: in the arena, or of a local file in the page cache. */
-static int resident_bytes(const struct subject *s, uint64_t *ret_bytes)
-{
-	struct wfs_residency res;
-
-	residency(s, &res);
-	if (res.bytes > 0 || s->tensor || wfs_node_size(&s->node) == 0) {
-		*ret_bytes = res.bytes;
-		return 0;
-	}
-	if (!s->entry->region || wfs_region_descriptor(s->entry->region) < 0) {
-		*ret_bytes = 0;
-		return 0;
-	}
-	return cached_bytes(s->entry->region, 0, s->entry->region->size,
-			    ret_bytes);
 }
 
 static int value_resident_bytes(const struct subject *s, struct wfs_text *t)
 {
 	uint64_t bytes;
-	int r = resident_bytes(s, &bytes);
+	int r = wfs_resident_bytes(s->fs, &s->node, &bytes);
 
 	if (r == 0)
 		wfs_text_add(t, "%" PRIu64, bytes);
@@ -171,7 +113,7 @@ static int value_resident_bytes(const struct subject *s, struct wfs_text *t)
 static int value_resident(const struct subject *s, struct wfs_text *t)
 {
 	uint64_t size = wfs_node_size(&s->node), bytes = 0;
-	int r = size ? resident_bytes(s, &bytes) : 0;
+	int r = size ? wfs_resident_bytes(s->fs, &s->node, &bytes) : 0;
 
 	if (r == 0)
 		wfs_text_add(t, "%u",
@@ -181,25 +123,11 @@ static int value_resident(const struct subject *s, struct wfs_text *t)
 	return r;
 }
 
-/* How opens are served now; of a file that is not open, how one would be. */
 static int value_served(const struct subject *s, struct wfs_text *t)
 {
-	struct wfs_residency res;
-	bool pass = false;
-
-	wfs_backing_probe(s->fs->backing);
-	if (wfs_fs_passthrough(s->fs) && wfs_node_size(&s->node) > 0) {
-		residency(s, &res);
-		pass = res.resident;
-		if (!pass && s->entry && s->entry->region &&
-		    wfs_region_descriptor(s->entry->region) >= 0)
-			pass = wfs_backing_direct_peek(
-				       s->fs->backing,
-				       wfs_node_ino(&s->node)) >= 0;
-		if (wfs_modes_of(s->fs->modes, s->node.id) == WFS_MODE_CACHED)
-			pass = false;
-	}
-	wfs_text_add(t, "%s", pass ? "passthrough" : "cached");
+	wfs_text_add(t, "%s",
+		     wfs_is_passed_through(s->fs, &s->node) ? "passthrough" :
+							      "cached");
 	return 0;
 }
 

@@ -231,6 +231,19 @@ static uint64_t job_bytes(const struct wfs_job *job)
 	return bytes;
 }
 
+int wfs_store_descriptor(struct wfs_store *store, uint64_t key)
+{
+	struct wfs_object *object;
+	int fd = -ENODATA;
+
+	pthread_mutex_lock(&store->lock);
+	object = wfs_object_find_locked(store, key);
+	if (object && object->state == WFS_RESIDENT)
+		fd = object->fd;
+	pthread_mutex_unlock(&store->lock);
+	return fd;
+}
+
 void wfs_store_residency(struct wfs_store *store, uint64_t key,
 			 struct wfs_residency *ret_residency)
 {

@@ -123,6 +123,12 @@ bool wfs_store_cancel(struct wfs_store *store, struct wfs_waiter *waiter);
 void wfs_store_release(struct wfs_store *store, uint64_t key);
 
 /*
+ * The file of an object that the caller has acquired, open for reading: the
+ * store's, until it is released.  -ENODATA: it is not resident.
+ */
+int wfs_store_descriptor(struct wfs_store *store, uint64_t key);
+
+/*
  * Queues a hydration behind all that somebody waits for.  Gives way: never
  * evicts.  0, or as wfs_store_acquire.
  */

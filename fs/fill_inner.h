@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A fill that has not ended: what fill.c and fill_prepare.c share.
+ */
+#ifndef WFS_FS_FILL_INNER_H
+#define WFS_FS_FILL_INNER_H
+
+#include "fs/copy.h"
+#include "fs/fill.h"
+#include "fs/ioctl_device.h"
+
+enum wfs_filling_phase {
+	WFS_FILLING_RESTS, /* the target is not being written */
+	WFS_FILLING_WRITES,
+	WFS_FILLING_ANSWERED,
+};
+
+struct wfs_filling {
+	struct wfs_work work;
+	struct wfs_deadline deadline;
+	atomic_int refs;
+	struct wfs_fs *fs;
+	fuse_req_t req; /* NULL: answered, the outcome is the ticket's */
+	struct wfs_device_caller caller;
+	struct weightfs_fill fill;
+	struct wfs_node node;
+	struct wfs_node_recipe recipe;
+	bool has_recipe;
+	struct wfs_slot *memory, *event, *ticket;
+	bool pinned; /* it has the file in the arena */
+	struct wfs_copy copy;
+	uint64_t began_ns, until_ns;
+	uint64_t done_before; /* bytes, by calls that were interrupted */
+	atomic_int phase;
+	atomic_int stop; /* 0, or the errno that it is to stop with */
+	atomic_bool interrupted;
+};
+
+/*
+ * Holds what the call says against the file and its slots, which it takes.  0,
+ * or a negative errno and f->copy.stage.
+ */
+int wfs_fill_prepare(struct wfs_filling *f, uint64_t id);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a FILL says, held against what there is, before any of it is done.
+ */
+#include <errno.h>
+
+#include "fs/fill_inner.h"
+
+static int fail(struct wfs_filling *f, uint32_t stage, int rc)
+{
+	if (rc)
+		f->copy.stage = stage;
+	return rc;
+}
+
+/* The file, as the call wants it. */
+static int find_file(struct wfs_filling *f, uint64_t id)
+{
+	int rc = wfs_ioctl_file(f->fs, id, &f->node);
+
+	if (rc)
+		return fail(f, WEIGHTFS_STAGE_AUTH, rc);
+	if (f->fill.version && f->fill.version != f->node.model->fingerprint)
+		return fail(f, WEIGHTFS_STAGE_FETCH, -ESTALE);
+	rc = wfs_node_check(&f->node);
+	if (!rc) {
+		rc = wfs_node_recipe(&f->node, &f->recipe);
+		f->has_recipe = !rc;
+	}
+	return fail(f, WEIGHTFS_STAGE_FETCH, rc && rc != -ESTALE ? -EIO : rc);
+}
+
+/* Of a call that waits for its outcome the ticket, and the bell. */
+static int find_ticket(struct wfs_filling *f)
+{
+	struct wfs_slot ticket = { .kind = WFS_SLOT_TICKET,
+				   .uid = f->caller.uid,
+				   .fd = -1 };
+	int rc = 0;
+
+	if (!(f->fill.head.flags & WEIGHTFS_FILL_ASYNC))
+		return f->fill.event ? -EINVAL : 0;
+	if (f->fill.event)
+		rc = wfs_slots_get(f->fs->slots, f->fill.event, f->caller.uid,
+				   WFS_SLOT_EVENT, &f->event);
+	if (!rc && f->memory)
+		ticket.owner = f->memory->owner;
+	else if (!rc && f->event)
+		ticket.owner = f->event->owner;
+	if (!rc && !ticket.owner)
+		rc = -EINVAL; /* it would never go */
+	if (!rc)
+		rc = wfs_slots_add(f->fs->slots, &ticket, true, &f->ticket);
+	if (!rc)
+		f->fill.ticket = f->ticket->id;
+	return rc;
+}
+
+static int find_memory(struct wfs_filling *f)
+{
+	struct weightfs_fill *fill = &f->fill;
+	int rc;
+
+	if (fill->memory > WEIGHTFS_MEMORY_CUDA_VMM)
+		return -EINVAL;
+	if (fill->memory == WEIGHTFS_MEMORY_CUDA_IPC)
+		return fill->slot ? -EINVAL : find_ticket(f);
+	rc = wfs_slots_get(f->fs->slots, fill->slot, f->caller.uid,
+			   fill->memory == WEIGHTFS_MEMORY_HOST ?
+				   WFS_SLOT_MEMORY :
+				   WFS_SLOT_DEVICE,
+			   &f->memory);
+	if (rc)
+		return rc;
+	if (fill->memory == WEIGHTFS_MEMORY_CUDA_VMM)
+		return find_ticket(f);
+	rc = wfs_copy_check(fill->segment, fill->count, wfs_node_size(&f->node),
+			    f->memory->target.bytes, fill->done);
+	return rc ? rc : find_ticket(f);
+}
+
+int wfs_fill_prepare(struct wfs_filling *f, uint64_t id)
+{
+	struct weightfs_fill *fill = &f->fill;
+	struct wfs_residency res = { 0 };
+	int rc = find_file(f, id);
+
+	if (rc)
+		return rc;
+	rc = fail(f, WEIGHTFS_STAGE_AUTH, find_memory(f));
+	if (rc)
+		return rc;
+	if (fill->memory != WEIGHTFS_MEMORY_HOST)
+		return 0;
+	if (f->fs->store)
+		wfs_store_residency(f->fs->store, wfs_node_ino(&f->node), &res);
+	f->copy.node = &f->node;
+	f->copy.recipe = f->recipe.recipe;
+	f->copy.target = &f->memory->target;
+	f->copy.segments = fill->segment;
+	f->copy.count = fill->count;
+	f->copy.resident = res.resident;
+	return 0;
+}

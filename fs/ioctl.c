@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See ioctl.h.
+ */
+#include "fs/ioctl.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "fs/fill.h"
+#include "fs/info.h"
+#include "fs/ioctl_device.h"
+
+int wfs_ioctl_head(struct weightfs_head *head, size_t size, uint32_t flags)
+{
+	head->status = 0;
+	head->stage = WEIGHTFS_STAGE_NONE;
+	head->cuda_err = head->wc_status = head->vendor_err = 0;
+	if (head->size == size && head->abi == WEIGHTFS_ABI &&
+	    !(head->flags & ~flags))
+		return 0;
+	head->status = -EINVAL;
+	head->stage = WEIGHTFS_STAGE_AUTH;
+	return -EINVAL;
+}
+
+int wfs_ioctl_file(struct wfs_fs *fs, uint64_t id, struct wfs_node *ret_node)
+{
+	struct wfs_node node;
+	int rc;
+
+	if (wfs_ino_slot(id) == 0)
+		return -ENOTTY;
+	rc = wfs_node_resolve(fs->registry, id, &node);
+	if (rc)
+		return rc;
+	if (wfs_node_is_dir(&node)) {
+		wfs_node_clear(&node);
+		return -ENOTTY;
+	}
+	*ret_node = node;
+	return 0;
+}
+
+/* With all of the struct, whatever came of it. */
+static void reply(fuse_req_t req, struct weightfs_head *head, int rc)
+{
+	head->status = rc;
+	if (!rc)
+		head->stage = WEIGHTFS_STAGE_NONE;
+	fuse_reply_ioctl(req, rc, head, head->size);
+}
+
+static void answer_info(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
+			const struct wfs_ioctl *call)
+{
+	struct weightfs_info info = { 0 };
+	const struct weightfs_info *in = call->in;
+	int rc;
+
+	info.head = in->head;
+	rc = wfs_ioctl_head(&info.head, sizeof(info), 0);
+	info.head.size = sizeof(info);
+	if (!rc)
+		rc = wfs_info_fill(fs, id, fuse_req_ctx(req), &info);
+	reply(req, &info.head, rc);
+}
+
+static void answer_fill(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
+			const struct wfs_ioctl *call)
+{
+	struct weightfs_fill fill;
+	int rc;
+
+	memcpy(&fill, call->in, sizeof(fill));
+	rc = wfs_ioctl_head(&fill.head, sizeof(fill), WEIGHTFS_FILL_ASYNC);
+	fill.head.size = sizeof(fill);
+	if (!rc)
+		wfs_fill(fs, req, id, &fill);
+	else
+		reply(req, &fill.head, rc);
+}
+
+static void answer_lend(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
+			const struct wfs_ioctl *call)
+{
+	struct weightfs_lend lend;
+	int rc;
+
+	memcpy(&lend, call->in, sizeof(lend));
+	rc = wfs_ioctl_head(&lend.head, sizeof(lend), 0);
+	lend.head.size = sizeof(lend);
+	if (!rc)
+		wfs_ioctl_device_lend(fs, req, id, &lend);
+	else
+		reply(req, &lend.head, rc);
+}
+
+static int drop_slot(struct wfs_fs *fs, uid_t uid, struct weightfs_drop *out)
+{
+	struct wfs_outcome outcome = { 0 };
+	int rc = wfs_slots_drop(fs->slots, out->slot, uid, &outcome);
+
+	if (rc)
+		return rc;
+	out->done = outcome.done;
+	out->result = outcome.status;
+	out->stage = outcome.stage;
+	out->from_memory = outcome.from_memory;
+	out->ns = outcome.ns;
+	return 0;
+}
+
+static void answer_drop(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
+			const struct wfs_ioctl *call)
+{
+	struct weightfs_drop out;
+	int rc;
+
+	memcpy(&out, call->in, sizeof(out));
+	rc = wfs_ioctl_head(&out.head, sizeof(out), 0);
+	out.head.size = sizeof(out);
+	out.head.stage = WEIGHTFS_STAGE_AUTH;
+	/* A file that is stale by now is as good as any to drop things by. */
+	if (!rc && wfs_ino_slot(id) == 0)
+		rc = -ENOTTY;
+	else if (!rc && !out.slot == !(out.lease || out.cookie))
+		rc = -EINVAL;
+	if (!rc && !out.slot) {
+		wfs_ioctl_device_drop(fs, req, &out);
+		return;
+	}
+	if (!rc)
+		rc = drop_slot(fs, fuse_req_ctx(req)->uid, &out);
+	reply(req, &out.head, rc);
+}
+
+static const struct ioctl_call {
+	unsigned cmd;
+	size_t size;
+	void (*answer)(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
+		       const struct wfs_ioctl *call);
+} calls[] = {
+	{ WEIGHTFS_IOC_INFO, sizeof(struct weightfs_info), answer_info },
+	{ WEIGHTFS_IOC_FILL, sizeof(struct weightfs_fill), answer_fill },
+	{ WEIGHTFS_IOC_LEND, sizeof(struct weightfs_lend), answer_lend },
+	{ WEIGHTFS_IOC_DROP, sizeof(struct weightfs_drop), answer_drop },
+};
+
+void wfs_op_ioctl(fuse_req_t req, fuse_ino_t id, unsigned cmd, void *arg,
+		  struct fuse_file_info *fi, unsigned flags, const void *in,
+		  size_t in_size, size_t out_size)
+{
+	const struct wfs_ioctl call = {
+		.cmd = cmd,
+		.in = in,
+		.in_size = in_size,
+		.out_size = out_size,
+	};
+	struct wfs_fs *fs = wfs_fs_of(req);
+
+	(void)arg;
+	(void)fi;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		if (calls[i].cmd != cmd || flags & FUSE_IOCTL_DIR ||
+		    in_size != calls[i].size || out_size != calls[i].size)
+			continue;
+		calls[i].answer(fs, req, id, &call);
+		return;
+	}
+	wfs_control_ioctl(fs, req, id, &call);
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See ioctl_device.h.
+ */
+#include "fs/ioctl_device.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/text.h"
+#include "fs/copy.h"
+#include "fs/residence.h"
+
+_Static_assert((int)WEIGHTFS_STAGE_VERIFY == (int)WFS_DEVICE_STAGE_VERIFY &&
+		       (int)WEIGHTFS_MEMORY_CUDA_IPC ==
+			       (int)WFS_DEVICE_CUDA_IPC &&
+		       (int)WEIGHTFS_MEMORY_CUDA_VMM ==
+			       (int)WFS_DEVICE_VMM_FD &&
+		       (int)WEIGHTFS_DEVICE_MIG == (int)WFS_DEVICE_MIG_UUID,
+	       "numbers are those of core/device.h");
+
+/* A file that all bytes of a node lie in, from `base` on. */
+struct bytes {
+	int fd;
+	uint64_t base;
+	bool steady, acquired;
+};
+
+static struct wfs_device_id device_id(const struct weightfs_device *device)
+{
+	struct wfs_device_id id = { .by = device->by,
+				    .domain = device->pci_domain,
+				    .bus = device->pci_bus,
+				    .device = device->pci_device,
+				    .function = device->pci_function };
+
+	memcpy(id.uuid, device->uuid, sizeof(id.uuid));
+	return id;
+}
+
+/* A local file as it is, else one of the arena; `alone`: nothing else in it. */
+static int find_bytes(struct wfs_fs *fs, const struct wfs_node *node,
+		      const struct wfs_recipe *recipe, bool alone,
+		      struct bytes *ret)
+{
+	int fd = wfs_copy_file(recipe);
+
+	if (fd >= 0 && (!alone || node->kind == WFS_KIND_ENTRY)) {
+		*ret = (struct bytes){ .fd = fd, .base = recipe->pieces->off };
+		return 0;
+	}
+	if (!fs->store || wfs_await_resident(fs, node, recipe) <= 0)
+		return -EHOSTUNREACH;
+	fd = wfs_store_descriptor(fs->store, wfs_node_ino(node));
+	*ret = (struct bytes){ .fd = fd, .steady = true, .acquired = true };
+	return 0;
+}
+
+static void put_bytes(struct wfs_fs *fs, const struct wfs_node *node,
+		      const struct bytes *bytes)
+{
+	if (bytes->acquired)
+		wfs_store_release(fs->store, wfs_node_ino(node));
+}
+
+static int failed(struct weightfs_head *head,
+		  const struct wfs_device_fault *fault, int rc)
+{
+	head->stage = rc ? fault->stage : WEIGHTFS_STAGE_NONE;
+	head->cuda_err = rc ? fault->cuda_err : 0;
+	return rc;
+}
+
+static void set_segments(const struct weightfs_fill *fill, uint64_t base,
+			 struct wfs_device_segment *to)
+{
+	memcpy(to, fill->segment, fill->count * sizeof(*to));
+	for (uint32_t i = 0; i < fill->count; i++)
+		to[i].file_off += base;
+}
+
+int wfs_ioctl_device_fill(struct wfs_fs *fs, const struct wfs_device_call *call,
+			  struct weightfs_fill *fill)
+{
+	static const uint8_t no_event[sizeof(fill->ready)];
+	struct wfs_device_segment segments[WFS_DEVICE_SEGMENTS];
+	struct wfs_device_fault fault = { .stage = WFS_DEVICE_STAGE_AUTH };
+	uint64_t size = wfs_node_size(call->node);
+	struct wfs_device_filled filled = { 0 };
+	struct wfs_err err = { 0 };
+	struct bytes bytes = { .fd = -1 };
+	struct wfs_device_fill order;
+	int rc;
+
+	rc = wfs_copy_check(fill->segment, fill->count, size, fill->alloc_bytes,
+			    fill->done);
+	if (!rc && fill->done)
+		rc = -EINVAL;
+	if (!rc && fs->config.device) {
+		fault.stage = WFS_DEVICE_STAGE_FETCH;
+		rc = find_bytes(fs, call->node, call->recipe, false, &bytes);
+	}
+	if (rc)
+		return failed(&fill->head, &fault, rc);
+	set_segments(fill, bytes.base, segments);
+	order = (struct wfs_device_fill){
+		.caller = call->caller,
+		.device = device_id(&fill->device),
+		.memory = fill->memory,
+		.memory_fd = call->slot ? call->slot->fd : -1,
+		.memory_bytes = fill->alloc_bytes,
+		.cookie = fill->cookie,
+		.ready = memcmp(fill->ready, no_event, sizeof(no_event)) ?
+				 fill->ready :
+				 NULL,
+		.fd = bytes.fd,
+		.file_bytes = bytes.base + size,
+		.steady = bytes.steady,
+		.segments = segments,
+		.segment_count = fill->count,
+		.deadline_ns = call->until_ns,
+	};
+	memcpy(order.handle, fill->handle, sizeof(order.handle));
+	rc = wfs_device_fill(fs->config.device, &order, &filled, &fault, &err);
+	put_bytes(fs, call->node, &bytes);
+	fill->done = filled.bytes;
+	return failed(&fill->head, &fault, rc);
+}
+
+/* A LEND or a DROP that waits for a thread. */
+struct asking {
+	struct wfs_work work;
+	struct wfs_fs *fs;
+	fuse_req_t req;
+	struct wfs_device_caller caller;
+	uint64_t id;
+	union {
+		struct weightfs_head head;
+		struct weightfs_lend lend;
+		struct weightfs_drop drop;
+	};
+	size_t size; /* of the struct that goes back */
+};
+
+static void reply(struct asking *a, const struct wfs_device_fault *fault,
+		  int rc)
+{
+	a->head.status = failed(&a->head, fault, rc);
+	fuse_reply_ioctl(a->req, rc, &a->head, a->size);
+	free(a);
+}
+
+static int lend_file(struct asking *a, const struct wfs_node *node,
+		     const struct bytes *bytes, struct wfs_device_fault *fault)
+{
+	struct weightfs_lend *lend = &a->lend;
+	struct wfs_device_lent lent = { .memory_fd = -1 };
+	uint64_t now = wfs_now_ns();
+	struct wfs_err err = { 0 };
+	const struct wfs_device_want want = {
+		.caller = a->caller,
+		.device = device_id(&lend->device),
+		.memory = WFS_DEVICE_CUDA_IPC,
+		.key = { wfs_node_ino(node), node->model->fingerprint },
+		.fd = bytes->fd,
+		.file_bytes = wfs_node_size(node),
+		.steady = bytes->steady,
+		.deadline_ns = lend->timeout_ns < UINT64_MAX - now &&
+					       lend->timeout_ns ?
+				       now + lend->timeout_ns :
+				       UINT64_MAX,
+	};
+	int rc = wfs_device_lend(a->fs->config.device, &want, &lent, fault,
+				 &err);
+
+	if (rc)
+		return rc;
+	lend->memory = lent.memory;
+	lend->lease = lent.lease;
+	lend->offset = lent.offset;
+	lend->bytes = want.file_bytes;
+	lend->alloc_bytes = lent.memory_bytes;
+	memcpy(lend->handle, lent.handle, sizeof(lend->handle));
+	wfs_closep(&lent.memory_fd);
+	return 0;
+}
+
+static int lend_node(struct asking *a, const struct wfs_node *node,
+		     struct wfs_device_fault *fault)
+{
+	struct bytes bytes = { .fd = -1 };
+	struct wfs_node_recipe recipe;
+	int rc;
+
+	if (a->lend.version && a->lend.version != node->model->fingerprint)
+		return -ESTALE;
+	rc = wfs_node_check(node);
+	if (!rc)
+		rc = wfs_node_recipe(node, &recipe);
+	if (rc)
+		return rc == -ESTALE ? rc : -EIO;
+	if (a->fs->config.device)
+		rc = find_bytes(a->fs, node, recipe.recipe, true, &bytes);
+	if (!rc)
+		rc = lend_file(a, node, &bytes, fault);
+	put_bytes(a->fs, node, &bytes);
+	wfs_node_recipe_clear(&recipe);
+	return rc;
+}
+
+static void run_lend(struct wfs_work *work, void *room)
+{
+	struct asking *a = (struct asking *)work;
+	struct wfs_device_fault fault = { .stage = WFS_DEVICE_STAGE_AUTH };
+	struct wfs_node node;
+	int rc;
+
+	(void)room;
+	rc = wfs_ioctl_file(a->fs, a->id, &node);
+	/* Over a descriptor there is no way to send one back. */
+	if (!rc &&
+	    (a->lend.memory > WEIGHTFS_MEMORY_CUDA_IPC || a->lend.reserved)) {
+		wfs_node_clear(&node);
+		rc = a->lend.reserved ? -EINVAL : -EOPNOTSUPP;
+	}
+	if (!rc) {
+		fault.stage = WFS_DEVICE_STAGE_FETCH;
+		rc = lend_node(a, &node, &fault);
+		wfs_node_clear(&node);
+	}
+	reply(a, &fault, rc);
+}
+
+static void run_drop(struct wfs_work *work, void *room)
+{
+	struct asking *a = (struct asking *)work;
+	struct wfs_device_fault fault = { .stage = WFS_DEVICE_STAGE_DEVICE };
+	int rc = -ENXIO;
+
+	(void)room;
+	if (a->fs->config.device)
+		rc = wfs_device_drop(a->fs->config.device, &a->caller,
+				     a->drop.lease, a->drop.cookie);
+	reply(a, &fault, rc == -ENOENT ? -ESRCH : rc);
+}
+
+/* On a thread that may wait, if there is anything to wait for. */
+static void ask(struct asking *a, struct wfs_fs *fs, fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	a->fs = fs;
+	a->req = req;
+	a->caller = (struct wfs_device_caller){ .pid = ctx->pid,
+						.uid = ctx->uid,
+						.gid = ctx->gid };
+	if (fs->config.device)
+		wfs_workers_queue(fs->fillers, &a->work);
+	else
+		a->work.run(&a->work, NULL);
+}
+
+void wfs_ioctl_device_lend(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
+			   const struct weightfs_lend *lend)
+{
+	struct asking *a = wfs_calloc(1, sizeof(*a));
+
+	a->work.run = run_lend;
+	a->id = id;
+	a->lend = *lend;
+	a->size = sizeof(*lend);
+	ask(a, fs, req);
+}
+
+void wfs_ioctl_device_drop(struct wfs_fs *fs, fuse_req_t req,
+			   const struct weightfs_drop *drop)
+{
+	struct asking *a = wfs_calloc(1, sizeof(*a));
+
+	a->work.run = run_drop;
+	a->drop = *drop;
+	a->size = sizeof(*drop);
+	ask(a, fs, req);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls that want device memory: the only place that asks for GPUs
+ * (core/device.h).
+ */
+#ifndef WFS_FS_IOCTL_DEVICE_H
+#define WFS_FS_IOCTL_DEVICE_H
+
+#include "core/device.h"
+#include "fs/ioctl.h"
+#include "fs/slots.h"
+
+/* What a fill is about, beside what the reader says. */
+struct wfs_device_call {
+	struct wfs_device_caller caller;
+	const struct wfs_node *node;
+	const struct wfs_recipe *recipe;
+	const struct wfs_slot *slot; /* CUDA_VMM: its memory; else NULL */
+	uint64_t until_ns;
+};
+
+/*
+ * Fills device memory with all segments: 0, with fill->done, or a negative
+ * errno with the stage and cuda_err in fill->head.  Blocks, unless there is no
+ * GPU.
+ */
+int wfs_ioctl_device_fill(struct wfs_fs *fs, const struct wfs_device_call *call,
+			  struct weightfs_fill *fill);
+
+/* Reply to `req`, now or later; heads were checked. */
+void wfs_ioctl_device_lend(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
+			   const struct weightfs_lend *lend);
+void wfs_ioctl_device_drop(struct wfs_fs *fs, fuse_req_t req,
+			   const struct weightfs_drop *drop);
+
+#endif

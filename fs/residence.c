@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See residence.h.
+ */
+#include "fs/residence.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* As in linux/mman.h since 6.5. */
+struct cache_range {
+	uint64_t off, len;
+};
+struct cache_stat {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
+#define SYS_CACHESTAT 451
+
+/* Bytes of a local file in the page cache; -ENODATA if that is not known. */
+static int cached_bytes(struct wfs_region *region, uint64_t off, uint64_t len,
+			uint64_t *ret_bytes)
+{
+	struct cache_range range = { .off = off, .len = len };
+	struct cache_stat st;
+	int fd = wfs_region_descriptor(region);
+
+	if (fd < 0 || len == 0 ||
+	    syscall(SYS_CACHESTAT, fd, &range, &st, 0) != 0)
+		return -ENODATA;
+	*ret_bytes = st.cached * (uint64_t)sysconf(_SC_PAGESIZE);
+	if (*ret_bytes > len)
+		*ret_bytes = len;
+	return 0;
+}
+
+int wfs_resident_bytes(struct wfs_fs *fs, const struct wfs_node *node,
+		       uint64_t *ret_bytes)
+{
+	const struct wfs_model_entry *entry = wfs_node_entry(node);
+	struct wfs_residency res = { 0 };
+
+	if (fs->store)
+		wfs_store_residency(fs->store, wfs_node_ino(node), &res);
+	if (res.bytes > 0 || !entry || wfs_node_size(node) == 0) {
+		*ret_bytes = res.bytes;
+		return 0;
+	}
+	if (!entry->region || wfs_region_descriptor(entry->region) < 0) {
+		*ret_bytes = 0;
+		return 0;
+	}
+	return cached_bytes(entry->region, 0, entry->region->size, ret_bytes);
+}
+
+bool wfs_is_passed_through(struct wfs_fs *fs, const struct wfs_node *node)
+{
+	const struct wfs_model_entry *entry = wfs_node_entry(node);
+	struct wfs_residency res = { 0 };
+	bool pass;
+
+	wfs_backing_probe(fs->backing);
+	if (!wfs_fs_passthrough(fs) || wfs_node_size(node) == 0)
+		return false;
+	if (fs->store)
+		wfs_store_residency(fs->store, wfs_node_ino(node), &res);
+	pass = res.resident;
+	if (!pass && entry && entry->region &&
+	    wfs_region_descriptor(entry->region) >= 0)
+		pass = wfs_backing_direct_peek(fs->backing,
+					       wfs_node_ino(node)) >= 0;
+	return pass && wfs_modes_of(fs->modes, node->id) != WFS_MODE_CACHED;
+}
+
+enum wfs_trust wfs_node_trust(const struct wfs_node *node)
+{
+	struct wfs_region *region = wfs_node_region(node);
+
+	return region ? wfs_region_trust(region) :
+			wfs_source_trust(node->model->source);
+}
+
+/* Somebody who waits with a thread. */
+struct patient {
+	struct wfs_waiter waiter;
+	sem_t done;
+	int result;
+};
+
+static void arrived(struct wfs_waiter *waiter, int result)
+{
+	struct patient *p = (struct patient *)waiter;
+
+	p->result = result;
+	sem_post(&p->done);
+}
+
+int wfs_await_resident(struct wfs_fs *fs, const struct wfs_node *node,
+		       const struct wfs_recipe *recipe)
+{
+	struct patient p = { .waiter.done = arrived };
+	uint64_t wait;
+	int rc;
+
+	sem_init(&p.done, 0, 0);
+	rc = wfs_store_acquire(fs->store, wfs_node_ino(node), recipe, &p.waiter,
+			       &wait);
+	if (rc == -EINPROGRESS) {
+		while (sem_wait(&p.done) != 0)
+			;
+		rc = p.result;
+	}
+	sem_destroy(&p.done);
+	return rc;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where a file's bytes are now, and how it is served.
+ */
+#ifndef WFS_FS_RESIDENCE_H
+#define WFS_FS_RESIDENCE_H
+
+#include "fs/state.h"
+
+/*
+ * In memory now: in the arena, or of a local file in the page cache.  0, or
+ * -ENODATA if that is not known.
+ */
+int wfs_resident_bytes(struct wfs_fs *fs, const struct wfs_node *node,
+		       uint64_t *ret_bytes);
+
+/* How opens are served now; of a file that is not open, how one would be. */
+bool wfs_is_passed_through(struct wfs_fs *fs, const struct wfs_node *node);
+
+/* Of what is put together as much as the least that it is made of. */
+enum wfs_trust wfs_node_trust(const struct wfs_node *node);
+
+/*
+ * Has the file brought into the arena and waits for it.  Its backing id, until
+ * wfs_store_release; or as wfs_store_acquire and its waiters have it: then it
+ * can still be read.
+ */
+int wfs_await_resident(struct wfs_fs *fs, const struct wfs_node *node,
+		       const struct wfs_recipe *recipe);
+
+#endif
