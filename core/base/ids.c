@@ -35,6 +35,12 @@ static void make_node_id(void)
 		wfs_hex_format(bytes, sizeof(bytes), node_id);
 }
 
+void wfs_node_id_renew(void)
+{
+	if (*node_id)
+		make_node_id();
+}
+
 const char *wfs_node_id(void)
 {
 	pthread_once(&once, make_node_id);

@@ -19,5 +19,7 @@ void wfs_boot_id_read(char ret_text[WFS_BOOT_ID_BYTES]);
  * "" when there is no randomness.
  */
 const char *wfs_node_id(void);
+/* In a child after a fork, where there is one thread: it is another node. */
+void wfs_node_id_renew(void);
 
 #endif

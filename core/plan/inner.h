@@ -149,7 +149,5 @@ uint32_t wfs_headers_add_text(struct wfs_source *headers, const char *path,
 			      const char *text, size_t len);
 struct wfs_region *wfs_headers_region(struct wfs_source *headers,
 				      uint32_t index);
-/* Which place a dtype has in a file: 0 comes first. */
-unsigned wfs_dtype_place(enum wfs_dtype dtype);
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/base/text.h"
+#include "core/model/header.h"
 #include "core/plan/inner.h"
 
 struct stage {

@@ -17,6 +17,7 @@
 #include "transport/seed/seed.h"
 #include "transport/seed/tls.h"
 #include "transport/seed/token.h"
+#include "transport/seed/turn.h"
 
 /* Waits are cut in pieces of this length: between them the client may go. */
 #define WFS_SEED_SLICE_NS 200000000ull
@@ -44,6 +45,7 @@ struct wfs_seed {
 	void (*measure)(void *ctx, struct wfs_text *text); /* or NULL */
 	void *measure_ctx;
 	struct wfs_rate *rate;
+	struct wfs_turns turns;
 	bool capped; /* is there a rate cap? */
 	struct wfs_listener listener;
 	char url[96];

@@ -29,16 +29,19 @@ static ssize_t read_body(void *cls, uint64_t pos, char *buf, size_t max)
 {
 	struct body *body = cls;
 	struct wfs_stretch stretch;
-	size_t n;
+	size_t n = 0;
 	int rc;
 
 	max = wfs_rate_piece(body->seed->rate, max);
-	if (wfs_stock_take(body->model, body->file, body->off + pos, max,
-			   &stretch))
-		return MHD_CONTENT_READER_END_WITH_ERROR;
-	n = stretch.len;
-	rc = wfs_stretch_read(&stretch, buf);
-	wfs_stretch_release(&stretch);
+	wfs_turn_take(&body->seed->turns);
+	rc = wfs_stock_take(body->model, body->file, body->off + pos, max,
+			    &stretch);
+	if (!rc) {
+		n = stretch.len;
+		rc = wfs_stretch_read(&stretch, buf);
+		wfs_stretch_release(&stretch);
+	}
+	wfs_turn_give(&body->seed->turns);
 	/* After the reading: what was read before a change is right. */
 	if (rc || wfs_region_check(body->file->region) ||
 	    wfs_rate_take(body->seed->rate, n))

@@ -125,6 +125,7 @@ int wfs_seed_open(const struct wfs_seed_config *config,
 	seed->listener.fd = -1;
 	seed->rate = wfs_rate_new(config->rate);
 	seed->capped = config->rate != 0;
+	wfs_turns_init(&seed->turns, config->senders);
 	seed->measure = config->measure;
 	seed->measure_ctx = config->measure_ctx;
 	seed->stall_ns = or_default(config->stall_timeout_ns, STALL_NS);
@@ -173,6 +174,11 @@ int wfs_seed_descriptor(struct wfs_seed *seed,
 void wfs_seed_set_socket(struct wfs_seed *seed, const char *path)
 {
 	wfs_stock_set_socket(seed->stock, path);
+}
+
+void wfs_seed_refresh(struct wfs_seed *seed)
+{
+	wfs_stock_refresh(seed->stock);
 }
 
 const char *wfs_seed_url(const struct wfs_seed *seed)
@@ -316,6 +322,7 @@ void wfs_seed_close(struct wfs_seed *seed)
 		close(seed->listener.fd);
 	wfs_stock_free(seed->stock);
 	wfs_rate_free(seed->rate);
+	wfs_turns_destroy(&seed->turns);
 	wfs_clients_clear(&seed->clients);
 	pthread_cond_destroy(&seed->quiet);
 	pthread_mutex_destroy(&seed->lock);

@@ -28,6 +28,7 @@ struct wfs_seed_config {
 	const char *tls_client_ca;  /* clients bring a certificate of these */
 	bool insecure;		    /* beyond loopback also without a token */
 	uint64_t rate;		    /* bytes a second; 0: no cap */
+	unsigned senders;	    /* chunks that are sent at a time; 0: any */
 	unsigned connections;	    /* at most; 0: 256 */
 	unsigned per_client;	    /* from one address; 0: 64 */
 	uint64_t header_timeout_ns; /* for a whole request; 0: 20 s */
@@ -96,6 +97,9 @@ int wfs_seed_chunk(struct wfs_seed *seed, const uint8_t id[WFS_WIRE_ID_BYTES],
 
 /* Starts the threads.  Once; not before a fork. */
 int wfs_seed_start(struct wfs_seed *seed, struct wfs_err *err);
+
+/* Looks at the registry now, and not within a second. */
+void wfs_seed_refresh(struct wfs_seed *seed);
 
 /* "http://127.0.0.1:7420" */
 const char *wfs_seed_url(const struct wfs_seed *seed);

@@ -28,6 +28,20 @@ int wfs_sender_wait(const struct wfs_sender *sender, short events,
 		       0;
 }
 
+/* For room in the socket. */
+static int wait_for_room(const struct wfs_sender *sender)
+{
+	int rc;
+
+	if (sender->turn)
+		wfs_turn_give(&sender->seed->turns);
+	rc = wfs_sender_wait(sender, POLLOUT,
+			     (int)(sender->seed->stall_ns / NS_PER_MS));
+	if (sender->turn)
+		wfs_turn_take(&sender->seed->turns);
+	return rc;
+}
+
 /* What to do after a call on the socket moved `n` bytes: 0 to go on. */
 static int after(const struct wfs_sender *sender, ssize_t n)
 {
@@ -35,10 +49,7 @@ static int after(const struct wfs_sender *sender, ssize_t n)
 		return 0;
 	if (n == 0)
 		return -EIO; /* the file ends before it should */
-	return errno == EAGAIN ? wfs_sender_wait(sender, POLLOUT,
-						 (int)(sender->seed->stall_ns /
-						       NS_PER_MS)) :
-				 -errno;
+	return errno == EAGAIN ? wait_for_room(sender) : -errno;
 }
 
 int wfs_sender_bytes(const struct wfs_sender *sender, const void *bytes,

@@ -10,7 +10,8 @@
 
 struct wfs_sender {
 	struct wfs_seed *seed;
-	int fd; /* does not block */
+	int fd;	   /* does not block */
+	bool turn; /* it has one, which it does without while it waits */
 };
 
 /*

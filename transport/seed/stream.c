@@ -132,6 +132,8 @@ static uint32_t status_of(int rc)
 		return WFS_WIRE_STALE;
 	case -ENODATA:
 		return WFS_WIRE_NOT_HELD;
+	case -EBUSY:
+		return WFS_WIRE_BUSY;
 	default:
 		return WFS_WIRE_IO;
 	}
@@ -191,7 +193,11 @@ static int serve_request(struct stream *stream,
 		rc = rc ? rc : -EBADMSG;
 	} else {
 		wfs_client_sends(&seed->clients, stream->client, file->region);
+		wfs_turn_take(&seed->turns);
+		stream->sender.turn = true;
 		rc = send_chunk(stream, request, model, file);
+		stream->sender.turn = false;
+		wfs_turn_give(&seed->turns);
 		wfs_client_sends(&seed->clients, stream->client, NULL);
 	}
 	wfs_stock_put(model);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The epoch of an engine's memory, and who is reading it.
+ *
+ * Whoever changes the memory makes the epoch odd before and even after, and
+ * waits for nobody.  A reader copies what it wants and asks afterwards whether
+ * the epoch is still the same: if not, the copy is thrown away, so nothing
+ * that was read while the memory changed is ever used.  Only who takes the
+ * memory away waits, until the last copy was made.
+ */
+#ifndef WFS_TRANSPORT_LIVE_CELL_H
+#define WFS_TRANSPORT_LIVE_CELL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct wfs_live_cell {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	atomic_ullong epoch; /* written with the lock held */
+	unsigned reading;    /* guarded by the lock, like all below */
+	bool revoked;
+};
+
+void wfs_live_cell_init(struct wfs_live_cell *cell);
+void wfs_live_cell_destroy(struct wfs_live_cell *cell);
+
+/* -EALREADY: somebody is at it; -EINVAL: nobody is. */
+int wfs_live_cell_begin(struct wfs_live_cell *cell);
+int wfs_live_cell_end(struct wfs_live_cell *cell);
+
+/*
+ * May the memory of that epoch be read?  Waits up to `wait_ns` while it is
+ * being changed.  0; then wfs_live_cell_leave has to follow.  -EBUSY: it is
+ * being changed still; -ESTALE: that epoch is over, or the memory gone.
+ */
+int wfs_live_cell_enter(struct wfs_live_cell *cell, uint64_t epoch,
+			uint64_t wait_ns);
+/* Was it all of that epoch?  Otherwise it must not be used. */
+bool wfs_live_cell_leave(struct wfs_live_cell *cell, uint64_t epoch);
+
+/* Is it over for good? */
+bool wfs_live_cell_is_over(struct wfs_live_cell *cell, uint64_t epoch);
+
+/* From its return on nobody reads. */
+void wfs_live_cell_revoke(struct wfs_live_cell *cell);
+
+#endif

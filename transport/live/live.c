@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See live.h.
+ */
+#include "transport/live/live.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/base/text.h"
+
+/* How long a reader waits for an update before it is told to come again. */
+#define UPDATE_NS 200000000ull
+#define PIECES	  256
+
+struct live_source {
+	struct wfs_source base;
+	struct wfs_live_image *image; /* a reference */
+	struct wfs_live live;
+	struct wfs_source_entry *entries;
+	struct wfs_region *regions; /* as the image's files */
+};
+
+static struct live_source *live_of(struct wfs_source *source)
+{
+	return (struct live_source *)source;
+}
+
+static const struct wfs_source_entry *live_list(struct wfs_source *source,
+						size_t *ret_count)
+{
+	struct live_source *live = live_of(source);
+
+	*ret_count = live->image->file_count;
+	return live->entries;
+}
+
+static int live_check(struct wfs_region *region)
+{
+	struct live_source *live = live_of(region->source);
+
+	return wfs_live_cell_is_over(&live->image->cell, live->live.epoch) ?
+		       -ESTALE :
+		       0;
+}
+
+static int live_read(struct wfs_region *region, void *buf, size_t len,
+		     uint64_t off)
+{
+	char *to = buf;
+
+	while (len) {
+		size_t piece = len < WFS_CHUNK ? len : WFS_CHUNK;
+		struct wfs_bounce *bounce;
+		int rc = wfs_live_take(region, off, piece, &bounce);
+
+		if (rc)
+			return rc;
+		memcpy(to, bounce->bytes, piece);
+		wfs_bounce_put(bounce);
+		to += piece;
+		off += piece;
+		len -= piece;
+	}
+	return 0;
+}
+
+static void live_close(struct wfs_source *source)
+{
+	struct live_source *live = live_of(source);
+
+	wfs_live_image_put(live->image);
+	free(live->entries);
+	free(live->regions);
+	free(live);
+}
+
+static const struct wfs_source_ops live_ops = {
+	.name = "live",
+	.list = live_list,
+	.read = live_read,
+	.check = live_check,
+	.close = live_close,
+};
+
+static void list_file(struct live_source *live, uint32_t i,
+		      const struct timespec *now)
+{
+	const struct wfs_live_file *file = &live->image->files[i];
+	struct wfs_source_entry *entry = &live->entries[i];
+	struct wfs_region *region = &live->regions[i];
+
+	region->source = &live->base;
+	region->path = file->path;
+	region->size = file->size;
+	entry->path = file->path;
+	entry->region = region;
+	entry->st.st_mode = S_IFREG | 0444;
+	entry->st.st_nlink = 1;
+	entry->st.st_size = (off_t)file->size;
+	entry->st.st_mtim = entry->st.st_ctim = *now;
+	entry->st.st_ino = wfs_hash(live->image->id, sizeof(live->image->id),
+				    WFS_HASH_SEED + live->live.epoch);
+}
+
+int wfs_live_open(struct wfs_live_image *image, struct wfs_source **ret_source,
+		  struct wfs_err *err)
+{
+	char *label wfs_autofree = NULL;
+	uint64_t epoch = atomic_load(&image->cell.epoch);
+	struct live_source *live;
+	struct timespec now;
+	int rc = wfs_live_cell_enter(&image->cell, epoch & ~1ull, 0);
+
+	if (rc)
+		return wfs_err_set(err, rc,
+				   rc == -EBUSY ?
+					   "model '%s' is being updated" :
+					   "model '%s' is served no more",
+				   image->name);
+	wfs_live_cell_leave(&image->cell, epoch);
+	live = wfs_calloc(1, sizeof(*live));
+	label = wfs_asprintf("the memory of %s", image->name);
+	wfs_source_init(&live->base, &live_ops, label);
+	live->image = wfs_live_image_get(image);
+	live->live = image->live;
+	live->live.epoch = epoch;
+	live->base.live = &live->live;
+	live->entries = wfs_calloc(image->file_count, sizeof(*live->entries));
+	live->regions = wfs_calloc(image->file_count, sizeof(*live->regions));
+	clock_gettime(CLOCK_REALTIME, &now);
+	for (uint32_t i = 0; i < image->file_count; i++)
+		list_file(live, i, &now);
+	*ret_source = &live->base;
+	return 0;
+}
+
+/* Where byte `off` of the data lies: an index in the rank's order. */
+static uint32_t find(const struct wfs_live_rank *rank, uint64_t off)
+{
+	uint32_t low = 0, high = rank->count;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (rank->ends[mid] <= off)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* From one tensor; how many bytes, or a negative errno. */
+static ssize_t copy_tensor(const struct wfs_live_file *file, uint32_t at,
+			   uint64_t off, size_t len, struct wfs_bounce *bounce,
+			   size_t done)
+{
+	const struct wfs_live_tensor *tensor =
+		&file->rank->tensors[file->rank->order[at]];
+	uint64_t begin = file->rank->ends[at] - tensor->size;
+	struct iovec pieces[PIECES];
+	struct wfs_live_walk walk;
+	size_t copied = 0, some;
+
+	if (len > file->rank->ends[at] - off)
+		len = (size_t)(file->rank->ends[at] - off);
+	wfs_live_walk_start(&walk, tensor, off - begin);
+	while (copied < len) {
+		int n = wfs_live_walk_next(&walk, len - copied, pieces, PIECES,
+					   &some);
+		int rc =
+			wfs_bounce_fill(bounce, done + copied, pieces, n, some);
+
+		if (rc)
+			return rc;
+		copied += some;
+	}
+	return (ssize_t)copied;
+}
+
+int wfs_live_image_copy(const struct wfs_live_file *file, uint64_t off,
+			size_t len, struct wfs_bounce *bounce)
+{
+	size_t done = 0;
+
+	if (off < file->len) {
+		uint64_t left = file->len - off;
+		struct iovec piece = { file->bytes + off,
+				       left < len ? (size_t)left : len };
+		int rc;
+
+		done = piece.iov_len;
+		rc = wfs_bounce_fill(bounce, 0, &piece, 1, done);
+		if (rc)
+			return rc;
+	}
+	if (done == len)
+		return 0;
+	for (uint32_t at = find(file->rank, off + done); done < len; at++) {
+		/* What is empty has no bytes to be at. */
+		ssize_t n = file->rank->ends[at] == off + done ?
+				    0 :
+				    copy_tensor(file, at, off + done,
+						len - done, bounce, done);
+
+		if (n < 0)
+			return (int)n;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int wfs_live_take(struct wfs_region *region, uint64_t off, size_t len,
+		  struct wfs_bounce **ret_bounce)
+{
+	struct live_source *live = live_of(region->source);
+	struct wfs_live_image *image = live->image;
+	const struct wfs_live_file *file =
+		&image->files[region - live->regions];
+	struct wfs_bounce *bounce = wfs_bounce_get(image->bounces);
+	int rc;
+
+	if (!bounce)
+		return -EBUSY;
+	do {
+		rc = wfs_live_cell_enter(&image->cell, live->live.epoch,
+					 UPDATE_NS);
+		if (rc)
+			break;
+		rc = wfs_live_image_copy(file, off, len, bounce);
+		if (!wfs_live_cell_leave(&image->cell, live->live.epoch))
+			rc = -EAGAIN;
+	} while (rc == -EAGAIN);
+	if (rc) {
+		wfs_bounce_put(bounce);
+		return rc == -EFAULT ? -EIO : rc;
+	}
+	*ret_bounce = bounce;
+	return 0;
+}
+
+bool wfs_live_holds(struct wfs_region *region)
+{
+	struct live_source *live = live_of(region->source);
+	struct wfs_live_cell *cell = &live->image->cell;
+
+	if (wfs_live_cell_enter(cell, live->live.epoch, UPDATE_NS))
+		return false;
+	return wfs_live_cell_leave(cell, live->live.epoch);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The memory of an engine as a source: one epoch of an image.
+ *
+ * Each epoch is a source of its own, whose files say that they are others
+ * (inode numbers and times), so that whatever was made of an older one is
+ * another version of the model.  Bytes are copies, made as they are asked for;
+ * a copy that was made while the engine changed them is thrown away.
+ */
+#ifndef WFS_TRANSPORT_LIVE_LIVE_H
+#define WFS_TRANSPORT_LIVE_LIVE_H
+
+#include "core/source.h"
+#include "transport/live/image.h"
+
+/*
+ * The epoch that a sealed image has now; takes a reference to it.  -EBUSY
+ * while it is being changed, -ESTALE when it was revoked.
+ */
+int wfs_live_open(struct wfs_live_image *image, struct wfs_source **ret_source,
+		  struct wfs_err *err);
+
+/*
+ * A copy of [off, off + len) of a region of such a source, at most a chunk:
+ * put with wfs_bounce_put.  -ESTALE, -EBUSY (it is being changed for longer
+ * than a while, or too much is under way), -EIO.
+ */
+int wfs_live_take(struct wfs_region *region, uint64_t off, size_t len,
+		  struct wfs_bounce **ret_bounce);
+/* Is it worth asking for, now or in a moment? */
+bool wfs_live_holds(struct wfs_region *region);
+
+#endif

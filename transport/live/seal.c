@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From tensors to files: what is left out, in which order the rest lies, and
+ * where each ends.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/keys.h"
+#include "core/base/text.h"
+#include "core/model/header.h"
+#include "transport/live/image.h"
+
+#define PAGE 4096
+
+static int by_number(const void *a, const void *b)
+{
+	const struct wfs_live_rank *x = a, *y = b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct wfs_live_file *)a)->path,
+		      ((const struct wfs_live_file *)b)->path);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct wfs_live_tensor *)a)->name,
+		      ((const struct wfs_live_tensor *)b)->name);
+}
+
+/* The same bytes lie together, the least name first. */
+static int by_memory(const void *a, const void *b)
+{
+	const struct wfs_live_tensor *x = a, *y = b;
+
+	if (x->data != y->data)
+		return (uintptr_t)x->data < (uintptr_t)y->data ? -1 : 1;
+	if (x->size != y->size)
+		return x->size < y->size ? -1 : 1;
+	return by_name(a, b);
+}
+
+static bool is_same_memory(const struct wfs_live_tensor *x,
+			   const struct wfs_live_tensor *y)
+{
+	return x->data == y->data && x->size == y->size && x->run == y->run &&
+	       x->dims == y->dims &&
+	       !memcmp(x->counts, y->counts, x->dims * sizeof(*x->counts)) &&
+	       !memcmp(x->steps, y->steps, x->dims * sizeof(*x->steps));
+}
+
+/* As what sharded_state saves: no other names, nothing that is empty. */
+static void drop_others(struct wfs_live_rank *rank)
+{
+	struct wfs_live_tensor *t = rank->tensors;
+	uint32_t kept = 0;
+
+	qsort(t, rank->count, sizeof(*t), by_memory);
+	for (uint32_t i = 0; i < rank->count; i++) {
+		if (!t[i].size || (kept && is_same_memory(&t[kept - 1], &t[i])))
+			wfs_live_tensor_clear(&t[i]);
+		else
+			t[kept++] = t[i];
+	}
+	rank->count = kept;
+}
+
+/* Sorts by name; -EEXIST. */
+static int check_names(const struct wfs_live_image *image,
+		       struct wfs_live_rank *rank, struct wfs_err *err)
+{
+	struct wfs_live_tensor *t = rank->tensors;
+
+	qsort(t, rank->count, sizeof(*t), by_name);
+	for (uint32_t i = 1; i < rank->count; i++)
+		if (!by_name(&t[i - 1], &t[i]))
+			return wfs_err_set(err, -EEXIST,
+					   "rank %u of model '%s' has two "
+					   "tensors '%.200s'",
+					   rank->number, image->name,
+					   t[i].name);
+	return 0;
+}
+
+/* The tensors of each dtype in turn, by name: the order of a file. */
+static void put_in_order(struct wfs_live_rank *rank)
+{
+	uint32_t n = 0;
+
+	rank->order = wfs_calloc(rank->count + 1, sizeof(*rank->order));
+	for (unsigned place = 0; place < WFS_DTYPE_COUNT; place++)
+		for (uint32_t i = 0; i < rank->count; i++)
+			if (wfs_dtype_place(rank->tensors[i].dtype) == place)
+				rank->order[n++] = i;
+}
+
+static int make_header(const struct wfs_live_image *image,
+		       struct wfs_live_rank *rank, struct wfs_live_file *file,
+		       struct wfs_err *err)
+{
+	struct wfs_tensor *all wfs_autofree =
+		wfs_calloc(rank->count + 1, sizeof(*all));
+	struct wfs_text text = { 0 };
+
+	for (uint32_t i = 0; i < rank->count; i++) {
+		const struct wfs_live_tensor *t = &rank->tensors[i];
+
+		all[i].name = t->name;
+		all[i].shape = t->shape;
+		all[i].size = t->size;
+		all[i].dtype = (uint8_t)t->dtype;
+		all[i].ndim = (uint8_t)t->ndim;
+	}
+	wfs_header_write(all, rank->order, rank->count, false, &text);
+	file->bytes = text.data;
+	file->len = file->size = text.len;
+	rank->ends = wfs_calloc(rank->count + 1, sizeof(*rank->ends));
+	for (uint32_t i = 0; i < rank->count; i++) {
+		if (__builtin_add_overflow(file->size, all[rank->order[i]].size,
+					   &file->size) ||
+		    file->size > INT64_MAX)
+			return wfs_err_set(err, -EFBIG,
+					   "rank %u of model '%s' has more "
+					   "bytes than a file can have",
+					   rank->number, image->name);
+		rank->ends[i] = file->size;
+	}
+	if (file->len > WFS_HEADER_MAX)
+		return wfs_err_set(err, -EFBIG,
+				   "rank %u of model '%s': its header has more "
+				   "than %u bytes",
+				   rank->number, image->name, WFS_HEADER_MAX);
+	return 0;
+}
+
+static int add_rank(struct wfs_live_image *image, struct wfs_live_rank *rank,
+		    struct wfs_err *err)
+{
+	struct wfs_live_file *file = &image->files[image->file_count];
+	int rc;
+
+	if (image->one_name)
+		drop_others(rank);
+	rc = check_names(image, rank, err);
+	if (rc)
+		return rc;
+	put_in_order(rank);
+	*file = (struct wfs_live_file){ .rank = rank };
+	image->file_count++;
+	file->path = image->stages ?
+			     wfs_asprintf("model-pp-%u-tp-%u-part-0"
+					  ".safetensors",
+					  rank->number / image->tp,
+					  rank->number % image->tp) :
+			     wfs_asprintf("model-rank-%u-part-0.safetensors",
+					  rank->number);
+	return make_header(image, rank, file, err);
+}
+
+int wfs_live_image_seal(struct wfs_live_image *image, struct wfs_err *err)
+{
+	uint32_t *ranks;
+
+	if (image->sealed)
+		return wfs_err_set(err, -EALREADY,
+				   "model '%s' is served already", image->name);
+	if (!image->rank_count)
+		return wfs_err_set(err, -ENOENT,
+				   "model '%s' has no tensor that could be "
+				   "served",
+				   image->name);
+	/* Also after a failure: it was taken apart. */
+	image->sealed = true;
+	qsort(image->ranks, image->rank_count, sizeof(*image->ranks),
+	      by_number);
+	image->files = wfs_realloc(image->files,
+				   (image->file_count + image->rank_count) *
+					   sizeof(*image->files));
+	ranks = wfs_calloc(image->rank_count, sizeof(*ranks));
+	image->live.ranks = ranks;
+	image->live.rank_count = image->rank_count;
+	for (uint32_t i = 0; i < image->rank_count; i++) {
+		int rc = add_rank(image, &image->ranks[i], err);
+
+		if (rc)
+			return rc;
+		ranks[i] = image->ranks[i].number;
+	}
+	qsort(image->files, image->file_count, sizeof(*image->files), by_path);
+	for (uint32_t i = 1; i < image->file_count; i++)
+		if (!by_path(&image->files[i - 1], &image->files[i]))
+			return wfs_err_set(err, -EEXIST,
+					   "model '%s' has two files '%s'",
+					   image->name, image->files[i].path);
+	return 0;
+}
+
+static int by_low(const void *a, const void *b)
+{
+	const struct wfs_live_span *x = a, *y = b;
+
+	return x->low < y->low ? -1 : x->low > y->low;
+}
+
+static size_t merge(struct wfs_live_span *spans, size_t n)
+{
+	size_t kept = 0;
+
+	qsort(spans, n, sizeof(*spans), by_low);
+	for (size_t i = 0; i < n; i++) {
+		struct wfs_live_span *last = &spans[kept ? kept - 1 : 0];
+
+		if (kept && spans[i].low <= last->high)
+			last->high = spans[i].high > last->high ?
+					     spans[i].high :
+					     last->high;
+		else
+			spans[kept++] = spans[i];
+	}
+	return kept;
+}
+
+size_t wfs_live_image_spans(const struct wfs_live_image *image,
+			    struct wfs_live_span **ret_spans)
+{
+	struct wfs_live_span *spans;
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < image->rank_count; i++)
+		n += image->ranks[i].count;
+	spans = wfs_calloc(n + 1, sizeof(*spans));
+	n = 0;
+	for (uint32_t i = 0; i < image->rank_count; i++) {
+		const struct wfs_live_rank *rank = &image->ranks[i];
+
+		for (uint32_t k = 0; k < rank->count; k++) {
+			const struct wfs_live_tensor *t = &rank->tensors[k];
+
+			if (!t->size)
+				continue;
+			spans[n].low = t->low / PAGE * PAGE;
+			spans[n++].high = (t->high + PAGE - 1) / PAGE * PAGE;
+		}
+	}
+	n = merge(spans, n);
+	if (ret_spans)
+		*ret_spans = spans;
+	else
+		free(spans);
+	return n;
+}
