@@ -13,6 +13,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/base/ids.h"
+
+struct wfs_text;
+
+#define WFS_LIVE_VERSION_BYTES 64 /* with the NUL */
+
+/* Where the bytes of a rank were first: a version of a node's memory. */
+struct wfs_live_origin {
+	char node[WFS_NODE_ID_BYTES];
+	char version[WFS_LIVE_VERSION_BYTES];
+};
+
 /* Strings are UTF-8 and may be NULL, where nothing is known. */
 struct wfs_live {
 	uint64_t epoch;			     /* even; grows with each update */
@@ -22,6 +34,16 @@ struct wfs_live {
 	const char *declared;  /* engines that say the same have the same */
 	const uint32_t *ranks; /* those that are here, ascending */
 	size_t rank_count;
+	/* Of each of them; NULL: this process has them, as this version. */
+	const struct wfs_live_origin *origins;
 };
+
+/* The weights are not as the engine had loaded them any more. */
+#define WFS_LIVE_PROCESSED "processed"
+
+/* Adds it as a manifest has it: a JSON object. */
+void wfs_live_add(const struct wfs_live *live, struct wfs_text *text);
+/* "vllm 0.32, tp4"; the caller frees it. */
+char *wfs_live_text(const struct wfs_live *live);
 
 #endif

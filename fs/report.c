@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/base/metric.h"
+#include "core/live.h"
 #include "fs/state.h"
 
 #define PREFIX "weightfs_"
@@ -86,13 +87,18 @@ static void status_model(struct wfs_fs *fs, struct wfs_text *t,
 		     "\"tensors\": %llu, \"files\": %u, "
 		     "\"file_bytes\": %llu, \"tensor_bytes\": %llu, "
 		     "\"resident_bytes\": %llu, \"source_bytes\": %llu, "
-		     "\"opens\": %u}",
+		     "\"opens\": %u, \"live\": ",
 		     wfs_model_format_name(m->format), state_name(row),
 		     wfs_trust_name(wfs_source_trust(m->source)), m->rank_count,
 		     (ull)row_tensors(row), m->entry_count - m->dir_count,
 		     (ull)m->file_bytes, (ull)m->tensor_bytes,
 		     (ull)row_resident(fs, row),
 		     (ull)atomic_load(&m->source->bytes_read), row->opens);
+	if (m->source->live)
+		wfs_live_add(m->source->live, t);
+	else
+		wfs_text_add(t, "null");
+	wfs_text_add(t, "}");
 }
 
 static void status_arena(struct wfs_fs *fs, struct wfs_text *t,

@@ -125,6 +125,42 @@ static void print_hydration(FILE *out, yyjson_val *root)
 		(ull)wfs_json_number(errors, "stale"));
 }
 
+/* "vllm 0.32, tp4, epoch 3, version 'v1'" */
+static void describe_live(struct wfs_text *text, yyjson_val *live)
+{
+	const char *version = wfs_json_text(live, "engine_version");
+	const char *declared = wfs_json_text(live, "declared");
+	const char *state = wfs_json_text(live, "state");
+
+	wfs_text_add(text, "%s%s%s, %s, epoch %llu",
+		     wfs_json_text(live, "engine"), *version ? " " : "",
+		     version, wfs_json_text(live, "layout"),
+		     (ull)wfs_json_number(live, "epoch"));
+	if (*declared)
+		wfs_text_add(text, ", version '%s'", declared);
+	if (*state)
+		wfs_text_add(text, ", as %s", state);
+}
+
+static void print_engines(FILE *out, yyjson_val *models)
+{
+	yyjson_arr_iter iter;
+	yyjson_val *m;
+
+	yyjson_arr_iter_init(models, &iter);
+	while ((m = yyjson_arr_iter_next(&iter))) {
+		yyjson_val *live = yyjson_obj_get(m, "live");
+		struct wfs_text text = { 0 };
+
+		if (!yyjson_is_obj(live))
+			continue;
+		describe_live(&text, live);
+		fprintf(out, "  %s is what an engine has in memory: %s\n",
+			wfs_json_text(m, "name"), text.data);
+		free(text.data);
+	}
+}
+
 static void print_models(FILE *out, yyjson_val *models)
 {
 	static const char *const heads[] = {
@@ -156,6 +192,7 @@ static void print_models(FILE *out, yyjson_val *models)
 	}
 	fprintf(out, "\n");
 	wfs_grid_finish(&grid, "  ", out);
+	print_engines(out, models);
 }
 
 /* Of a seed, or of the faster way to it. */
@@ -206,15 +243,39 @@ static void add_rail(struct wfs_grid *grid, yyjson_val *rail)
 	free(text.data);
 }
 
+/* Ranks of a model in an engine's memory. */
+static void add_live(struct wfs_grid *grid, yyjson_val *live)
+{
+	yyjson_val *engine = yyjson_obj_get(live, "engine"), *rank;
+	const char *why = wfs_json_text(live, "why");
+	struct wfs_text text = { 0 };
+	yyjson_arr_iter iter;
+
+	describe_live(&text, engine);
+	wfs_text_add(&text, ", of rank");
+	yyjson_arr_iter_init(yyjson_obj_get(engine, "ranks"), &iter);
+	while ((rank = yyjson_arr_iter_next(&iter)))
+		wfs_text_add(&text, " %llu", (ull)yyjson_get_uint(rank));
+	wfs_grid_add(grid, "    %s", wfs_json_text(live, "model"));
+	wfs_grid_add(grid, "%s", *why ? "waiting" : "ready");
+	for (int i = 0; i < 8; i++) /* of seeds alone */
+		wfs_grid_add(grid, " ");
+	wfs_grid_add(grid, "%s%s%s", text.data, *why ? "; " : "", why);
+	free(text.data);
+}
+
 static void add_seed(struct wfs_grid *grid, yyjson_val *seed)
 {
-	yyjson_val *rdma = yyjson_obj_get(seed, "rdma"), *rail;
+	yyjson_val *rdma = yyjson_obj_get(seed, "rdma"), *rail, *live;
 	yyjson_arr_iter iter;
 
 	add_way(grid, wfs_json_text(seed, "url"), seed);
 	wfs_grid_add(grid, "%.0f s", wfs_json_real(seed, "quarantine_s"));
 	wfs_grid_add_size(grid, wfs_json_number(seed, "lent_bytes"));
 	wfs_grid_add(grid, "%s", wfs_json_text(seed, "why"));
+	yyjson_arr_iter_init(yyjson_obj_get(seed, "live"), &iter);
+	while ((live = yyjson_arr_iter_next(&iter)))
+		add_live(grid, live);
 	if (!yyjson_is_obj(rdma))
 		return;
 	add_way(grid, "  by RDMA", rdma);

@@ -8,6 +8,7 @@
 
 #include "core/base/keys.h"
 #include "core/base/text.h"
+#include "core/live.h"
 #include "core/model/names.h"
 #include "core/plan/expand.h"
 #include "core/plan/inverse_inner.h"
@@ -289,6 +290,35 @@ static int spec_of(const struct wfs_model *dump, struct wfs_layout_spec *ret,
 	return 0;
 }
 
+/*
+ * Whose plan it is that made the dump: of an engine whose memory it lies in,
+ * what that says.
+ */
+static int engine_of(const struct wfs_model *dump, char **ret_engine,
+		     struct wfs_err *err)
+{
+	const struct wfs_live *live = dump->source->live;
+	char *text wfs_autofree = NULL;
+
+	if (!live)
+		return 0;
+	if (live->state && !strcmp(live->state, WFS_LIVE_PROCESSED)) {
+		text = wfs_live_text(live);
+		return wfs_err_set(
+			err, -EINVAL,
+			"model '%s': its engine (%s) changed its weights after "
+			"it had loaded them, so that only the same engine can "
+			"use them, at the same layout: load '%s' itself, or "
+			"start that engine so that it leaves them as loaded",
+			dump->name, text, dump->name);
+	}
+	if (live->engine)
+		*ret_engine = wfs_asprintf(
+			"%s%s%s", live->engine, live->engine_version ? "-" : "",
+			live->engine_version ? live->engine_version : "");
+	return 0;
+}
+
 /* `ranks` is of `layout`, whose base becomes the checkpoint. */
 static int put_together(struct wfs_layout *layout, struct wfs_model *ranks,
 			struct wfs_model *model, struct wfs_err *err)
@@ -324,7 +354,9 @@ int wfs_inverse_compile(struct wfs_model *dump,
 {
 	struct wfs_layout *layout = wfs_calloc(1, sizeof(*layout));
 	struct wfs_model *ranks = wfs_calloc(1, sizeof(*ranks));
+	struct wfs_layout_options how = *options;
 	struct wfs_model *model = NULL;
+	char *engine wfs_autofree = NULL;
 	int rc;
 
 	layout->base = wfs_model_get(dump);
@@ -332,9 +364,13 @@ int wfs_inverse_compile(struct wfs_model *dump,
 	atomic_init(&ranks->refs, 1);
 	ranks->virtual = &wfs_layout_ops;
 	ranks->virtual_ctx = layout;
-	rc = spec_of(layout->base, &layout->spec, err);
+	rc = engine_of(dump, &engine, err);
+	if (engine)
+		how.engine = engine;
 	if (!rc)
-		rc = wfs_layout_begin(layout, options, err);
+		rc = spec_of(layout->base, &layout->spec, err);
+	if (!rc)
+		rc = wfs_layout_begin(layout, &how, err);
 	if (!rc) {
 		model = new_model(dump);
 		rc = put_together(layout, ranks, model, err);

@@ -30,7 +30,9 @@
  *
  * -EINVAL with a sentence when there is no plan, when a tensor of the dump is
  * not what the plan makes, is missing, or is one more, when a constant has
- * another value, or when a shape cannot be told.
+ * another value, when a shape cannot be told, or when the engine whose memory
+ * it is (struct wfs_live) has changed it.  That engine chooses the plan, before
+ * options->engine.
  */
 int wfs_inverse_compile(struct wfs_model *dump,
 			const struct wfs_layout_options *options,

@@ -27,6 +27,24 @@ static char *copy(const uint8_t *data, size_t size)
 	return text;
 }
 
+/* Ranks ascend, each has a file, and no other rank has. */
+static void check_workers(const struct wfs_manifest *m)
+{
+	const struct wfs_workers *w = m->workers;
+	uint32_t rank;
+
+	must(w->live.rank_count > 0 && w->live.rank_count <= w->world);
+	must(w->tp > 0 && w->world % w->tp == 0);
+	for (size_t i = 0; i < w->live.rank_count; i++) {
+		must(!i || w->ranks[i - 1] < w->ranks[i]);
+		must(w->ranks[i] < w->world);
+		must(wfs_workers_origin(w, w->ranks[i]) == &w->origins[i]);
+	}
+	for (size_t i = 0; i < m->count; i++)
+		must(wfs_workers_rank_of(w, m->files[i].path, &rank) ||
+		     wfs_workers_origin(w, rank));
+}
+
 static void check_manifest(const struct wfs_manifest *m)
 {
 	uint64_t total = 0;
@@ -56,6 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(err.code < 0 && *err.text);
 	} else {
 		check_manifest(manifest);
+		if (manifest->workers)
+			check_workers(manifest);
 		wfs_manifest_put(manifest);
 	}
 	free(text);

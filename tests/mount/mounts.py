@@ -168,7 +168,7 @@ class Mount:
         return [json.loads(line)
                 for line in self.control("events").splitlines()]
 
-    def wait_event(self, kind, model=None):
+    def wait_event(self, kind, model=None, saying=""):
         """Waits by poll(2) for an event that is there or will come."""
         deadline = time.monotonic() + DEADLINE
         seen, text = [], ""
@@ -187,7 +187,8 @@ class Mount:
                     event = json.loads(line)
                     seen.append(event)
                     if event["event"] == kind and model in (
-                            None, event.get("model")):
+                            None, event.get("model")) and (
+                            saying in event["text"]):
                         return event
                 poller.poll(1000)
         finally:

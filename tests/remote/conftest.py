@@ -5,6 +5,7 @@ Mounts, folders and checkpoints are those of tests/mount; seeds are the fake
 one of this folder, in a thread or as a process that can be stopped.
 """
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -53,8 +54,10 @@ def seeds():
 class Process:
     """A seed that can be killed and stopped."""
 
-    def __init__(self, models, port=0):
+    def __init__(self, models, port=0, live=None):
         args = [f"{name}={path}" for name, path in models.items()]
+        if live:
+            args.append(f"--live={json.dumps(live)}")
         self.process = subprocess.Popen(
             [sys.executable, Path(__file__).parent / "fake_seed.py",
              f"--port={port}", *args], stdout=subprocess.PIPE, text=True,
@@ -76,11 +79,11 @@ class Process:
 
 @pytest.fixture
 def processes():
-    """processes(NAME=path, …) -> Process"""
+    """processes(NAME=path, …) -> Process; live=… as of offer_live"""
     made = []
 
-    def make(port=0, **models):
-        made.append(Process(models, port))
+    def make(port=0, live=None, **models):
+        made.append(Process(models, port, live))
         return made[-1]
     yield make
     for one in made:

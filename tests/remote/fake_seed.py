@@ -5,7 +5,9 @@ Written from that page alone, so that it is a second opinion on it.  As a
 program it serves until it is killed; in a test it is a thread whose behaviour
 is changed while it runs.
 
-    fake_seed.py [--port=N] NAME=DIR…   prints its port on a line
+    fake_seed.py [--port=N] [--live=JSON] NAME=DIR…
+
+prints its port on a line.
 """
 import ctypes
 import ctypes.util
@@ -54,9 +56,41 @@ class Region:
             f.seek(off)
             return f.read(length)
 
+    def read(self):
+        return self.path.read_bytes()
+
     def digests(self, hash=xxh3):
-        data = self.path.read_bytes()
+        data = self.read()
         return [hash(data[i:i + CHUNK]) for i in range(0, len(data), CHUNK)]
+
+
+class Memory(Region):
+    """Bytes of an engine, which has them under no name twice."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.id = secrets.token_bytes(16)
+        self.data = path.read_bytes()
+
+    def chunk(self, off, length):
+        return self.data[off:off + length]
+
+    def read(self):
+        return self.data
+
+
+class Live:
+    """What an engine's worker says of itself."""
+
+    def __init__(self, ranks, layout="tp4", epoch=1, declared=None,
+                 state="loaded", engine="vllm", version="0.32"):
+        self.said = {"epoch": epoch, "engine": engine, "engine_version":
+                     version, "layout": layout, "ranks": ranks, "state":
+                     state, "declared": declared}
+
+    def has(self, name):
+        m = re.fullmatch(r"model-rank-(\d+)-part-\d+\.safetensors", name)
+        return not m or int(m[1]) in self.said["ranks"]
 
 
 def sha256(data):
@@ -88,7 +122,9 @@ class FakeSeed:
         self.faults = Faults()
         self.token = token
         self.models = {}
+        self.live = {}  # by name
         self.regions = {}
+        self.stale = set()  # ids of what an engine has overwritten
         self.node = secrets.token_hex(16)
         self.requests = []  # (path, offset) of chunks asked for
         self.connections = set()
@@ -103,13 +139,22 @@ class FakeSeed:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
+    def offer_live(self, name, path, ranks, **said):
+        """The ranks of the dump in `path`, as an engine has them in memory."""
+        self.stale |= {bytes.fromhex(f["region"]) for f in
+                       self.models.get(name, (0, []))[1] if "region" in f}
+        self.live[name] = Live(ranks, **said)
+        self.offer(name, path)
+
     def offer(self, name, path):
         """Offers what lies in `path` now: a new version if that is new."""
-        path = Path(path)
+        path, live = Path(path), self.live.get(name)
         files = []
         for top, dirs, names in os.walk(path):
             for item in dirs + names:
                 p = Path(top, item)
+                if live and not live.has(item):
+                    continue
                 st = p.stat()
                 row = {"path": str(p.relative_to(path)), "mode": st.st_mode
                        & 0o777, "mtime": [st.st_mtime_ns // 10**9,
@@ -117,7 +162,7 @@ class FakeSeed:
                 if p.is_dir():
                     row["directory"] = True
                 else:
-                    region = Region(p)
+                    region = (Memory if live else Region)(p)
                     self.regions[region.id] = region
                     row |= {"size": region.size, "region": region.id.hex(),
                             "xxh3": None, "sha256": None, "held": 1.0}
@@ -139,7 +184,10 @@ class FakeSeed:
                     row["sha256"] = f["sha256"]
 
     def withdraw(self, name):
-        del self.models[name]
+        _, files = self.models.pop(name)
+        if self.live.pop(name, None):  # the memory is somebody else's now
+            for f in files:
+                self.regions.pop(bytes.fromhex(f["region"]), None)
 
     def close(self):
         if self.closed:
@@ -231,7 +279,8 @@ class FakeSeed:
             if m[1] not in self.models:
                 return self._reply(conn, 404, {"error": "no such model"})
             version, files = self.models[m[1]]
-            if self.faults.roots and "wait=" in query:
+            live = self.live.get(m[1])
+            if self.faults.roots and "wait=" in query and not live:
                 files = [dict(f, xxh3=xxh3(b"".join(self.regions[
                     bytes.fromhex(f["region"])].digests())).hex())
                     if "region" in f else f for f in files]
@@ -239,6 +288,8 @@ class FakeSeed:
                         "version": version, "format": "hf", "chunk_bytes":
                         CHUNK, "tree_sha256": None, "files": files,
                         "ranks": []}
+            if live:
+                manifest["live"] = live.said
             return self._reply(conn, 200, self.faults.manifest(manifest))
         if (m := re.fullmatch("/v1/regions/([0-9a-f]{32})/digests", path)):
             region = self.regions.get(bytes.fromhex(m[1]))
@@ -256,7 +307,13 @@ class FakeSeed:
             region = self.regions.get(bytes.fromhex(m[1]))
             if not region:
                 return self._reply(conn, 404, {"error": "no such region"})
-            return self._reply(conn, 200, region.path.read_bytes())
+            if region.id in self.stale:
+                return self._reply(conn, 410, {"error": "overwritten"})
+            data = region.read()
+            if (part := re.fullmatch("bytes=0-([0-9]+)",
+                                     headers.get("range", ""))):
+                return self._reply(conn, 206, data[:int(part[1]) + 1])
+            return self._reply(conn, 200, data)
         return self._reply(conn, 404, {"error": "nothing of that name"})
 
     def _stream(self, conn, file):
@@ -271,8 +328,8 @@ class FakeSeed:
 
     def _answer(self, conn, tag, rid, off, length):
         faults, region = self.faults, self.regions.get(rid)
-        status = (faults.answer(region.path.name, off) if region
-                  else UNKNOWN)
+        status = (UNKNOWN if not region else STALE if rid in self.stale
+                  else faults.answer(region.path.name, off))
         if status != OK:
             text = b"told to"
             conn.sendall(struct.pack("<4sIII16s", b"WFA1", tag, status,
@@ -304,7 +361,11 @@ class FakeSeed:
 
 def main():
     models = dict(arg.split("=", 1) for arg in sys.argv[1:])
-    seed = FakeSeed(int(models.pop("--port", "0")), **models)
+    live = json.loads(models.pop("--live", "null"))
+    seed = FakeSeed(int(models.pop("--port", "0")),
+                    **({} if live else models))
+    for name, path in models.items() if live else ():
+        seed.offer_live(name, path, **live)
     print(seed.port, flush=True)
     threading.Event().wait()
 

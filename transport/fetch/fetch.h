@@ -182,6 +182,12 @@ bool wfs_far_has(struct wfs_far *far, const struct wfs_peer *peer);
 void wfs_far_drop(struct wfs_far *far, struct wfs_peer *peer);
 
 /*
+ * Nobody will ever have its bytes again: reads, those under way too, fail
+ * with -ESTALE.
+ */
+void wfs_far_end(struct wfs_far *far);
+
+/*
  * From now on every chunk is compared with this list (taken over; freed with
  * the far) instead of the digest that comes with it.  Once; false and freed
  * when there is one already.

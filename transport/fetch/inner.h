@@ -151,6 +151,7 @@ struct wfs_far {
 	struct wfs_holder holders[WFS_PEERS_MAX];
 	unsigned holder_count;
 	bool unreadable;	     /* somebody said so, and it was logged */
+	bool ended;		     /* wfs_far_end */
 	struct wfs_digests *digests; /* NULL until they are known */
 };
 

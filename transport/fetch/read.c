@@ -48,7 +48,8 @@ static int wait_locked(struct wfs_batch *batch, struct wfs_task *tasks,
 
 		if (atomic_load(&fetch->closing))
 			batch->error = -ESHUTDOWN;
-		else if (!has_holder(far) && wfs_far_is_stale_locked(far))
+		else if (far->ended ||
+			 (!has_holder(far) && wfs_far_is_stale_locked(far)))
 			batch->error = -ESTALE;
 		else if (wfs_now_ns() >= until)
 			batch->error = -EIO;
@@ -83,6 +84,26 @@ static int run_batch(struct wfs_far *far, struct wfs_task *tasks, unsigned n)
 	pthread_mutex_unlock(&fetch->lock);
 	pthread_cond_destroy(&batch.changed);
 	return rc;
+}
+
+static void wake_readers_locked(const struct wfs_task_list *list,
+				const struct wfs_far *far)
+{
+	for (struct wfs_task *task = list->head; task; task = task->next)
+		if (task->batch->far == far)
+			pthread_cond_signal(&task->batch->changed);
+}
+
+void wfs_far_end(struct wfs_far *far)
+{
+	struct wfs_fetch *fetch = far->fetch;
+
+	pthread_mutex_lock(&fetch->lock);
+	far->ended = true;
+	wake_readers_locked(&fetch->wanted, far);
+	wake_readers_locked(&fetch->ahead, far);
+	wake_readers_locked(&fetch->asked, far);
+	pthread_mutex_unlock(&fetch->lock);
 }
 
 /* Where a chunk that is not wanted whole goes first. */

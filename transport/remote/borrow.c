@@ -151,9 +151,9 @@ static void tell_none(const struct remote_seed *seed, const char *why)
  * On a connection of its own: the seed's is its thread's.  A version that
  * nobody reads yet is worth waiting for, so that no header is fetched.
  */
-void wfs_remote_borrow(struct wfs_remote_source *source, const char *socket)
+void wfs_remote_borrow(struct wfs_remote_source *source,
+		       struct remote_seed *seed, const char *socket)
 {
-	struct remote_seed *seed = source->authority;
 	const struct wfs_remote_lending *lending = &seed->remote->lending;
 	struct wants wants = { 0 };
 	void *lender;

@@ -326,7 +326,9 @@ static bool is_open(struct wfs_remote_copy *copy,
 		found = &source->matches[source->match_count++];
 		*found = (struct remote_match){ .copy = copy };
 		/* Its digests are wanted from now on. */
-		source->authority->kicked = true;
+		for (size_t i = 0; i < source->manifest->count; i++)
+			if (source->regions[i].authority)
+				source->regions[i].authority->kicked = true;
 		pthread_cond_broadcast(&remote->changed);
 	}
 	open = found && found->state == REMOTE_MATCH_OPEN && copy->source;

@@ -6,6 +6,9 @@
  *	hosts.c   from URLs to seeds
  *	seed.c    a seed's thread: its models and their manifests
  *	news.c    when there is something new of one
+ *	live.c    what they are if an engine's memory is behind them
+ *	gather.c  several seeds of ranks as one model …
+ *	whole.c   … and how long that stays
  *	prove.c   whether somebody trusted stands behind them
  *	lists.c   and their digests
  *	match.c   which version a name has, and who has the same bytes
@@ -40,6 +43,7 @@ struct remote_model {
 	struct wfs_manifest *manifest; /* NULL while there is none */
 	char *complaint;	       /* why there is none */
 	char *doubt;		       /* why it is not proven */
+	char *odd;  /* how it is not what it declares; under the lock */
 	bool again; /* the manifest is to be asked for anew */
 };
 
@@ -93,6 +97,7 @@ struct remote_seed {
 struct remote_region {
 	struct wfs_region base;
 	struct wfs_far *far;
+	struct remote_seed *authority;
 	bool has_root;
 	bool no_list;	   /* the authority gives no sound one */
 	bool proven;	   /* not read without a SHA-256 list */
@@ -137,7 +142,7 @@ struct wfs_remote_source {
 	struct wfs_remote *remote;
 	struct wfs_remote_source *next; /* of the remote's, under its lock */
 	uint64_t serial;
-	struct remote_seed *authority;
+	atomic_bool ended; /* a live version that nobody has any more */
 	char *name;
 	char *remote_name; /* as seeds call it */
 	/* By the name's copies; under the lock, as is the next. */
@@ -157,7 +162,15 @@ struct wfs_choice {
 	char *name, *remote_name;
 	struct remote_url *url;	  /* only its seeds; NULL: all of --seed */
 	struct remote_seed *seed; /* NULL: none */
-	bool pinned;		  /* of this tree, and no other */
+	/*
+	 * A version that lies in the memory of an engine, put together of what
+	 * the seeds of its ranks have (gather.c); NULL: none.
+	 */
+	struct wfs_manifest *whole;
+	bool lapsed;	 /* somebody gave up a rank of it, so its sources did */
+	uint64_t round;	 /* so often it came back after that */
+	char *complaint; /* why there is none; NULL: nobody has a rank of it */
+	bool pinned;	 /* of this tree, and no other */
 	uint8_t root[WFS_ROOT_BYTES];
 };
 
@@ -202,7 +215,59 @@ void *wfs_remote_news_run(void *seed);
 /* Wakes who listens, after `stop` was set. */
 void wfs_remote_news_stop_locked(struct wfs_remote *remote);
 
+/* live.c */
+/* Asks for what else must be known of a live manifest; of others nothing. */
+int wfs_remote_finish_live(struct remote_seed *seed,
+			   struct wfs_manifest *manifest, struct wfs_err *err);
+bool wfs_live_same_config(const struct wfs_manifest *a,
+			  const struct wfs_manifest *b);
+/*
+ * Is `other`, of the same path in `manifest`, the file of a live version, as
+ * far as that can be known?
+ */
+bool wfs_live_same_file(const struct wfs_manifest *whole,
+			const struct wfs_manifest_file *file,
+			const struct wfs_manifest *manifest,
+			const struct wfs_manifest_file *other);
+
+/* The same of all files of a rank. */
+bool wfs_live_same_rank(const struct wfs_manifest *whole,
+			const struct wfs_manifest *manifest, uint32_t rank);
+
+/* whole.c */
+/* The model of a seed that is the memory of an engine, or NULL. */
+const struct remote_model *wfs_remote_live_of(const struct wfs_choice *choice,
+					      const struct remote_seed *seed);
+/* The same as long as the bytes are, as far as anybody knows. */
+void wfs_whole_set_version(struct wfs_manifest *whole);
+/* Of the choice's version. */
+enum wfs_standing {
+	WFS_FALLEN,	/* a rank is nobody's any more */
+	WFS_PASSED_ON,	/* some only of who has them of others, or is gone */
+	WFS_FIRST_HAND, /* or of who cannot be asked just now */
+};
+enum wfs_standing wfs_whole_standing_locked(const struct wfs_remote *remote,
+					    const struct wfs_choice *choice);
+/* Have all who had a rank of it not answered for so long? */
+bool wfs_whole_is_gone_locked(const struct wfs_remote *remote,
+			      const struct wfs_choice *choice);
+/* The nodes that it comes by, as of struct wfs_source. */
+char *wfs_whole_via_locked(const struct wfs_remote *remote,
+			   const struct wfs_choice *choice);
+
+/* gather.c */
+/* Keeps, replaces or drops the choice's live version. */
+void wfs_remote_gather_locked(struct wfs_remote *remote,
+			      struct wfs_choice *choice);
+
 /* prove.c */
+/*
+ * The first `len` bytes of a file, by the seed's thread.  -EBADMSG when these
+ * are not what came, -EIO …
+ */
+int wfs_remote_get_bytes(struct remote_seed *seed,
+			 const struct wfs_manifest_file *file, uint64_t len,
+			 struct wfs_http *ret, struct wfs_err *err);
 /* Finds out whether somebody trusted stands behind a manifest that nobody
  * else has seen yet. */
 void wfs_remote_prove(struct remote_seed *seed, struct remote_model *model,
@@ -239,10 +304,11 @@ struct wfs_remote_source *wfs_remote_source_of(struct wfs_source *source);
 
 /* borrow.c */
 /*
- * Borrows what the authority lends at `socket`, for a source that nobody
+ * Borrows what the seed lends at `socket`, for a source that nobody
  * reads yet; what it does not lend is fetched.
  */
-void wfs_remote_borrow(struct wfs_remote_source *source, const char *socket);
+void wfs_remote_borrow(struct wfs_remote_source *source,
+		       struct remote_seed *seed, const char *socket);
 /*
  * What the seed, whose thread this is, lends by now of any source's files: it
  * may have fetched them since.
@@ -281,9 +347,14 @@ wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
 uint64_t wfs_remote_seed_bit(const struct remote_seed *seed);
 /* Has it not answered for so long that it is not waited for? */
 bool wfs_remote_is_gone_locked(const struct remote_seed *seed);
+/* May this seed's models be offered under the choice's name? */
+bool wfs_remote_may_offer(const struct wfs_choice *choice,
+			  const struct remote_seed *seed);
 /* Do several seeds have a model of this name? */
 bool wfs_remote_is_shared_locked(const struct wfs_remote *remote,
 				 const char *remote_name);
+/* Of the version that it has, or NULL. */
+struct wfs_manifest *wfs_choice_manifest(const struct wfs_choice *choice);
 struct wfs_choice *wfs_remote_choice_locked(struct wfs_remote *remote,
 					    const char *name);
 void wfs_remote_choose_locked(struct wfs_remote *remote);

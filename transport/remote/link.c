@@ -315,6 +315,13 @@ int wfs_http_get(const struct wfs_link *link, CURL *curl,
 
 		headers = curl_slist_append(headers, line);
 	}
+	if (get->range) {
+		char *line wfs_autofree =
+			wfs_asprintf("Range: bytes=0-%llu",
+				     (unsigned long long)get->range - 1);
+
+		headers = curl_slist_append(headers, line);
+	}
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, get->timeout_ms);

@@ -68,6 +68,7 @@ struct wfs_http {
  */
 struct wfs_get {
 	const char *path, *etag;
+	uint64_t range; /* only so many bytes, from the start; 0: all */
 	size_t limit;
 	long timeout_ms;
 	const atomic_bool *stop;

@@ -43,7 +43,7 @@ static const uint8_t *list_from_locked(const struct wfs_remote_source *s,
 	    wfs_far_is_trusted(r->far))
 		return NULL;
 	if (!r->proven)
-		return s->authority == seed && r->has_root && !r->no_list ?
+		return r->authority == seed && r->has_root && !r->no_list ?
 			       r->id :
 			       NULL;
 	if (r->asked_at && wfs_now_ns() - r->asked_at < TURN_NS)

@@ -33,14 +33,14 @@ static int parse_hex(const char *text, uint8_t *bytes, size_t n)
 	return text ? wfs_hex_parse(text, strlen(text), bytes, n) : -EINVAL;
 }
 
-static int parse_version(yyjson_val *object, char *ret_version)
+int wfs_manifest_take_version(yyjson_val *object, char *ret_version)
 {
 	const char *text = text_of(object, "version");
 
 	if (!text || !*text || strlen(text) >= WFS_VERSION_MAX)
 		return -EINVAL;
 	for (const char *p = text; *p; p++)
-		if (*p <= ' ' || *p > '~')
+		if (*p <= ' ' || *p > '~' || *p == '"' || *p == '\\')
 			return -EINVAL;
 	memcpy(ret_version, text, strlen(text) + 1);
 	return 0;
@@ -112,7 +112,7 @@ static int parse_listed(yyjson_val *val, const char *what,
 				   what);
 	if (wfs_model_name_check(name, &why))
 		return wfs_err_set(err, -EBADMSG, "%s: %s", what, why.text);
-	if (parse_version(val, ret->version))
+	if (wfs_manifest_take_version(val, ret->version))
 		return wfs_err_set(err, -EBADMSG,
 				   "%s: model '%s' has no version", what, name);
 	if (parse_via(yyjson_obj_get(val, "via"), &ret->via))
@@ -264,73 +264,13 @@ static int parse_file(yyjson_val *val, const char *what,
 	return 0;
 }
 
-static int by_path(const void *x, const void *y)
-{
-	const struct wfs_manifest_file *a = x, *b = y;
-
-	return strcmp(a->path, b->path);
-}
-
-const struct wfs_manifest_file *
-wfs_manifest_find(const struct wfs_manifest *manifest, const char *path)
-{
-	/* bsearch takes no const key of another type. */
-	size_t lo = 0, hi = manifest->count;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		int order = strcmp(manifest->files[mid].path, path);
-
-		if (!order)
-			return &manifest->files[mid];
-		if (order < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return NULL;
-}
-
-/* Sorted: each path once, in a directory that is there. */
-static int check_tree(const struct wfs_manifest *m, const char *what,
-		      struct wfs_err *err)
-{
-	uint64_t total = 0;
-
-	for (size_t i = 0; i < m->count; i++) {
-		const struct wfs_manifest_file *file = &m->files[i], *dir;
-		const char *slash = strrchr(file->path, '/');
-		char *parent wfs_autofree = NULL;
-
-		if (i && !strcmp(m->files[i - 1].path, file->path))
-			return wfs_err_set(err, -EBADMSG,
-					   "%s: '%.200s' is listed twice", what,
-					   file->path);
-		if (__builtin_add_overflow(total, file->size, &total) ||
-		    total > INT64_MAX)
-			return wfs_err_set(err, -EBADMSG,
-					   "%s: its files are too large", what);
-		if (!slash)
-			continue;
-		parent = wfs_asprintf("%.*s", (int)(slash - file->path),
-				      file->path);
-		dir = wfs_manifest_find(m, parent);
-		if (!dir || !dir->is_dir)
-			return wfs_err_set(err, -EBADMSG,
-					   "%s: '%.200s' is listed, its "
-					   "directory is not",
-					   what, file->path);
-	}
-	return 0;
-}
-
 static int parse_files(yyjson_val *top, const char *what,
 		       struct wfs_manifest *m, struct wfs_err *err)
 {
 	yyjson_val *files = yyjson_obj_get(top, "files"), *val;
 	yyjson_arr_iter iter;
 
-	if (parse_version(top, m->version))
+	if (wfs_manifest_take_version(top, m->version))
 		return wfs_err_set(err, -EBADMSG, "%s: has no version", what);
 	if (!yyjson_is_arr(files) ||
 	    yyjson_arr_size(files) >= WFS_MODEL_MAX_ENTRIES)
@@ -350,8 +290,7 @@ static int parse_files(yyjson_val *top, const char *what,
 		m->rooted &= file->is_dir || file->has_root;
 		m->count++;
 	}
-	qsort(m->files, m->count, sizeof(*m->files), by_path);
-	return check_tree(m, what, err);
+	return wfs_manifest_check(m, what, err);
 }
 
 int wfs_manifest_parse(char *text, size_t len, const char *what,
@@ -368,27 +307,13 @@ int wfs_manifest_parse(char *text, size_t len, const char *what,
 	rc = check_top(yyjson_doc_get_root(doc), what, err);
 	if (!rc)
 		rc = parse_files(yyjson_doc_get_root(doc), what, m, err);
+	if (!rc)
+		rc = wfs_manifest_take_live(m, yyjson_doc_get_root(doc), what,
+					    err);
 	yyjson_doc_free(doc);
 	if (rc)
 		wfs_manifest_put(m);
 	else
 		*ret = m;
 	return rc;
-}
-
-struct wfs_manifest *wfs_manifest_get(struct wfs_manifest *manifest)
-{
-	atomic_fetch_add(&manifest->refs, 1);
-	return manifest;
-}
-
-void wfs_manifest_put(struct wfs_manifest *manifest)
-{
-	if (!manifest || atomic_fetch_sub(&manifest->refs, 1) > 1)
-		return;
-	for (size_t i = 0; i < manifest->count; i++)
-		free(manifest->files[i].path);
-	free(manifest->files);
-	wfs_proof_put(manifest->proof);
-	free(manifest);
 }

@@ -17,13 +17,14 @@
 
 #include "core/base/err.h"
 #include "transport/remote/proof.h"
+#include "transport/remote/workers.h"
 #include "transport/wire/frame.h"
 
 #define WFS_LIST_MAX	 (8u << 20)   /* bytes of a list of models */
 #define WFS_MANIFEST_MAX (256u << 20) /* of a manifest */
 #define WFS_LISTED_MAX	 65536u	      /* models of one seed */
-#define WFS_VERSION_MAX	 64	      /* bytes, with the NUL */
-#define WFS_VIA_MAX	 64	      /* nodes that a model comes by */
+#define WFS_VERSION_MAX	 WFS_LIVE_VERSION_BYTES
+#define WFS_VIA_MAX	 64 /* nodes that a model comes by */
 
 struct wfs_listed {
 	char *name;
@@ -60,6 +61,12 @@ struct wfs_manifest_file {
 	/* As the seed says; of a manifest with a proof, as that does. */
 	bool has_sha256;
 	uint8_t sha256[WFS_ROOT_BYTES];
+	/*
+	 * Of an engine's memory, which has no digests: the XXH3-128 of the
+	 * shard's header, or of all of config.json (live.c).
+	 */
+	bool has_head;
+	uint8_t head[WFS_WIRE_HASH_SIZE];
 };
 
 struct wfs_manifest {
@@ -67,8 +74,9 @@ struct wfs_manifest {
 	char version[WFS_VERSION_MAX];
 	struct wfs_manifest_file *files; /* byte order of the paths */
 	size_t count;
-	bool rooted;		 /* every file's root is known */
-	struct wfs_proof *proof; /* wfs_proof_apply; NULL without */
+	bool rooted;		     /* every file's root is known */
+	struct wfs_proof *proof;     /* wfs_proof_apply; NULL without */
+	struct wfs_workers *workers; /* it is their memory; NULL: files */
 };
 
 /* As wfs_listing_parse; one reference. */
@@ -76,6 +84,19 @@ int wfs_manifest_parse(char *text, size_t len, const char *what,
 		       struct wfs_manifest **ret, struct wfs_err *err);
 struct wfs_manifest *wfs_manifest_get(struct wfs_manifest *manifest);
 void wfs_manifest_put(struct wfs_manifest *manifest); /* NULL is fine */
+
+/* The object's "version", WFS_VERSION_MAX bytes; -EINVAL: it has none. */
+int wfs_manifest_take_version(yyjson_val *object, char *ret_version);
+
+/*
+ * The steps of that: sorts the files and sees that they are sound together;
+ * takes what `top` says of an engine (live.c), if it does.  -EBADMSG with a
+ * sentence.
+ */
+int wfs_manifest_check(struct wfs_manifest *manifest, const char *what,
+		       struct wfs_err *err);
+int wfs_manifest_take_live(struct wfs_manifest *manifest, yyjson_val *top,
+			   const char *what, struct wfs_err *err);
 
 /* The file of that path, or NULL. */
 const struct wfs_manifest_file *

@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "core/base/log.h"
 #include "core/base/text.h"
 #include "transport/remote/inner.h"
 
@@ -60,7 +61,7 @@ wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
 		wfs_remote_model_locked(seed, source->remote_name);
 	const struct remote_region *region = &source->regions[index];
 	const struct wfs_manifest_file *file = NULL;
-	bool own = seed == source->authority, has;
+	bool own = seed == region->authority, has;
 
 	if (model && model->manifest)
 		file = wfs_manifest_find(model->manifest,
@@ -73,7 +74,37 @@ wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
 	/* The same version, with other names for its regions. */
 	has |= own &&
 	       !strcmp(model->manifest->version, source->manifest->version);
+	if (source->manifest->workers)
+		has |= wfs_live_same_file(source->manifest,
+					  &source->manifest->files[index],
+					  model->manifest, file);
 	return has ? file : NULL;
+}
+
+/* Its word is all there is for a declared version, and it contradicts it. */
+static void tell_odd(const struct wfs_remote_source *source, size_t index,
+		     const struct remote_seed *seed)
+{
+	struct remote_model *model =
+		wfs_remote_model_locked(seed, source->remote_name);
+	const struct wfs_workers *workers = source->manifest->workers;
+	const char *path = source->manifest->files[index].path;
+	const struct wfs_manifest_file *file;
+	char *text wfs_autofree = NULL;
+
+	if (!workers || !workers->live.declared || !model || !model->manifest ||
+	    !model->manifest->workers ||
+	    wfs_workers_differ(workers, model->manifest->workers))
+		return;
+	file = wfs_manifest_find(model->manifest, path);
+	if (!file || !file->has_head)
+		return;
+	text = wfs_asprintf("seed '%s', model '%s': declares version '%s', "
+			    "but its '%s' has another size or header than "
+			    "that of others who do: it is not asked for it",
+			    seed->link->label, model->name,
+			    workers->live.declared, path);
+	wfs_remote_complain(&model->odd, text);
 }
 
 static void match_file(struct wfs_remote_source *source, size_t index,
@@ -89,10 +120,13 @@ static void match_file(struct wfs_remote_source *source, size_t index,
 		return;
 	}
 	/* The authority may still give what it lists no more. */
-	if (seed == source->authority &&
+	if (seed == source->regions[index].authority &&
+	    !source->manifest->workers &&
 	    !wfs_remote_model_locked(seed, source->remote_name))
 		return;
 	file = wfs_remote_same_locked(source, index, seed);
+	if (!file)
+		tell_odd(source, index, seed);
 	if (file)
 		wfs_far_hold(far, seed->peer, file->id);
 	else
@@ -103,18 +137,70 @@ static void match_file(struct wfs_remote_source *source, size_t index,
 		wfs_far_drop(far, seed->fast);
 }
 
+/*
+ * Has anybody a rank's file still?  Who cannot be asked has it as far as is
+ * known; memory that was changed or given back nobody has.
+ */
+static bool is_had(const struct wfs_remote_source *source, size_t index)
+{
+	const struct wfs_remote *remote = source->remote;
+	uint32_t rank;
+
+	if (wfs_workers_rank_of(source->manifest->workers,
+				source->manifest->files[index].path, &rank))
+		return true;
+	for (size_t k = 0; k < remote->seed_count; k++) {
+		const struct remote_seed *seed = remote->seeds[k];
+		const struct remote_model *model =
+			wfs_remote_model_locked(seed, source->remote_name);
+
+		if (wfs_remote_same_locked(source, index, seed))
+			return true;
+		/* What it has instead it will say in a moment. */
+		if (seed == source->regions[index].authority && model &&
+		    !model->manifest)
+			return true;
+	}
+	return false;
+}
+
+/* A version without one of its files is none: nothing more of it is read. */
+static void end_if_lost(struct wfs_remote_source *source)
+{
+	struct wfs_choice *choice;
+	size_t lost = 0;
+
+	if (!source->manifest->workers || atomic_load(&source->ended))
+		return;
+	while (lost < source->manifest->count && is_had(source, lost))
+		lost++;
+	if (lost == source->manifest->count)
+		return;
+	atomic_store(&source->ended, true);
+	choice = wfs_remote_choice_locked(source->remote, source->name);
+	if (choice && choice->whole == source->manifest)
+		choice->lapsed = true;
+	for (size_t i = 0; i < source->manifest->count; i++)
+		if (source->regions[i].far)
+			wfs_far_end(source->regions[i].far);
+	wfs_info("model '%s': the engine has '%s' of this version no more",
+		 source->name, source->manifest->files[lost].path);
+}
+
 void wfs_remote_match_source_locked(struct wfs_remote_source *source)
 {
 	struct wfs_remote *remote = source->remote;
-	const struct remote_model *own =
-		wfs_remote_model_locked(source->authority, source->remote_name);
 
 	for (size_t i = 0; i < source->manifest->count; i++) {
 		struct remote_region *region = &source->regions[i];
 		const struct wfs_manifest_file *file = NULL;
+		const struct remote_model *own = NULL;
 
 		if (!region->far)
 			continue;
+		if (region->authority)
+			own = wfs_remote_model_locked(region->authority,
+						      source->remote_name);
 		if (own && own->manifest)
 			file = wfs_manifest_find(
 				own->manifest, source->manifest->files[i].path);
@@ -123,6 +209,13 @@ void wfs_remote_match_source_locked(struct wfs_remote_source *source)
 		for (size_t k = 0; k < remote->seed_count; k++)
 			match_file(source, i, remote->seeds[k]);
 	}
+	end_if_lost(source);
+}
+
+bool wfs_remote_may_offer(const struct wfs_choice *choice,
+			  const struct remote_seed *seed)
+{
+	return choice->url ? seed->url == choice->url : seed->url->all;
 }
 
 static bool may_choose(const struct wfs_choice *choice,
@@ -131,9 +224,8 @@ static bool may_choose(const struct wfs_choice *choice,
 	const struct remote_model *model =
 		wfs_remote_model_locked(seed, choice->remote_name);
 
-	if (choice->url ? seed->url != choice->url : !seed->url->all)
-		return false;
-	return seed->up && model && model->manifest &&
+	return wfs_remote_may_offer(choice, seed) && seed->up && model &&
+	       model->manifest && !model->manifest->workers &&
 	       wfs_choice_accepts(choice, model->manifest);
 }
 
@@ -151,7 +243,7 @@ bool wfs_remote_is_gone_locked(const struct remote_seed *seed)
 	       wfs_now_ns() - seed->down_since >= forget_ns;
 }
 
-static void choose(struct wfs_remote *remote, struct wfs_choice *choice)
+static void choose_seed(struct wfs_remote *remote, struct wfs_choice *choice)
 {
 	struct remote_seed *gone = NULL;
 
@@ -170,6 +262,17 @@ static void choose(struct wfs_remote *remote, struct wfs_choice *choice)
 				choice->seed = remote->seeds[i];
 	if (!choice->seed)
 		choice->seed = gone;
+}
+
+/* What has digests before what has none. */
+static void choose(struct wfs_remote *remote, struct wfs_choice *choice)
+{
+	if (choice->whole)
+		wfs_remote_gather_locked(remote, choice);
+	if (!choice->whole)
+		choose_seed(remote, choice);
+	if (!choice->whole && !choice->seed)
+		wfs_remote_gather_locked(remote, choice);
 }
 
 static size_t find_choice(const struct wfs_remote *remote, const char *name)
@@ -191,6 +294,16 @@ struct wfs_choice *wfs_remote_choice_locked(struct wfs_remote *remote,
 	    strcmp(remote->choices[at].name, name) != 0)
 		return NULL;
 	return &remote->choices[at];
+}
+
+struct wfs_manifest *wfs_choice_manifest(const struct wfs_choice *choice)
+{
+	const struct remote_model *model;
+
+	if (choice->whole || !choice->seed)
+		return choice->whole;
+	model = wfs_remote_model_locked(choice->seed, choice->remote_name);
+	return model ? model->manifest : NULL;
 }
 
 static void add_choice(struct wfs_remote *remote, const char *name)

@@ -17,7 +17,7 @@
 #include "core/digest/sign.h"
 #include "transport/remote/inner.h"
 
-#define PROOF_MS 30000
+#define FILE_MS 30000
 
 /* The roots that models of this seed and name must have. */
 static bool is_pinned(const struct wfs_choice *choice,
@@ -39,6 +39,35 @@ static bool wants_proof(struct remote_seed *seed, const char *name)
 	return wants;
 }
 
+int wfs_remote_get_bytes(struct remote_seed *seed,
+			 const struct wfs_manifest_file *file, uint64_t len,
+			 struct wfs_http *ret, struct wfs_err *err)
+{
+	char url[64], hex[2 * WFS_WIRE_ID_BYTES + 1];
+	struct wfs_get request = {
+		.path = url,
+		.range = len < file->size ? len : 0,
+		.limit = len,
+		.timeout_ms = FILE_MS,
+		.stop = &seed->remote->stop,
+	};
+	struct wfs_http http = { 0 };
+	int rc;
+
+	snprintf(url, sizeof(url), "/v1/regions/%s",
+		 wfs_hex_format(file->id, sizeof(file->id), hex));
+	rc = wfs_http_get(seed->link, seed->curl, &request, &http, err);
+	if (!rc && (!http.body || http.len != len))
+		rc = wfs_err_set(err, -EBADMSG,
+				 "seed '%s': '%s' has not its size",
+				 seed->link->label, file->path);
+	if (rc)
+		wfs_http_clear(&http);
+	else
+		*ret = http;
+	return rc;
+}
+
 /* The whole of a file of the model's top; -ENOENT when it is not listed. */
 static int get_file(struct remote_seed *seed,
 		    const struct wfs_manifest *manifest, const char *path,
@@ -46,28 +75,13 @@ static int get_file(struct remote_seed *seed,
 {
 	const struct wfs_manifest_file *file =
 		wfs_manifest_find(manifest, path);
-	char url[64], hex[2 * WFS_WIRE_ID_BYTES + 1];
-	struct wfs_get request = {
-		.path = url,
-		.limit = limit,
-		.timeout_ms = PROOF_MS,
-		.stop = &seed->remote->stop,
-	};
-	struct wfs_http http = { 0 };
-	int rc;
 
 	if (!file || file->is_dir)
 		return wfs_err_set(err, -ENOENT, "there is no '%s'", path);
-	snprintf(url, sizeof(url), "/v1/regions/%s",
-		 wfs_hex_format(file->id, sizeof(file->id), hex));
-	rc = wfs_http_get(seed->link, seed->curl, &request, &http, err);
-	if (!rc && (!http.body || http.len != file->size))
-		rc = wfs_err_set(err, -EBADMSG, "'%s' has not its size", path);
-	if (rc)
-		wfs_http_clear(&http);
-	else
-		*ret = http;
-	return rc;
+	if (file->size > limit)
+		return wfs_err_set(err, -EFBIG, "'%s' has more than %zu bytes",
+				   path, limit);
+	return wfs_remote_get_bytes(seed, file, file->size, ret, err);
 }
 
 static int get_proof(struct remote_seed *seed,

@@ -289,6 +289,8 @@ void wfs_remote_close(struct wfs_remote *remote)
 	for (size_t i = 0; i < remote->choice_count; i++) {
 		free(remote->choices[i].name);
 		free(remote->choices[i].remote_name);
+		free(remote->choices[i].complaint);
+		wfs_manifest_put(remote->choices[i].whole);
 	}
 	free(remote->urls);
 	free(remote->choices);
@@ -302,6 +304,27 @@ void wfs_remote_close(struct wfs_remote *remote)
 	free(remote);
 }
 
+/* What version the name has, and of whom; false: it has none. */
+static bool peek_at(const struct wfs_remote *remote, const struct wfs_choice *c,
+		    struct wfs_remote_model *ret)
+{
+	const struct wfs_manifest *manifest = wfs_choice_manifest(c);
+	uint64_t hash = WFS_HASH_SEED;
+
+	if (!manifest)
+		return false;
+	hash = wfs_hash(&c->seed, sizeof(c->seed), hash);
+	hash = wfs_hash(&c->round, sizeof(c->round), hash);
+	hash = wfs_hash(manifest->version, strlen(manifest->version), hash);
+	*ret = (struct wfs_remote_model){
+		.name = wfs_strdup(c->name),
+		.gone = c->seed ? wfs_remote_is_gone_locked(c->seed) :
+				  wfs_whole_is_gone_locked(remote, c),
+		.peek = hash,
+	};
+	return true;
+}
+
 size_t wfs_remote_models(struct wfs_remote *remote,
 			 struct wfs_remote_model **ret_models)
 {
@@ -311,25 +334,8 @@ size_t wfs_remote_models(struct wfs_remote *remote,
 	pthread_mutex_lock(&remote->lock);
 	wfs_remote_choose_locked(remote);
 	models = wfs_calloc(remote->choice_count + 1, sizeof(*models));
-	for (size_t i = 0; i < remote->choice_count; i++) {
-		const struct wfs_choice *c = &remote->choices[i];
-		const struct remote_model *m;
-		uint64_t hash = WFS_HASH_SEED;
-
-		if (!c->seed)
-			continue;
-		m = wfs_remote_model_locked(c->seed, c->remote_name);
-		if (!m || !m->manifest)
-			continue;
-		hash = wfs_hash(&c->seed, sizeof(c->seed), hash);
-		hash = wfs_hash(m->manifest->version,
-				strlen(m->manifest->version), hash);
-		models[n++] = (struct wfs_remote_model){
-			.name = wfs_strdup(c->name),
-			.gone = wfs_remote_is_gone_locked(c->seed),
-			.peek = hash,
-		};
-	}
+	for (size_t i = 0; i < remote->choice_count; i++)
+		n += peek_at(remote, &remote->choices[i], &models[n]);
 	pthread_mutex_unlock(&remote->lock);
 	*ret_models = models;
 	return n;

@@ -59,6 +59,43 @@ static void report_fast(const struct remote_seed *seed, struct wfs_text *t)
 	wfs_text_add(t, "}");
 }
 
+/* Why the name has no version of engines that is whole. */
+static const char *missing_of(const struct wfs_remote *remote,
+			      const struct remote_seed *seed, const char *name)
+{
+	for (size_t i = 0; i < remote->choice_count; i++) {
+		const struct wfs_choice *c = &remote->choices[i];
+
+		if (c->complaint && !strcmp(c->remote_name, name) &&
+		    wfs_remote_may_offer(c, seed))
+			return c->complaint;
+	}
+	return "";
+}
+
+/* Those of its models that lie in the memory of an engine. */
+static void report_live(const struct remote_seed *seed, struct wfs_text *t)
+{
+	const char *between = "";
+
+	wfs_text_add(t, ", \"live\": [");
+	for (size_t i = 0; i < seed->model_count; i++) {
+		const struct remote_model *m = &seed->models[i];
+
+		if (!m->manifest || !m->manifest->workers)
+			continue;
+		wfs_text_add(t, "%s{\"model\": ", between);
+		wfs_text_add_json(t, m->name);
+		wfs_text_add(t, ", \"why\": ");
+		wfs_text_add_json(t, missing_of(seed->remote, seed, m->name));
+		wfs_text_add(t, ", \"engine\": ");
+		wfs_live_add(&m->manifest->workers->live, t);
+		wfs_text_add(t, "}");
+		between = ", ";
+	}
+	wfs_text_add(t, "]");
+}
+
 static void report_seed(const struct remote_seed *seed, struct wfs_text *t)
 {
 	struct wfs_peer_stats stats;
@@ -78,6 +115,7 @@ static void report_seed(const struct remote_seed *seed, struct wfs_text *t)
 		     stats.quarantine_s, (ull)seed->lent_files,
 		     (ull)seed->lent_bytes);
 	report_fast(seed, t);
+	report_live(seed, t);
 	wfs_text_add(t, "}");
 }
 

@@ -43,6 +43,7 @@ void wfs_remote_models_clear(struct remote_model *models, size_t count)
 		free(models[i].via);
 		free(models[i].complaint);
 		free(models[i].doubt);
+		free(models[i].odd);
 	}
 	free(models);
 }
@@ -119,7 +120,10 @@ static void get_manifest(struct remote_seed *seed, struct remote_model *model,
 		rc = wfs_manifest_parse(http.body, http.len, what, &manifest,
 					&err);
 	wfs_http_clear(&http);
+	if (!rc)
+		rc = wfs_remote_finish_live(seed, manifest, &err);
 	if (rc) {
+		wfs_manifest_put(manifest);
 		wfs_remote_complain(&model->complaint, err.text);
 		return;
 	}
@@ -176,6 +180,7 @@ static void take_listing(struct remote_seed *seed, struct wfs_listing *listing)
 			continue;
 		model->complaint = wfs_steal_ptr(&had->complaint);
 		model->doubt = wfs_steal_ptr(&had->doubt);
+		model->odd = wfs_steal_ptr(&had->odd);
 		model->again = had->again;
 		if (!strcmp(had->version, model->version))
 			model->manifest = wfs_steal_ptr(&had->manifest);
@@ -226,7 +231,9 @@ static bool look_at_manifests(struct remote_seed *seed)
 
 		if (atomic_load(&remote->stop))
 			break;
-		if (model->manifest && model->manifest->rooted && !model->again)
+		/* Of an engine's memory there will be no roots. */
+		if (model->manifest && !model->again &&
+		    (model->manifest->rooted || model->manifest->workers))
 			continue;
 		pthread_mutex_lock(&remote->lock);
 		shared = remote->passes_on ||

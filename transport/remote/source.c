@@ -27,6 +27,8 @@ static int remote_read(struct wfs_region *region, void *buf, size_t len,
 	struct remote_region *r = (struct remote_region *)region;
 	int rc = 0;
 
+	if (atomic_load(&to_remote(region->source)->ended))
+		return -ESTALE;
 	if (atomic_load(&r->lent) >= 0) {
 		rc = wfs_remote_read_lent(r, buf, len, off);
 		if (!rc || rc == -ESTALE)
@@ -48,7 +50,9 @@ static int remote_descriptor(struct wfs_region *region)
 
 static int remote_check(struct wfs_region *region)
 {
-	return wfs_remote_check_lent((struct remote_region *)region);
+	return atomic_load(&to_remote(region->source)->ended) ?
+		       -ESTALE :
+		       wfs_remote_check_lent((struct remote_region *)region);
 }
 
 /*
@@ -167,7 +171,29 @@ static void prove_region(struct remote_region *r,
 	memcpy(r->sha256, file->sha256, sizeof(r->sha256));
 }
 
-static void fill_region(struct wfs_remote_source *source, size_t i)
+/* Whose file it was when a live version was put together. */
+static struct remote_seed *authority_of(const struct wfs_remote_source *source,
+					const struct wfs_manifest_file *file,
+					struct remote_seed *seed)
+{
+	const struct wfs_remote *remote = source->remote;
+
+	for (size_t i = 0; i < remote->seed_count && !seed; i++) {
+		const struct remote_model *model = wfs_remote_model_locked(
+			remote->seeds[i], source->remote_name);
+		const struct wfs_manifest_file *own = NULL;
+
+		if (model && model->manifest)
+			own = wfs_manifest_find(model->manifest, file->path);
+		if (own && !memcmp(own->id, file->id, sizeof(file->id)))
+			seed = remote->seeds[i];
+	}
+	return seed;
+}
+
+/* `seed`: the authority; NULL: each file has its own. */
+static void fill_region(struct wfs_remote_source *source, size_t i,
+			struct remote_seed *seed)
 {
 	const struct wfs_manifest_file *file = &source->manifest->files[i];
 	struct remote_region *r = &source->regions[i];
@@ -177,6 +203,7 @@ static void fill_region(struct wfs_remote_source *source, size_t i)
 	r->base.size = file->size;
 	atomic_init(&r->base.failed_once, false);
 	atomic_init(&r->base.stale, false);
+	r->authority = authority_of(source, file, seed);
 	r->has_root = file->has_root;
 	memcpy(r->id, file->id, sizeof(r->id));
 	memcpy(r->root, file->root, sizeof(r->root));
@@ -199,20 +226,40 @@ static char *make_via(const struct wfs_choice *choice)
 			    via ? via : "");
 }
 
+static char *make_label(const struct wfs_choice *choice)
+{
+	const struct wfs_live *live =
+		choice->whole ? &choice->whole->workers->live : NULL;
+
+	if (live)
+		return wfs_asprintf("live:%s/%s/%s",
+				    live->engine ? live->engine : "engine",
+				    live->layout ? live->layout : "all",
+				    choice->remote_name);
+	return wfs_asprintf("%s/v1/models/%s", choice->seed->link->base,
+			    choice->remote_name);
+}
+
 static struct wfs_remote_source *make_source(struct wfs_remote *remote,
 					     const struct wfs_choice *choice,
 					     struct wfs_manifest *manifest)
 {
 	struct wfs_remote_source *source = wfs_calloc(1, sizeof(*source));
-	char *label wfs_autofree = wfs_asprintf("%s/v1/models/%s",
-						choice->seed->link->base,
-						choice->remote_name);
+	char *label wfs_autofree = make_label(choice);
 	uint64_t hash = wfs_hash(label, strlen(label), WFS_HASH_SEED);
 
 	wfs_source_init(&source->base, &remote_ops, label);
-	source->base.via = make_via(choice);
+	if (manifest->workers) {
+		source->base.live = &manifest->workers->live;
+		source->base.via = wfs_whole_via_locked(remote, choice);
+		hash = wfs_hash(manifest->version, strlen(manifest->version),
+				hash);
+		hash = wfs_hash(&choice->round, sizeof(choice->round), hash);
+	} else {
+		source->base.via = make_via(choice);
+	}
+	atomic_init(&source->ended, false);
 	source->remote = remote;
-	source->authority = choice->seed;
 	source->trust = wfs_choice_trust(choice, manifest);
 	source->serial = source->group.id = ++remote->serial;
 	source->name = wfs_strdup(choice->name);
@@ -226,33 +273,45 @@ static struct wfs_remote_source *make_source(struct wfs_remote *remote,
 		atomic_init(&source->regions[i].lent, -1);
 		fill_entry(&source->entries[i], &manifest->files[i], hash);
 		if (!manifest->files[i].is_dir)
-			fill_region(source, i);
+			fill_region(source, i, choice->seed);
 	}
+	return source;
+}
+
+/* A source of the version that the name has; with the lock held. */
+static struct wfs_remote_source *add_source(struct wfs_remote *remote,
+					    const struct wfs_choice *choice)
+{
+	struct wfs_manifest *manifest = choice ? wfs_choice_manifest(choice) :
+						 NULL;
+	struct wfs_remote_source *source;
+
+	if (!manifest || !wfs_choice_accepts(choice, manifest))
+		return NULL;
+	source = make_source(remote, choice, manifest);
+	source->next = remote->sources;
+	remote->sources = source;
+	wfs_remote_match_source_locked(source);
 	return source;
 }
 
 int wfs_remote_source(struct wfs_remote *remote, const char *name,
 		      struct wfs_source **ret_source, struct wfs_err *err)
 {
-	struct wfs_remote_source *source = NULL;
-	const struct remote_model *model = NULL;
+	struct wfs_remote_source *source;
 	const struct wfs_choice *choice;
+	struct remote_seed *seed = NULL;
 	char *socket wfs_autofree = NULL;
 
 	pthread_mutex_lock(&remote->lock);
 	choice = wfs_remote_choice_locked(remote, name);
-	if (choice && choice->seed)
-		model = wfs_remote_model_locked(choice->seed,
-						choice->remote_name);
-	if (model && model->manifest &&
-	    wfs_choice_accepts(choice, model->manifest)) {
-		source = make_source(remote, choice, model->manifest);
-		source->next = remote->sources;
-		remote->sources = source;
-		wfs_remote_match_source_locked(source);
-		if (choice->seed->socket)
-			socket = wfs_strdup(choice->seed->socket);
-		choice->seed->kicked = true; /* for its lists of digests */
+	source = add_source(remote, choice);
+	if (source)
+		seed = choice->seed;
+	if (seed) {
+		if (seed->socket)
+			socket = wfs_strdup(seed->socket);
+		seed->kicked = true; /* for its lists of digests */
 		pthread_cond_broadcast(&remote->changed);
 	}
 	pthread_mutex_unlock(&remote->lock);
@@ -260,7 +319,7 @@ int wfs_remote_source(struct wfs_remote *remote, const char *name,
 		return wfs_err_set(err, -ENOENT, "no seed has model '%s' now",
 				   name);
 	if (socket)
-		wfs_remote_borrow(source, socket);
+		wfs_remote_borrow(source, seed, socket);
 	*ret_source = &source->base;
 	return 0;
 }

@@ -283,25 +283,6 @@ static bool tree_of(struct wfs_stock_model *model, uint8_t *ret_digest)
 	return known;
 }
 
-static void add_live(struct wfs_text *text, const struct wfs_live *live)
-{
-	wfs_text_add(text, "\"live\":{\"epoch\":%llu,",
-		     (unsigned long long)live->epoch);
-	add_member(text, "engine", live->engine);
-	wfs_text_add(text, ",");
-	add_member(text, "engine_version", live->engine_version);
-	wfs_text_add(text, ",");
-	add_member(text, "layout", live->layout);
-	wfs_text_add(text, ",\"ranks\":[");
-	for (size_t i = 0; i < live->rank_count; i++)
-		wfs_text_add(text, i ? ",%u" : "%u", live->ranks[i]);
-	wfs_text_add(text, "],");
-	add_member(text, "state", live->state);
-	wfs_text_add(text, ",");
-	add_member(text, "declared", live->declared);
-	wfs_text_add(text, "},");
-}
-
 void wfs_manifest_write(struct wfs_stock_model *model, bool tensors,
 			struct wfs_text *text)
 {
@@ -320,10 +301,11 @@ void wfs_manifest_write(struct wfs_stock_model *model, bool tensors,
 	} else {
 		add_member(text, "tree_sha256", NULL);
 	}
-	wfs_text_add(text, ",");
-	if (model->model->source->live)
-		add_live(text, model->model->source->live);
-	wfs_text_add(text, "\"files\":[");
+	if (model->model->source->live) {
+		wfs_text_add(text, ",\"live\":");
+		wfs_live_add(model->model->source->live, text);
+	}
+	wfs_text_add(text, ",\"files\":[");
 	add_files(text, model);
 	wfs_text_add(text, "\n],\"ranks\":[");
 	add_ranks(text, model->model);
