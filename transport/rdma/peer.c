@@ -42,6 +42,50 @@ void wfs_rdma_peer_free(struct wfs_rdma_peer *peer)
 	wfs_rdma_devices_release();
 }
 
+/* Its place, a new one if need be; false: there are too many. */
+static bool place_locked(struct wfs_rdma_peer *peer, struct wfs_rdma_rail *rail)
+{
+	unsigned i = 0;
+
+	while (i < peer->rail_count && strcmp(peer->rails[i], rail->address))
+		i++;
+	if (i == WFS_PEER_RAILS)
+		return false;
+	if (i == peer->rail_count) {
+		memcpy(peer->rails[i], rail->address, sizeof(peer->rails[i]));
+		peer->rail_count++;
+	}
+	rail->place = i;
+	return true;
+}
+
+/* Ports come and go: keys are those of a place, not of a row of the answer. */
+static void adopt_locked(struct wfs_rdma_peer *peer,
+			 struct wfs_rdma_table *table)
+{
+	size_t row_of[WFS_PEER_RAILS], kept = 0;
+
+	for (size_t i = 0; i < table->rail_count; i++) {
+		struct wfs_rdma_rail rail = table->rails[i];
+
+		if (!place_locked(peer, &rail))
+			continue;
+		row_of[kept] = i;
+		table->rails[kept++] = rail;
+	}
+	table->rail_count = kept;
+	for (size_t i = 0; i < table->place_count; i++) {
+		struct wfs_rdma_place *place = &table->places[i];
+		uint32_t rkeys[WFS_PEER_RAILS] = { 0 };
+
+		for (size_t k = 0; k < kept; k++)
+			rkeys[table->rails[k].place] = place->rkeys[row_of[k]];
+		memcpy(place->rkeys, rkeys, sizeof(rkeys));
+	}
+	wfs_rdma_table_clear(&peer->table);
+	peer->table = *table;
+}
+
 /* Asks the seed, which prolongs the session that there is. */
 static int ask_seed(struct wfs_rdma_peer *peer, const atomic_bool *stop,
 		    struct wfs_err *err)
@@ -67,8 +111,7 @@ static int ask_seed(struct wfs_rdma_peer *peer, const atomic_bool *stop,
 		pthread_mutex_unlock(&peer->lock);
 		return rc;
 	}
-	wfs_rdma_table_clear(&peer->table);
-	peer->table = table;
+	adopt_locked(peer, &table);
 	peer->until = now + table.lease_ns;
 	pthread_mutex_unlock(&peer->lock);
 	return 0;
@@ -108,14 +151,15 @@ int wfs_rdma_peer_way(struct wfs_rdma_peer *peer, const atomic_bool *stop,
 	rc = -ENETUNREACH;
 	pthread_mutex_lock(&peer->lock);
 	for (size_t i = 0; i < peer->table.rail_count && rc; i++) {
-		unsigned rail =
-			peer->next_rail++ % (unsigned)peer->table.rail_count;
+		const struct wfs_rdma_rail *rail =
+			&peer->table.rails[peer->next_rail++ %
+					   (unsigned)peer->table.rail_count];
 
-		if (peer->paused[rail] > now)
+		if (peer->paused[rail->place] > now)
 			continue;
 		*ret_way = (struct wfs_rdma_way){
-			.to = peer->table.rails[rail],
-			.rail = rail,
+			.to = *rail,
+			.rail = rail->place,
 			.session = peer->table.session,
 			.expires = peer->table.expires,
 		};

@@ -6,6 +6,9 @@
  * One for each seed, shared by its lanes.  What was told is asked for anew when
  * the session nears its end, when it is refused, and now and then when a region
  * is asked for that was not in it.
+ *
+ * A seed offers a rail while its port is up.  Each that it ever offered has a
+ * place here, by its address, where its counts and its pause outlive sessions.
  */
 #ifndef WFS_TRANSPORT_RDMA_PEER_H
 #define WFS_TRANSPORT_RDMA_PEER_H
@@ -25,14 +28,15 @@
 struct wfs_rdma_rail {
 	char address[64]; /* numeric */
 	uint16_t port;
+	unsigned place; /* among the peer's: the same for good */
 };
 
 /* A region in a seed's memory, and behind it its chunks' XXH3-128. */
 struct wfs_rdma_place {
 	uint8_t id[WFS_WIRE_ID_BYTES];
 	uint64_t size, address;
-	uint64_t digests; /* their address */
-	uint32_t rkeys[WFS_PEER_RAILS];
+	uint64_t digests;		/* their address */
+	uint32_t rkeys[WFS_PEER_RAILS]; /* as told; a peer's: by place */
 };
 
 struct wfs_rdma_table {
@@ -56,13 +60,15 @@ void wfs_rdma_table_clear(struct wfs_rdma_table *table);
 struct wfs_rdma_peer {
 	struct wfs_control control;
 	char *label;
-	pthread_mutex_t lock;		 /* guards all below */
-	pthread_mutex_t asking;		 /* one thread asks the seed */
-	struct wfs_rdma_table table;	 /* session 0: none */
-	uint64_t until;			 /* ns, of our clock: the lease's end */
-	uint64_t again_at;		 /* ns: the seed is not asked before */
-	uint64_t paused[WFS_PEER_RAILS]; /* ns: a rail is not tried before */
+	pthread_mutex_t lock;	     /* guards all below */
+	pthread_mutex_t asking;	     /* one thread asks the seed */
+	struct wfs_rdma_table table; /* session 0: none */
+	uint64_t until;		     /* ns, of our clock: the lease's end */
+	uint64_t again_at;	     /* ns: the seed is not asked before */
 	unsigned next_rail;
+	size_t rail_count; /* all that were ever offered, by place */
+	char rails[WFS_PEER_RAILS][64];	 /* their addresses */
+	uint64_t paused[WFS_PEER_RAILS]; /* ns: a rail is not tried before */
 	struct wfs_tally tallies[WFS_PEER_RAILS]; /* no lock */
 };
 
@@ -72,7 +78,7 @@ void wfs_rdma_peer_free(struct wfs_rdma_peer *peer); /* NULL is fine */
 /* What a lane connects with. */
 struct wfs_rdma_way {
 	struct wfs_rdma_rail to;
-	unsigned rail;
+	unsigned rail; /* its place */
 	uint64_t session, expires;
 	uint8_t key[WFS_HELLO_KEY];
 };

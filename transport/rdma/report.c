@@ -63,9 +63,9 @@ void wfs_rdma_peer_report(struct wfs_rdma_peer *peer, struct wfs_text *text)
 {
 	wfs_text_add(text, "\"rails\": [");
 	pthread_mutex_lock(&peer->lock);
-	for (size_t i = 0; i < peer->table.rail_count; i++) {
+	for (size_t i = 0; i < peer->rail_count; i++) {
 		wfs_text_add(text, "%s{\"address\": ", i ? ", " : "");
-		wfs_text_add_json(text, peer->table.rails[i].address);
+		wfs_text_add_json(text, peer->rails[i]);
 		wfs_text_add(text, ", \"paused\": %s, ",
 			     peer->paused[i] > wfs_now_ns() ? "true" : "false");
 		report_tally(&peer->tallies[i], text);
@@ -79,13 +79,12 @@ static void take_peer(struct rows *rows, const char *seed,
 		      struct wfs_rdma_peer *peer)
 {
 	pthread_mutex_lock(&peer->lock);
-	for (size_t i = 0; i < peer->table.rail_count; i++) {
+	for (size_t i = 0; i < peer->rail_count; i++) {
 		struct row *row = &rows->row[rows->count++];
 
 		row->seed = seed;
 		row->tally = &peer->tallies[i];
-		memcpy(row->rail, peer->table.rails[i].address,
-		       sizeof(row->rail));
+		memcpy(row->rail, peer->rails[i], sizeof(row->rail));
 	}
 	pthread_mutex_unlock(&peer->lock);
 }
