@@ -75,6 +75,16 @@ static void answer(struct wfs_filling *f, int status, uint32_t stage)
 		wfs_ring(f->fs->ring, f->event->fd);
 }
 
+/* Is there a reason to go no further? */
+static int why_stop(struct wfs_filling *f)
+{
+	int stop = atomic_load(&f->stop);
+
+	if (!stop && f->memory && atomic_load(&f->memory->dead))
+		stop = -ESRCH;
+	return stop;
+}
+
 static bool begin_writing(struct wfs_copy *copy)
 {
 	struct wfs_filling *f =
@@ -82,8 +92,8 @@ static bool begin_writing(struct wfs_copy *copy)
 				       offsetof(struct wfs_filling, copy));
 	int resting = WFS_FILLING_RESTS;
 
-	return atomic_compare_exchange_strong(&f->phase, &resting,
-					      WFS_FILLING_WRITES);
+	return !why_stop(f) && atomic_compare_exchange_strong(
+				       &f->phase, &resting, WFS_FILLING_WRITES);
 }
 
 static void end_writing(struct wfs_copy *copy)
@@ -140,16 +150,6 @@ static void interrupted(fuse_req_t req, void *data)
 	wfs_notifier_hurry(f->fs->notifier, &f->deadline);
 }
 
-/* Is there a reason to go no further? */
-static int why_stop(struct wfs_filling *f)
-{
-	int stop = atomic_load(&f->stop);
-
-	if (!stop && f->memory && atomic_load(&f->memory->dead))
-		stop = -ESRCH;
-	return stop;
-}
-
 /* A file that was rewritten meanwhile has filled nothing. */
 static int check_again(struct wfs_filling *f)
 {
@@ -187,6 +187,10 @@ static int copy_all(struct wfs_filling *f, void *room, size_t size)
 		else
 			rc = wfs_copy_step(&f->copy, room, size);
 	} while (rc > 0);
+	if (rc == -ECANCELED) {
+		f->copy.stage = WEIGHTFS_STAGE_FETCH;
+		rc = why_stop(f);
+	}
 	return rc ? rc : check_again(f);
 }
 

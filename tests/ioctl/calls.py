@@ -7,6 +7,7 @@ structs of this size.
 import array
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import socket
@@ -25,6 +26,7 @@ CAN_FILL, CAN_FILL_DEVICE, CAN_LEND = 1, 2, 4
 ASYNC = 1
 PASS_MEMORY, PASS_EVENT, PASS_DEVICE = 1, 2, 3
 SEGMENTS = 64
+F_ADD_SEALS = 1033
 
 
 class Head(ctypes.Structure):
@@ -74,6 +76,10 @@ class Drop(ctypes.Structure):
                 ("stage", u32), ("from_memory", u64), ("ns", u64)]
 
 
+# Nobody was there to fill the head.
+NOT_OURS = (errno.ENOTTY, errno.EBADF, errno.ENOTCONN, errno.ECONNABORTED)
+
+
 def command(nr, struct_type):
     return 3 << 30 | ctypes.sizeof(struct_type) << 16 | 0xB7 << 8 | nr
 
@@ -103,7 +109,7 @@ def ioctl(fd, number, call):
         assert call.head.status == 0 and call.head.stage == 0
         return call
     code = ctypes.get_errno()
-    if code not in (errno.ENOTTY, errno.EBADF, errno.ENODEV):
+    if code not in NOT_OURS:
         assert call.head.status == -code, (call.head.status, code)
         assert call.head.stage != 0
     raise Failed(code, call)
@@ -139,8 +145,7 @@ def memory(size, seal=True, allocate=True, flags=0):
     if allocate and size:
         os.posix_fallocate(fd, 0, size)
     if seal:
-        import fcntl
-        fcntl.fcntl(fd, 1033, 2)  # F_ADD_SEALS, F_SEAL_SHRINK
+        fcntl.fcntl(fd, F_ADD_SEALS, 2)  # F_SEAL_SHRINK
     return fd
 
 
