@@ -8,7 +8,19 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/mem.h"
+
 typedef unsigned long long ull;
+
+#define NS_PER_S 1000000000ull
+
+/* What hangs is given up some time, whoever says that it may take for ever. */
+static uint64_t last_of(uint64_t deadline_ns)
+{
+	uint64_t last = wfs_now_ns() + WFS_DEVICE_LONGEST_S * NS_PER_S;
+
+	return deadline_ns < last ? deadline_ns : last;
+}
 
 int wfs_device_span(uint64_t off, uint64_t len, uint64_t stride, uint64_t count,
 		    uint64_t bytes)
@@ -97,6 +109,7 @@ int wfs_device_fill(struct wfs_device *dev, const struct wfs_device_fill *fill,
 	int rc = wfs_device_segments_check(fill->segments, fill->segment_count,
 					   fill->file_bytes, fill->memory_bytes,
 					   err);
+	struct wfs_device_fill bounded;
 
 	if (rc)
 		return refused(fault, rc);
@@ -105,15 +118,23 @@ int wfs_device_fill(struct wfs_device *dev, const struct wfs_device_fill *fill,
 		return refused(fault, wfs_err_set(err, -EINVAL,
 						  "%u is no kind of memory",
 						  fill->memory));
+	if (fill->memory == WFS_DEVICE_VMM_FD && fill->memory_fd < 0)
+		return refused(fault, wfs_err_set(err, -EINVAL,
+						  "memory by a descriptor, "
+						  "without one"));
 	if (!dev)
 		return no_device(fault, err);
-	return dev->ops->fill(dev, fill, ret_filled, fault, err);
+	bounded = *fill;
+	bounded.deadline_ns = last_of(fill->deadline_ns);
+	return dev->ops->fill(dev, &bounded, ret_filled, fault, err);
 }
 
 int wfs_device_lend(struct wfs_device *dev, const struct wfs_device_want *want,
 		    struct wfs_device_lent *ret_lent,
 		    struct wfs_device_fault *fault, struct wfs_err *err)
 {
+	struct wfs_device_want bounded;
+
 	if (!want->file_bytes)
 		return refused(fault, wfs_err_set(err, -EINVAL,
 						  "a tensor of no bytes cannot "
@@ -124,7 +145,9 @@ int wfs_device_lend(struct wfs_device *dev, const struct wfs_device_want *want,
 						  want->memory));
 	if (!dev)
 		return no_device(fault, err);
-	return dev->ops->lend(dev, want, ret_lent, fault, err);
+	bounded = *want;
+	bounded.deadline_ns = last_of(want->deadline_ns);
+	return dev->ops->lend(dev, &bounded, ret_lent, fault, err);
 }
 
 int wfs_device_drop(struct wfs_device *dev,

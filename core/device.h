@@ -42,9 +42,10 @@
 
 #include "core/base/err.h"
 
-#define WFS_DEVICE_HANDLE   64 /* bytes of CUDA's handles */
-#define WFS_DEVICE_SEGMENTS 64
-#define WFS_DEVICE_UUID	    16
+#define WFS_DEVICE_HANDLE    64 /* bytes of CUDA's handles */
+#define WFS_DEVICE_SEGMENTS  64
+#define WFS_DEVICE_UUID	     16
+#define WFS_DEVICE_LONGEST_S 300 /* no deadline is further away than this */
 
 /* Where it failed.  The numbers are those of the ioctl. */
 enum wfs_device_stage {

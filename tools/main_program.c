@@ -12,6 +12,7 @@
 
 #include "core/base/text.h"
 #include "tools/cmd.h"
+#include "transport/cuda/helper.h"
 
 static const struct command {
 	const char *name;
@@ -99,6 +100,8 @@ static int dispatch(int argc, char **argv, const struct wfs_hooks *hooks)
 		print_usage(stderr);
 		return WFS_EXIT_USAGE;
 	}
+	if (strcmp(argv[1], WFS_GPU_HELPER) == 0)
+		return wfs_gpu_helper_main(argc - 1, argv + 1);
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
 		return run_help(1, argv, hooks);
 	if (strcmp(argv[1], "help") == 0)

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which helpers there are, and asking them: one that hangs is killed, one that
+ * died is started anew by the next who needs it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/cond.h"
+#include "core/base/log.h"
+#include "core/base/mem.h"
+#include "transport/cuda/inner.h"
+
+#define SECOND_NS     1000000000ull
+#define LOOK_NS	      (20 * SECOND_NS) /* what a look for GPUs may take */
+#define LOOK_AGAIN_NS (60 * SECOND_NS)
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static char *copy_text(const char *text)
+{
+	return text ? wfs_strdup(text) : NULL;
+}
+
+static bool same_device(const struct wfs_device_id *a,
+			const struct wfs_device_id *b)
+{
+	if (a->by != b->by)
+		return false;
+	switch (a->by) {
+	case WFS_DEVICE_ANY:
+		return true;
+	case WFS_DEVICE_PCI:
+		return a->domain == b->domain && a->bus == b->bus &&
+		       a->device == b->device && a->function == b->function;
+	case WFS_DEVICE_GPU_UUID:
+	case WFS_DEVICE_MIG_UUID:
+		break;
+	}
+	return memcmp(a->uuid, b->uuid, sizeof(a->uuid)) == 0;
+}
+
+static bool is_of(const struct wfs_gpu_helper *helper,
+		  const struct wfs_gpu_caller *person,
+		  const struct wfs_device_id *device, bool lends)
+{
+	if (helper->lends != lends || !same_device(&helper->device, device))
+		return false;
+	/* All who may borrow share what is lent. */
+	return lends || (helper->person.uid == person->uid &&
+			 helper->person.gid == person->gid &&
+			 helper->person.pidns == person->pidns &&
+			 same_text(helper->person.cgroup, person->cgroup) &&
+			 same_text(helper->person.groups, person->groups));
+}
+
+static struct wfs_gpu_helper *add_helper(struct wfs_cuda_device *dev,
+					 const struct wfs_gpu_caller *person,
+					 const struct wfs_device_id *device,
+					 bool lends)
+{
+	struct wfs_gpu_helper *helper = wfs_calloc(1, sizeof(*helper));
+
+	helper->person = *person;
+	helper->person.cgroup = copy_text(person->cgroup);
+	helper->person.groups = copy_text(person->groups);
+	helper->device = *device;
+	helper->lends = lends;
+	wfs_cond_init(&helper->freed);
+	helper->next = dev->helpers;
+	dev->helpers = helper;
+	dev->helper_count++;
+	return helper;
+}
+
+int wfs_gpu_helper_get(struct wfs_cuda_device *dev,
+		       const struct wfs_gpu_caller *person,
+		       const struct wfs_device_id *device, bool lends,
+		       struct wfs_gpu_helper **ret_helper)
+{
+	struct wfs_gpu_helper *helper;
+
+	pthread_mutex_lock(&dev->lock);
+	for (helper = dev->helpers; helper; helper = helper->next) {
+		if (is_of(helper, person, device, lends))
+			break;
+	}
+	if (!helper && dev->helper_count < WFS_GPU_HELPERS_MAX)
+		helper = add_helper(dev, person, device, lends);
+	if (helper)
+		helper->users++;
+	pthread_mutex_unlock(&dev->lock);
+	if (!helper)
+		return -EBUSY;
+	*ret_helper = helper;
+	return 0;
+}
+
+/* With the lock. */
+static void kill_helper(struct wfs_cuda_device *dev,
+			struct wfs_gpu_process *process)
+{
+	pid_t left = wfs_gpu_kill(process);
+
+	if (!left)
+		return;
+	dev->dead = wfs_realloc(dev->dead,
+				(dev->dead_count + 1) * sizeof(*dev->dead));
+	dev->dead[dev->dead_count++] = left;
+	wfs_gpu_wake(dev);
+}
+
+void wfs_gpu_helper_end_unused(struct wfs_cuda_device *dev,
+			       struct wfs_gpu_helper *helper)
+{
+	struct wfs_gpu_helper **at = &dev->helpers;
+
+	if (helper->users || helper->clients || helper->copies)
+		return;
+	while (*at != helper)
+		at = &(*at)->next;
+	*at = helper->next;
+	dev->helper_count--;
+	kill_helper(dev, &helper->process);
+	wfs_gpu_caller_clear(&helper->person);
+	pthread_cond_destroy(&helper->freed);
+	free(helper->forget);
+	free(helper);
+}
+
+void wfs_gpu_helper_lost(struct wfs_cuda_device *dev,
+			 struct wfs_gpu_helper *helper)
+{
+	wfs_warn("a GPU helper of user %u ended", helper->person.uid);
+	kill_helper(dev, &helper->process);
+	helper->forget_count = 0;
+}
+
+void wfs_gpu_helper_put(struct wfs_cuda_device *dev,
+			struct wfs_gpu_helper *helper)
+{
+	pthread_mutex_lock(&dev->lock);
+	helper->users--;
+	wfs_gpu_helper_end_unused(dev, helper);
+	pthread_mutex_unlock(&dev->lock);
+}
+
+int wfs_gpu_answer_result(const struct wfs_gpu_answer *answer,
+			  struct wfs_device_fault *fault, struct wfs_err *err)
+{
+	if (!answer->status)
+		return 0;
+	fault->stage = answer->stage;
+	fault->cuda_err = answer->cuda_err;
+	return wfs_err_set(err, answer->status, "gpu helper: %s", answer->text);
+}
+
+static int failed(struct wfs_device_fault *fault, enum wfs_device_stage stage,
+		  struct wfs_err *err, int rc)
+{
+	fault->stage = stage;
+	fault->cuda_err = 0;
+	return wfs_err_set(err, rc, "gpu helper: %s",
+			   rc == -ETIMEDOUT ? "the deadline passed" :
+			   rc == -EIO ? "it ended in the middle of a request" :
+					strerror(-rc));
+}
+
+/* Only who has it busy; started, and with its device taken. */
+static int start(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
+		 uint64_t deadline_ns, struct wfs_gpu_talk *hello)
+{
+	const struct wfs_gpu_person person = {
+		.uid = helper->person.uid,
+		.gid = helper->person.gid,
+		.groups = helper->person.groups,
+		.like = helper->person.pidns == dev->own_pidns ?
+				0 :
+				helper->person.proc.tgid,
+		.cgroup = helper->lends ? NULL : helper->person.cgroup,
+		.device = helper->device,
+	};
+	struct wfs_gpu_process process;
+	int rc = wfs_gpu_start(&person, &process);
+
+	if (rc)
+		return rc;
+	*hello->ask = (struct wfs_gpu_request){ .op = WFS_GPU_HELLO,
+						.device = helper->device };
+	rc = wfs_gpu_ask(&process, hello->ask, (struct wfs_gpu_fds){ -1, -1 },
+			 deadline_ns, &hello->answer, &hello->fd);
+	wfs_closep(&hello->fd);
+	pthread_mutex_lock(&dev->lock);
+	if (rc || hello->answer.status) {
+		kill_helper(dev, &process);
+	} else {
+		helper->process = process;
+		helper->starts++;
+	}
+	pthread_mutex_unlock(&dev->lock);
+	return rc;
+}
+
+/* Until it is ours alone: -ETIMEDOUT. */
+static int occupy(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
+		  uint64_t deadline_ns)
+{
+	bool mine;
+
+	pthread_mutex_lock(&dev->lock);
+	while (helper->busy &&
+	       wfs_cond_wait_until(&helper->freed, &dev->lock, deadline_ns))
+		;
+	mine = !helper->busy;
+	helper->busy = true;
+	pthread_mutex_unlock(&dev->lock);
+	return mine ? 0 : -ETIMEDOUT;
+}
+
+/* With the lock; a helper that was asked in vain is ended. */
+static void ended(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
+		  int rc, const struct wfs_gpu_answer *answer)
+{
+	if (!rc && !answer->ends)
+		return;
+	kill_helper(dev, &helper->process);
+	helper->forget_count = 0;
+}
+
+/* With the lock and busy: what died clients had is forgotten, now. */
+static void forget_dead(struct wfs_cuda_device *dev,
+			struct wfs_gpu_helper *helper)
+{
+	while (helper->forget_count && helper->process.pid) {
+		struct wfs_gpu_request ask = {
+			.op = WFS_GPU_FORGET,
+			.client = helper->forget[--helper->forget_count],
+		};
+		struct wfs_gpu_answer answer = { 0 };
+		int fd = -1, rc;
+
+		pthread_mutex_unlock(&dev->lock);
+		rc = wfs_gpu_ask(&helper->process, &ask,
+				 (struct wfs_gpu_fds){ -1, -1 },
+				 wfs_now_ns() + WFS_GPU_TIDY_NS, &answer, &fd);
+		wfs_closep(&fd);
+		pthread_mutex_lock(&dev->lock);
+		ended(dev, helper, rc, &answer);
+	}
+	helper->forget_count = 0;
+}
+
+/* With the lock. */
+static void release(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper)
+{
+	forget_dead(dev, helper);
+	helper->busy = false;
+	pthread_cond_signal(&helper->freed);
+	/* From now on its death is the watcher's to see. */
+	wfs_gpu_wake(dev);
+}
+
+void wfs_gpu_helper_tidy(struct wfs_cuda_device *dev,
+			 struct wfs_gpu_helper *helper)
+{
+	if (helper->busy)
+		return; /* who has it busy sees to it */
+	helper->busy = true;
+	release(dev, helper);
+}
+
+int wfs_gpu_helper_ask(struct wfs_cuda_device *dev,
+		       struct wfs_gpu_helper *helper, struct wfs_gpu_talk *talk,
+		       struct wfs_device_fault *fault, struct wfs_err *err)
+{
+	struct wfs_gpu_request hello_ask;
+	struct wfs_gpu_talk hello = { .ask = &hello_ask, .fd = -1 };
+	int rc = occupy(dev, helper, talk->deadline_ns);
+
+	if (rc)
+		return failed(fault, WFS_DEVICE_STAGE_DEVICE, err, rc);
+	if (!helper->process.pid) {
+		rc = start(dev, helper, talk->deadline_ns, &hello);
+		if (rc)
+			rc = failed(fault, WFS_DEVICE_STAGE_DEVICE, err, rc);
+		else
+			rc = wfs_gpu_answer_result(&hello.answer, fault, err);
+	}
+	if (!rc) {
+		rc = wfs_gpu_ask(&helper->process, talk->ask, talk->fds,
+				 talk->deadline_ns, &talk->answer, &talk->fd);
+		if (rc)
+			failed(fault, WFS_DEVICE_STAGE_COPY, err, rc);
+		pthread_mutex_lock(&dev->lock);
+		ended(dev, helper, rc, &talk->answer);
+	} else {
+		pthread_mutex_lock(&dev->lock);
+	}
+	release(dev, helper);
+	pthread_mutex_unlock(&dev->lock);
+	return rc;
+}
+
+/* Asks a process that takes no device and ends again. */
+static int look_now(struct wfs_cuda_device *dev)
+{
+	const struct wfs_gpu_person self = { .uid = geteuid(),
+					     .gid = getegid() };
+	struct wfs_gpu_request ask = { .op = WFS_GPU_COUNT };
+	struct wfs_gpu_answer answer = { 0 };
+	struct wfs_gpu_process process;
+	int fd = -1;
+	int rc = wfs_gpu_start(&self, &process);
+
+	if (rc)
+		return rc;
+	rc = wfs_gpu_ask(&process, &ask, (struct wfs_gpu_fds){ -1, -1 },
+			 wfs_now_ns() + LOOK_NS, &answer, &fd);
+	wfs_closep(&fd);
+	pthread_mutex_lock(&dev->lock);
+	kill_helper(dev, &process);
+	pthread_mutex_unlock(&dev->lock);
+	if (!rc)
+		rc = answer.status;
+	dev->devices = rc ? 0 : answer.devices;
+	if (rc)
+		wfs_info("no GPU is served: %s",
+			 answer.status ? answer.text : strerror(-rc));
+	return rc;
+}
+
+int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_err *err)
+{
+	uint64_t now = wfs_now_ns();
+	int rc;
+
+	pthread_mutex_lock(&dev->count_lock);
+	/* A driver may come at any time; what is there stays. */
+	if (!dev->counted_ns ||
+	    (dev->count_rc && now - dev->counted_ns > LOOK_AGAIN_NS)) {
+		dev->count_rc = look_now(dev);
+		dev->counted_ns = now;
+	}
+	rc = dev->count_rc;
+	pthread_mutex_unlock(&dev->count_lock);
+	return rc ? wfs_err_set(err, -ENXIO, "no GPU on this node") : 0;
+}

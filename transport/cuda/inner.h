@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the daemon's side share.
+ *
+ * One lock for all tables, never held while a helper is asked.  A helper is
+ * asked by one thread at a time, which has it `busy`; it is freed when it has
+ * neither users nor clients nor copies.
+ */
+#ifndef WFS_TRANSPORT_CUDA_INNER_H
+#define WFS_TRANSPORT_CUDA_INNER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "core/base/proc.h"
+#include "transport/cuda/device.h"
+#include "transport/cuda/process.h"
+
+#define WFS_GPU_HELPERS_MAX 256
+#define WFS_GPU_LEASES_MAX  16384
+#define WFS_GPU_TIDY_NS	    5000000000ull /* what a helper has for forgetting */
+
+/* Who makes a call, looked up. */
+struct wfs_gpu_caller {
+	struct wfs_proc proc;
+	uid_t uid;
+	gid_t gid;
+	uint64_t pidns;	       /* its pid namespace, as a number */
+	char *cgroup, *groups; /* or NULL */
+};
+
+/* -ESRCH. */
+int wfs_gpu_caller_find(const struct wfs_device_caller *who,
+			struct wfs_gpu_caller *ret_caller);
+void wfs_gpu_caller_clear(struct wfs_gpu_caller *caller);
+
+/* A helper: of readers, or the one of a GPU that lends. */
+struct wfs_gpu_helper {
+	struct wfs_gpu_helper *next;
+	struct wfs_gpu_caller person; /* whose; its process may be gone */
+	struct wfs_device_id device;
+	bool lends;
+	struct wfs_gpu_process process;
+	unsigned starts; /* how often, so that what died with it is known */
+	bool busy;
+	pthread_cond_t freed;
+	unsigned users, clients, copies;
+	uint64_t *forget; /* clients that died */
+	size_t forget_count;
+};
+
+/* A process that a helper has worked for. */
+struct wfs_gpu_client {
+	struct wfs_gpu_client *next;
+	uint64_t id;
+	struct wfs_proc proc;
+	int pidfd;
+	bool keeps; /* it has used cookies */
+	struct wfs_gpu_helper *helper;
+};
+
+/* A tensor's bytes in memory that is lent. */
+struct wfs_gpu_lent {
+	struct wfs_gpu_lent *next;
+	uint64_t id, key[2], file_bytes;
+	struct wfs_gpu_helper *helper;
+	unsigned starts; /* of the helper, when it was made */
+	bool making;
+	uint32_t memory;
+	uint8_t handle[WFS_DEVICE_HANDLE];
+	int fd; /* VMM, or -1 */
+	uint64_t memory_bytes;
+	unsigned leases;  /* processes that may have it open */
+	uint64_t idle_ns; /* since when there are none */
+};
+
+struct wfs_gpu_lease {
+	struct wfs_gpu_lease *next;
+	uint64_t id;
+	struct wfs_proc proc;
+	int pidfd;
+	bool returned; /* but of the legacy kind: till the process is gone */
+	struct wfs_gpu_lent *lent;
+};
+
+struct wfs_cuda_device {
+	struct wfs_device base;
+	uid_t *lend_to;
+	size_t lend_to_count;
+	uint64_t keep_ns;
+	uint64_t own_pidns;
+
+	pthread_mutex_t lock;
+	pthread_cond_t made; /* a copy is, or failed to be */
+	uint64_t next_id;
+	struct wfs_gpu_helper *helpers;
+	size_t helper_count;
+	struct wfs_gpu_client *clients;
+	struct wfs_gpu_lent *lent;
+	struct wfs_gpu_lease *leases;
+	size_t lease_count;
+	pid_t *dead; /* killed, and not waited for yet */
+	size_t dead_count;
+
+	pthread_mutex_t count_lock; /* of the look for GPUs */
+	uint64_t counted_ns;	    /* when it was; 0: never */
+	int count_rc;
+	unsigned devices;
+
+	pthread_t watcher;
+	int wake; /* an eventfd */
+	bool ending;
+};
+
+/* How a call to a helper went. */
+struct wfs_gpu_talk {
+	struct wfs_gpu_request *ask;
+	struct wfs_gpu_fds fds;
+	uint64_t deadline_ns;
+	struct wfs_gpu_answer answer;
+	int fd; /* the caller's; -1: none */
+};
+
+/*
+ * The helper of that person on that GPU, or the one that lends there; made but
+ * not started if there is none.  A user of it more.  -EBUSY.
+ */
+int wfs_gpu_helper_get(struct wfs_cuda_device *dev,
+		       const struct wfs_gpu_caller *person,
+		       const struct wfs_device_id *device, bool lends,
+		       struct wfs_gpu_helper **ret_helper);
+/* A user less; the last ends it where nothing else keeps it. */
+void wfs_gpu_helper_put(struct wfs_cuda_device *dev,
+			struct wfs_gpu_helper *helper);
+/* With the lock: ends it if nothing keeps it. */
+void wfs_gpu_helper_end_unused(struct wfs_cuda_device *dev,
+			       struct wfs_gpu_helper *helper);
+
+/*
+ * Asks it, and starts it before if it does not run.  0 with an answer, which
+ * says how it went; or a negative errno with where that was.
+ */
+int wfs_gpu_helper_ask(struct wfs_cuda_device *dev,
+		       struct wfs_gpu_helper *helper, struct wfs_gpu_talk *talk,
+		       struct wfs_device_fault *fault, struct wfs_err *err);
+/* An answer as the result of an operation. */
+int wfs_gpu_answer_result(const struct wfs_gpu_answer *answer,
+			  struct wfs_device_fault *fault, struct wfs_err *err);
+/* Has what died clients mapped forgotten, unless the helper is busy now. */
+void wfs_gpu_helper_tidy(struct wfs_cuda_device *dev,
+			 struct wfs_gpu_helper *helper);
+
+/* With the lock: it died while nobody asked it anything. */
+void wfs_gpu_helper_lost(struct wfs_cuda_device *dev,
+			 struct wfs_gpu_helper *helper);
+
+/* Are there GPUs?  -ENXIO. */
+int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_err *err);
+
+/* The client of that process, made if there is none; with the lock. */
+int wfs_gpu_client_get(struct wfs_cuda_device *dev,
+		       const struct wfs_gpu_caller *caller,
+		       struct wfs_gpu_helper *helper,
+		       struct wfs_gpu_client **ret_client);
+
+/*
+ * With the lock: takes it off the list, and notes what its helper is to forget.
+ */
+void wfs_gpu_client_end(struct wfs_gpu_client **at);
+
+int wfs_gpu_lend(struct wfs_device *base, const struct wfs_device_want *want,
+		 struct wfs_device_lent *ret_lent,
+		 struct wfs_device_fault *fault, struct wfs_err *err);
+/* -ENOENT. */
+int wfs_gpu_return(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
+		   uint64_t lease);
+bool wfs_gpu_may_borrow(const struct wfs_cuda_device *dev, uid_t uid);
+/*
+ * With the lock, which it lets go of meanwhile: frees the copies that have
+ * been idle long enough at `now`, UINT64_MAX for all idle ones.  When the next
+ * one will have been; UINT64_MAX: none.
+ */
+uint64_t wfs_gpu_free_idle(struct wfs_cuda_device *dev, uint64_t now);
+/* With the lock: ends what the process that `lease` is of had. */
+void wfs_gpu_lease_end(struct wfs_cuda_device *dev,
+		       struct wfs_gpu_lease *lease);
+
+int wfs_gpu_watch(struct wfs_cuda_device *dev);
+void wfs_gpu_wake(struct wfs_cuda_device *dev);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Device memory: of readers, imported, and of our own, to be lent.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "transport/cuda/work.h"
+
+/* What cudaMalloc packs small allocations into, and a handle opens whole. */
+#define BLOCK (2ull << 20)
+
+static cu_prop own_prop(const struct wfs_gpu_work *work)
+{
+	return (cu_prop){ .type = WFS_CU_PINNED,
+			  .handle_types = WFS_CU_POSIX_FD,
+			  .location = { .type = WFS_CU_ON_DEVICE,
+					.id = work->device } };
+}
+
+/* Gives an allocation addresses.  The code of the first call that fails. */
+static unsigned map_alloc(struct wfs_gpu_work *work,
+			  struct wfs_gpu_memory *memory)
+{
+	const struct wfs_cuda *cuda = work->cuda;
+	const cu_access access = { .location = { .type = WFS_CU_ON_DEVICE,
+						 .id = work->device },
+				   .flags = WFS_CU_READ_WRITE };
+	unsigned code = wfs_cuda_call(cuda, cuMemAddressReserve, &memory->ptr,
+				      memory->bytes, 0, 0, 0);
+
+	if (code)
+		return code;
+	code = wfs_cuda_call(cuda, cuMemMap, memory->ptr, memory->bytes, 0,
+			     memory->alloc, 0);
+	if (!code) {
+		code = wfs_cuda_call(cuda, cuMemSetAccess, memory->ptr,
+				     memory->bytes, &access, 1);
+		if (code)
+			wfs_cuda_call(cuda, cuMemUnmap, memory->ptr,
+				      memory->bytes);
+	}
+	if (code)
+		wfs_cuda_call(cuda, cuMemAddressFree, memory->ptr,
+			      memory->bytes);
+	return code;
+}
+
+static void unmap_alloc(struct wfs_gpu_work *work,
+			struct wfs_gpu_memory *memory)
+{
+	const struct wfs_cuda *cuda = work->cuda;
+
+	wfs_cuda_call(cuda, cuMemUnmap, memory->ptr, memory->bytes);
+	wfs_cuda_call(cuda, cuMemAddressFree, memory->ptr, memory->bytes);
+	wfs_cuda_call(cuda, cuMemRelease, memory->alloc);
+}
+
+static int granularity(struct wfs_gpu_work *work, size_t *ret)
+{
+	const cu_prop prop = own_prop(work);
+	unsigned code = wfs_cuda_call(work->cuda, cuMemGetAllocationGranularity,
+				      ret, &prop, WFS_CU_LEAST);
+
+	return code ? wfs_gpu_fail(work, WFS_DEVICE_STAGE_DEVICE, code,
+				   "the size of pages") :
+		      0;
+}
+
+static int import_fd(struct wfs_gpu_work *work,
+		     const struct wfs_gpu_request *ask, int fd,
+		     struct wfs_gpu_memory *memory)
+{
+	size_t grain = 0;
+	unsigned code;
+	int rc;
+
+	if (!work->cuda->vmm)
+		return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_MAP, -EOPNOTSUPP,
+				      "the driver has no memory by "
+				      "descriptors");
+	rc = granularity(work, &grain);
+	if (rc)
+		return rc;
+	if (fd < 0 || ask->memory_bytes % grain)
+		return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_MAP, -EINVAL,
+				      "memory by a descriptor is whole pages "
+				      "of the device");
+	code = wfs_cuda_call(work->cuda, cuMemImportFromShareableHandle,
+			     &memory->alloc, (void *)(intptr_t)fd,
+			     WFS_CU_POSIX_FD);
+	if (!code) {
+		code = map_alloc(work, memory);
+		if (code)
+			wfs_cuda_call(work->cuda, cuMemRelease, memory->alloc);
+	}
+	return code ? wfs_gpu_fail(work, WFS_DEVICE_STAGE_MAP, code,
+				   "the reader's descriptor") :
+		      0;
+}
+
+static int import_handle(struct wfs_gpu_work *work,
+			 const struct wfs_gpu_request *ask,
+			 struct wfs_gpu_memory *memory)
+{
+	cu_mem_handle handle;
+	void *ptr = NULL;
+	unsigned code;
+
+	memcpy(&handle, ask->handle, sizeof(handle));
+	code = wfs_cuda_call(work->cuda, cudaIpcOpenMemHandle, &ptr, handle,
+			     WFS_CU_LAZY_PEER_ACCESS);
+	if (code)
+		return wfs_gpu_fail(work, WFS_DEVICE_STAGE_MAP, code,
+				    "the reader's handle");
+	memory->ptr = (uint64_t)(uintptr_t)ptr;
+	return 0;
+}
+
+int wfs_gpu_import(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
+		   int memory_fd, struct wfs_gpu_memory *ret_memory)
+{
+	struct wfs_gpu_memory memory = { .kind = ask->memory,
+					 .bytes = ask->memory_bytes };
+	int rc = ask->memory == WFS_DEVICE_VMM_FD ?
+			 import_fd(work, ask, memory_fd, &memory) :
+			 import_handle(work, ask, &memory);
+
+	if (!rc)
+		*ret_memory = memory;
+	return rc;
+}
+
+void wfs_gpu_unmap(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory)
+{
+	if (memory->kind == WFS_DEVICE_VMM_FD)
+		unmap_alloc(work, memory);
+	else if (memory->kind)
+		wfs_cuda_call(work->cuda, cudaIpcCloseMemHandle,
+			      (void *)(uintptr_t)memory->ptr);
+	memory->kind = 0;
+}
+
+void wfs_gpu_free(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory)
+{
+	if (memory->kind == WFS_DEVICE_VMM_FD)
+		unmap_alloc(work, memory);
+	else if (memory->kind)
+		wfs_cuda_call(work->cuda, cudaFree,
+			      (void *)(uintptr_t)memory->ptr);
+	memory->kind = 0;
+}
+
+static unsigned allocate_fd(struct wfs_gpu_work *work, uint64_t grain,
+			    struct wfs_gpu_memory *memory)
+{
+	const cu_prop prop = own_prop(work);
+	unsigned code;
+
+	memory->bytes = (memory->bytes + grain - 1) / grain * grain;
+	code = wfs_cuda_call(work->cuda, cuMemCreate, &memory->alloc,
+			     memory->bytes, &prop, 0);
+	if (code)
+		return code;
+	code = map_alloc(work, memory);
+	if (code)
+		wfs_cuda_call(work->cuda, cuMemRelease, memory->alloc);
+	return code;
+}
+
+int wfs_gpu_allocate(struct wfs_gpu_work *work, uint32_t kind, uint64_t bytes,
+		     struct wfs_gpu_memory *ret_memory)
+{
+	struct wfs_gpu_memory memory = { .bytes = bytes };
+	void *ptr = NULL;
+	size_t grain = 0;
+	unsigned code;
+	int rc = 0;
+
+	if (kind == WFS_DEVICE_VMM_FD && !work->cuda->vmm)
+		return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_DEVICE,
+				      -EOPNOTSUPP,
+				      "the driver has no memory by "
+				      "descriptors");
+	memory.kind = kind	      ? kind :
+		      work->cuda->vmm ? WFS_DEVICE_VMM_FD :
+					WFS_DEVICE_CUDA_IPC;
+	if (memory.kind == WFS_DEVICE_VMM_FD)
+		rc = granularity(work, &grain);
+	if (rc)
+		return rc;
+	if (memory.kind == WFS_DEVICE_VMM_FD) {
+		code = allocate_fd(work, grain, &memory);
+	} else {
+		memory.bytes = (bytes + BLOCK - 1) / BLOCK * BLOCK;
+		code = wfs_cuda_call(work->cuda, cudaMalloc, &ptr,
+				     memory.bytes);
+		memory.ptr = (uint64_t)(uintptr_t)ptr;
+	}
+	if (code)
+		return wfs_gpu_fail(work, WFS_DEVICE_STAGE_DEVICE, code,
+				    "memory to be lent");
+	*ret_memory = memory;
+	return 0;
+}

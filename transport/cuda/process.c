@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See process.h.
+ */
+#include "transport/cuda/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "core/base/log.h"
+#include "core/base/text.h"
+#include "core/base/unix.h"
+#include "transport/cuda/helper.h"
+
+#define ERRNO_MAX 4095
+#define NS_PER_MS 1000000u
+#define ARGS	  8
+
+/* The environment, with which devices are to be seen, and in which order. */
+static char **make_environment(const struct wfs_device_id *id, char *visible,
+			       char *order)
+{
+	static const char *const ours[] = { "CUDA_VISIBLE_DEVICES=",
+					    "CUDA_DEVICE_ORDER=" };
+	size_t n = 0, count = 0;
+	char **env;
+
+	while (environ[count])
+		count++;
+	env = wfs_calloc(count + 3, sizeof(*env));
+	for (size_t i = 0; i < count; i++) {
+		if (strncmp(environ[i], ours[0], strlen(ours[0])) != 0 &&
+		    strncmp(environ[i], ours[1], strlen(ours[1])) != 0)
+			env[n++] = environ[i];
+	}
+	if (id->by == WFS_DEVICE_GPU_UUID || id->by == WFS_DEVICE_MIG_UUID)
+		env[n++] = visible;
+	env[n++] = order;
+	return env;
+}
+
+static char *uuid_variable(const struct wfs_device_id *id)
+{
+	const uint8_t *u = id->uuid;
+
+	return wfs_asprintf("CUDA_VISIBLE_DEVICES=%s-%02x%02x%02x%02x-%02x%02x-"
+			    "%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+			    id->by == WFS_DEVICE_MIG_UUID ? "MIG" : "GPU", u[0],
+			    u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8],
+			    u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+}
+
+/* The child gets what is not to be closed under its own number. */
+static int spawn(char **argv, char **env, const int *fds, size_t n,
+		 pid_t *ret_pid)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	int rc;
+
+	sigemptyset(&none);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	for (size_t i = 0; i < n; i++) {
+		if (fds[i] >= 0)
+			posix_spawn_file_actions_adddup2(&actions, fds[i],
+							 fds[i]);
+	}
+	rc = posix_spawn(ret_pid, "/proc/self/exe", &actions, &attr, argv, env);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	return -rc;
+}
+
+static int start_with(const struct wfs_gpu_person *person, const int fds[3],
+		      pid_t *ret_pid)
+{
+	char name[] = "weightfs", word[] = WFS_GPU_HELPER;
+	char *groups wfs_autofree =
+		wfs_strdup(person->groups ? person->groups : "");
+	char *visible wfs_autofree = uuid_variable(&person->device);
+	char order[] = "CUDA_DEVICE_ORDER=PCI_BUS_ID";
+	char **env = make_environment(&person->device, visible, order);
+	char numbers[5][16];
+	char *argv[ARGS + 1] = { name, word };
+	int rc;
+
+	snprintf(numbers[0], sizeof(numbers[0]), "%d", fds[0]);
+	snprintf(numbers[1], sizeof(numbers[1]), "%u", person->uid);
+	snprintf(numbers[2], sizeof(numbers[2]), "%u", person->gid);
+	snprintf(numbers[3], sizeof(numbers[3]), "%d", fds[1]);
+	snprintf(numbers[4], sizeof(numbers[4]), "%d", fds[2]);
+	for (int i = 0; i < 5; i++)
+		argv[i + 2] = numbers[i];
+	argv[ARGS - 1] = groups;
+	rc = spawn(argv, env, fds, 3, ret_pid);
+	free(env);
+	return rc;
+}
+
+static int open_pidns(pid_t like)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", like);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -ESRCH : fd;
+}
+
+/* Where it cannot be had (another mount, no right) it stays in ours. */
+static int open_cgroup(const char *cgroup)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cgroup.procs",
+		     cgroup) >= (int)sizeof(path))
+		return -1;
+	return open(path, O_WRONLY | O_CLOEXEC);
+}
+
+int wfs_gpu_start(const struct wfs_gpu_person *person,
+		  struct wfs_gpu_process *ret_process)
+{
+	int ours wfs_autoclose = -1, theirs wfs_autoclose = -1;
+	int pidns wfs_autoclose = -1, cgroup wfs_autoclose = -1;
+	int pair[2];
+	pid_t pid;
+	int rc;
+
+	if (geteuid() != 0 && person->uid != geteuid())
+		return -EPERM;
+	if (person->like) {
+		pidns = open_pidns(person->like);
+		if (pidns < 0)
+			return pidns;
+	}
+	if (person->cgroup)
+		cgroup = open_cgroup(person->cgroup);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+		return -errno;
+	ours = pair[0];
+	theirs = pair[1];
+	rc = start_with(person, (const int[]){ theirs, pidns, cgroup }, &pid);
+	if (rc)
+		return rc;
+	*ret_process =
+		(struct wfs_gpu_process){ .pid = pid,
+					  .socket = wfs_steal_fd(&ours) };
+	return 0;
+}
+
+static int wait_for(int socket, uint64_t deadline_ns)
+{
+	struct pollfd wait = { .fd = socket, .events = POLLIN };
+
+	for (;;) {
+		uint64_t now = wfs_now_ns();
+		uint64_t ms = now < deadline_ns ?
+				      (deadline_ns - now) / NS_PER_MS + 1 :
+				      0;
+		int n = poll(&wait, 1, ms > INT_MAX ? INT_MAX : (int)ms);
+
+		if (n > 0)
+			return 0;
+		if (n == 0 && wfs_now_ns() >= deadline_ns)
+			return -ETIMEDOUT;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+	}
+}
+
+static bool is_sound(const struct wfs_gpu_answer *answer, uint64_t seq)
+{
+	return answer->magic == WFS_GPU_MAGIC && answer->seq == seq &&
+	       answer->status <= 0 && answer->status >= -ERRNO_MAX &&
+	       answer->stage <= WFS_DEVICE_STAGE_VERIFY &&
+	       memchr(answer->text, '\0', sizeof(answer->text));
+}
+
+int wfs_gpu_ask(struct wfs_gpu_process *process, struct wfs_gpu_request *ask,
+		struct wfs_gpu_fds fds, uint64_t deadline_ns,
+		struct wfs_gpu_answer *ret_answer, int *ret_fd)
+{
+	struct wfs_gpu_more more = { .magic = WFS_GPU_MAGIC };
+	struct wfs_gpu_answer answer;
+	int fd wfs_autoclose = -1;
+	int rc;
+
+	ask->magic = WFS_GPU_MAGIC;
+	ask->seq = more.seq = ++process->seq;
+	rc = wfs_unix_send(process->socket, ask, sizeof(*ask), fds.file);
+	if (!rc && fds.memory >= 0)
+		rc = wfs_unix_send(process->socket, &more, sizeof(more),
+				   fds.memory);
+	if (!rc)
+		rc = wait_for(process->socket, deadline_ns);
+	if (!rc)
+		rc = wfs_unix_receive(process->socket, &answer, sizeof(answer),
+				      &fd);
+	if (rc)
+		return rc == -ETIMEDOUT ? rc : -EIO;
+	if (!is_sound(&answer, ask->seq))
+		return -EIO;
+	*ret_answer = answer;
+	*ret_fd = wfs_steal_fd(&fd);
+	return 0;
+}
+
+pid_t wfs_gpu_kill(struct wfs_gpu_process *process)
+{
+	pid_t pid = process->pid;
+
+	if (!pid)
+		return 0;
+	close(process->socket);
+	kill(pid, SIGKILL);
+	process->pid = 0;
+	return waitpid(pid, NULL, WNOHANG) == pid ? 0 : pid;
+}

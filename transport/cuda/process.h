@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A GPU helper as the daemon sees it: a child process and a socket to it.
+ *
+ * Whatever becomes of the child, no call here waits past its deadline.
+ */
+#ifndef WFS_TRANSPORT_CUDA_PROCESS_H
+#define WFS_TRANSPORT_CUDA_PROCESS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "transport/cuda/talk.h"
+
+struct wfs_gpu_process {
+	pid_t pid; /* 0: none runs */
+	int socket;
+	uint64_t seq;
+};
+
+/* As whom it is started. */
+struct wfs_gpu_person {
+	uid_t uid;
+	gid_t gid;
+	const char *groups; /* or NULL */
+	pid_t like;	    /* whose pid namespace, or 0 */
+	const char *cgroup; /* a path, or NULL */
+	struct wfs_device_id device;
+};
+
+/* -EPERM, -EMFILE …; -ESRCH: who it was to be like is gone. */
+int wfs_gpu_start(const struct wfs_gpu_person *person,
+		  struct wfs_gpu_process *ret_process);
+
+/* The two descriptors of a request, -1 for none, stay the caller's. */
+struct wfs_gpu_fds {
+	int file, memory;
+};
+
+/*
+ * One request and its answer, checked: 0 with what the helper said, whatever
+ * that was; -ETIMEDOUT, -EIO when it is gone or said nonsense, after which it
+ * must be ended.  *ret_fd is the caller's, -1 for none.
+ */
+int wfs_gpu_ask(struct wfs_gpu_process *process, struct wfs_gpu_request *ask,
+		struct wfs_gpu_fds fds, uint64_t deadline_ns,
+		struct wfs_gpu_answer *ret_answer, int *ret_fd);
+
+/*
+ * Kills it.  The pid of what is yet to be waited for, since a driver's call may
+ * keep even the dead; 0 for none.
+ */
+pid_t wfs_gpu_kill(struct wfs_gpu_process *process);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the daemon and a GPU helper say to each other: over a SOCK_SEQPACKET
+ * pair, one request, one answer, of fixed sizes, in the machine's own order.
+ * A request comes with a descriptor, that of the file; where memory is one as
+ * well a `struct wfs_gpu_more` follows, with it.
+ *
+ * The helper runs as the reader's user, so that the daemon takes nothing from
+ * it on trust: an answer of another form ends the helper.
+ */
+#ifndef WFS_TRANSPORT_CUDA_TALK_H
+#define WFS_TRANSPORT_CUDA_TALK_H
+
+#include <stdint.h>
+
+#include "core/device.h"
+
+#define WFS_GPU_MAGIC 0x77667367u
+#define WFS_GPU_TEXT  160
+
+enum wfs_gpu_op {
+	WFS_GPU_HELLO = 1, /* take this device */
+	WFS_GPU_COUNT,	   /* no device is taken: how many are there? */
+	WFS_GPU_FILL,
+	WFS_GPU_FORGET, /* a kept mapping; cookie 0: all of the client's */
+	WFS_GPU_MAKE,	/* a copy of the file in memory that can be lent */
+	WFS_GPU_UNMAKE, /* the copy, for good */
+};
+
+struct wfs_gpu_request {
+	uint32_t magic, op;
+	uint64_t seq;
+	uint64_t client; /* FILL, FORGET: the daemon's number of a process */
+	uint64_t cookie;
+	uint64_t copy; /* MAKE, UNMAKE: the daemon's number of it */
+	struct wfs_device_id device; /* HELLO */
+	uint32_t memory;	     /* FILL; MAKE: 0 for either */
+	uint32_t steady, has_ready;
+	uint32_t segment_count;
+	uint8_t handle[WFS_DEVICE_HANDLE];
+	uint8_t ready[WFS_DEVICE_HANDLE];
+	uint64_t memory_bytes;
+	uint64_t file_bytes;
+	struct wfs_device_segment segments[WFS_DEVICE_SEGMENTS];
+};
+
+struct wfs_gpu_more {
+	uint32_t magic, reserved;
+	uint64_t seq;
+};
+
+/* With the descriptor of a copy's memory where MAKE made it VMM. */
+struct wfs_gpu_answer {
+	uint32_t magic;
+	int32_t status; /* 0 or a negative errno */
+	uint64_t seq;
+	uint32_t stage, cuda_err;
+	uint32_t memory, path;
+	uint32_t devices; /* COUNT */
+	uint32_t ends;	  /* the helper is done for: a sticky error */
+	uint64_t bytes;
+	uint64_t memory_bytes;
+	uint8_t handle[WFS_DEVICE_HANDLE];
+	char text[WFS_GPU_TEXT];
+};
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of a GPU helper: one thread that has a device, does what it is
+ * asked and says how that went.
+ */
+#ifndef WFS_TRANSPORT_CUDA_WORK_H
+#define WFS_TRANSPORT_CUDA_WORK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "transport/cuda/cuda.h"
+#include "transport/cuda/talk.h"
+
+#define WFS_GPU_RING_SLOTS 2
+#define WFS_GPU_RING_BYTES (8u << 20)
+#define WFS_GPU_MAPS	   256
+#define WFS_GPU_COPIES	   1024
+
+/* Device memory that was imported or made. */
+struct wfs_gpu_memory {
+	uint32_t kind; /* enum wfs_device_memory; 0: none */
+	uint64_t ptr;
+	uint64_t bytes; /* mapped */
+	cu_alloc alloc; /* VMM */
+};
+
+/* A kept mapping. */
+struct wfs_gpu_map {
+	uint64_t client, cookie;
+	uint8_t handle[WFS_DEVICE_HANDLE];
+	uint64_t used; /* when, in requests */
+	struct wfs_gpu_memory memory;
+};
+
+struct wfs_gpu_copy {
+	uint64_t id; /* 0: free */
+	struct wfs_gpu_memory memory;
+};
+
+struct wfs_gpu_work {
+	const struct wfs_cuda *cuda; /* NULL until a device is taken */
+	int device;
+	bool registers; /* host memory, for reading only */
+	uint64_t pitch_max;
+	cu_stream stream;
+	struct wfs_gpu_slot {
+		void *bytes;
+		cu_event done;
+		bool busy;
+	} ring[WFS_GPU_RING_SLOTS];
+	unsigned next_slot;
+	uint64_t requests;
+	struct wfs_gpu_map maps[WFS_GPU_MAPS];
+	struct wfs_gpu_copy copies[WFS_GPU_COPIES];
+	struct wfs_gpu_answer *answer; /* to the request in hand */
+};
+
+/*
+ * Notes in the answer what CUDA's `code` at this stage comes to, or an errno of
+ * our own.  The negative errno.
+ */
+int wfs_gpu_fail(struct wfs_gpu_work *work, enum wfs_device_stage stage,
+		 unsigned code, const char *what);
+int wfs_gpu_refuse(struct wfs_gpu_work *work, enum wfs_device_stage stage,
+		   int rc, const char *what);
+
+int wfs_gpu_take(struct wfs_gpu_work *work, const struct wfs_device_id *id);
+int wfs_gpu_count(struct wfs_gpu_work *work);
+
+/* FILL.  `memory_fd` is -1 where the memory is none. */
+int wfs_gpu_fill(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
+		 int fd, int memory_fd);
+int wfs_gpu_forget(struct wfs_gpu_work *work, uint64_t client, uint64_t cookie);
+
+/* MAKE, UNMAKE.  *ret_fd is the caller's, -1 where the memory is none. */
+int wfs_gpu_make(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
+		 int fd, int *ret_fd);
+int wfs_gpu_unmake(struct wfs_gpu_work *work, uint64_t copy);
+
+/* The reader's memory, mapped; given back by wfs_gpu_let_go. */
+int wfs_gpu_import(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
+		   int memory_fd, struct wfs_gpu_memory *ret_memory);
+/* `bytes` of new memory; of either kind where `kind` is 0. */
+int wfs_gpu_allocate(struct wfs_gpu_work *work, uint32_t kind, uint64_t bytes,
+		     struct wfs_gpu_memory *ret_memory);
+/* Unmaps what was imported, frees what was allocated. */
+void wfs_gpu_unmap(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory);
+void wfs_gpu_free(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory);
+
+/* Where bytes come from. */
+struct wfs_gpu_file {
+	int fd;
+	uint64_t bytes;
+	bool steady;
+};
+
+/*
+ * Copies the segments to `to` and waits for it: 0, with bytes and path in the
+ * answer.
+ */
+int wfs_gpu_copy(struct wfs_gpu_work *work, const struct wfs_gpu_file *file,
+		 const struct wfs_device_segment *segments, size_t count,
+		 uint64_t to);
+
+#endif
