@@ -15,6 +15,13 @@ EVERY = {  # n by file: of address and undefined, of thread
     "test_inverse.py": (12, 40),
     "test_conformance.py": (2, 5),
     "test_remote_loaders.py": (2, 5),
+    "test_refused_layouts.py": (4, 11),
+    "test_loaders.py": (2, 4),
+    "test_badinput.py": (1, 6),
+    "test_checkpoints.py": (1, 6),
+    # Of programs that have one thread there is little to be found.
+    "test_plan_command.py": (1, 6),
+    "test_user_plans.py": (1, 6),
 }
 
 
