@@ -326,24 +326,28 @@ int wfs_stock_region(struct wfs_stock *stock, const uint8_t *id,
 {
 	struct wfs_stock_place key, *place;
 	struct wfs_stock_model *model;
+	struct wfs_stock_file *file;
 	int rc = 0;
 
 	memcpy(key.id, id, WFS_WIRE_ID_BYTES);
 	pthread_mutex_lock(&stock->lock);
 	place = bsearch(&key, stock->places, stock->place_count, sizeof(key),
 			compare_places);
-	if (place)
+	if (place) {
+		/* The place itself is another's as soon as models change. */
 		model = use(place->model);
-	else
+		file = &model->files[place->file];
+	} else {
 		rc = was_there(stock, id) ? -ESTALE : -ENOENT;
+	}
 	pthread_mutex_unlock(&stock->lock);
 	if (rc)
 		return rc;
-	if (wfs_region_check(model->files[place->file].region)) {
+	if (wfs_region_check(file->region)) {
 		wfs_stock_put(model);
 		return -ESTALE;
 	}
-	*ret_file = &model->files[place->file];
+	*ret_file = file;
 	*ret_model = model;
 	return 0;
 }
