@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that each serve the memory of their rank with the real library,
+put together by a mount: one model, one version, any layout."""
+import errno
+import hashlib
+import json
+import os
+
+import pytest
+
+import mounts
+import truth
+
+FAMILY = "llama_defaults"  # F16, which numpy knows
+SAID = {"engine": "vllm", "engine_version": "0.32", "state": "loaded",
+        "layout": "tp2"}
+
+
+@pytest.fixture
+def dump(folder):
+    """What vLLM has in memory of a small model, rank by rank."""
+    made = truth.make(truth.read(FAMILY)["spec"], folder / "made")
+    done = mounts.run("export", "--part-size=0", f"{made}@tp2",
+                      folder / "dump")
+    assert done.returncode == 0, done.stderr
+    return folder / "dump"
+
+
+@pytest.fixture
+def workers(engine, dump):
+    """workers(…) -> an engine for each rank of the dump"""
+    def make(**said):
+        return [engine({rank: dump / file_of(rank)}, kind="numpy",
+                       name="llama", serve={**SAID, **said},
+                       files={"config.json":
+                              (dump / "config.json").read_text()})
+                for rank in (0, 1)]
+    return make
+
+
+def file_of(rank):
+    return f"model-rank-{rank}-part-0.safetensors"
+
+
+def args_of(*engines):
+    return [arg for e in engines for arg in ("--seed", e.url)]
+
+
+def models(mount):
+    return sorted(set(os.listdir(mount.path)) - {".weightfs"})
+
+
+def tensors_of(folder):
+    return {p.name: truth.digest(p) for p in folder.iterdir()}
+
+
+def held(dump, rank, key=0):
+    """The same of a rank's memory; what was flipped is so in every byte."""
+    raw = (dump / file_of(rank)).read_bytes()
+    size = 8 + int.from_bytes(raw[:8], "little")
+    head = json.loads(raw[8:size])
+    head.pop("__metadata__", None)
+    turn = bytes(i ^ key for i in range(256))
+    return {name: hashlib.sha256(
+        raw[size:][slice(*t["data_offsets"])].translate(turn)).hexdigest()
+        for name, t in head.items()}
+
+
+def test_two_processes_are_one_model_at_any_size(mount, workers, dump):
+    m = mount("rescan=0.2", "part_size=0", args=args_of(*workers()))
+    assert models(m) == ["llama"]
+    for rank in (0, 1):
+        assert tensors_of(m.path / "llama" / str(rank)) == held(dump, rank)
+    (row,) = m.status()["models"]
+    assert row["live"]["layout"] == "tp2" and row["trust"] == "seed"
+    for file in truth.read(FAMILY)["truth"]["tp4"]["files"]:
+        assert truth.digest(m.path / "llama@tp4" / file["name"]) == (
+            file["sha256"])
+    want = {name: hashlib.sha256(truth.tensor_bytes(
+        t.get("as", name), t["dtype"], t["shape"])).hexdigest()
+        for name, t in truth.read(FAMILY)["spec"]["tensors"].items()}
+    assert tensors_of(m.path / "llama@hf" / "0") == want
+
+
+def wait_for(mount, want):
+    def ready():
+        try:
+            return all(tensors_of(mount.path / "llama" / rank) == tensors
+                       for rank, tensors in want.items())
+        except OSError as e:
+            assert e.errno in (errno.ESTALE, errno.ENOENT, errno.EIO), e
+    mounts.wait_until(ready, "the new version is there")
+
+
+def test_an_update_of_all_ranks_is_one_new_version(mount, workers, dump):
+    ranks = workers()
+    m = mount("rescan=0.2", args=args_of(*ranks))
+    name = "model.norm.weight"
+    with open(m.path / "llama/0" / name, "rb") as old:
+        for worker in ranks:
+            worker("flip", 5)
+            # Both ranks are those of one epoch, or of none.
+            try:
+                got = [tensors_of(m.path / "llama" / str(r)) for r in (0, 1)]
+            except OSError as e:
+                assert e.errno in (errno.ESTALE, errno.ENOENT), e
+            else:
+                assert got in ([held(dump, r) for r in (0, 1)],
+                               [held(dump, r, 5) for r in (0, 1)])
+        wait_for(m, {str(r): held(dump, r, 5) for r in (0, 1)})
+        try:
+            assert hashlib.sha256(old.read()).hexdigest() == (
+                held(dump, 0)[name])
+        except OSError as e:
+            assert e.errno == errno.ESTALE
+
+
+COLD = ("rescan=0.2", "prefetch=0", "passthrough=off", "chunk_cache=0")
+
+
+def fails_with(file, at):
+    with pytest.raises(OSError) as failed:
+        os.pread(file.fileno(), 4096, at)
+    return failed.value.errno
+
+
+def test_memory_that_was_unregistered_is_stale(mount, workers, dump):
+    ranks = workers()
+    m = mount(*COLD, args=args_of(*ranks))
+    path = m.path / "llama" / file_of(1)
+    with open(path, "rb", buffering=0) as file:
+        ranks[1]("close")
+        assert fails_with(file, os.path.getsize(path) // 2) == errno.ESTALE
+    mounts.wait_until(lambda: "rank 1 of 2 missing" in str(m.status()["seeds"]),
+                      "which rank is missing is said")
+
+
+def test_an_engine_that_is_killed_is_waited_for(mount, workers, dump):
+    ranks = workers()
+    m = mount(*COLD, "seed_deadline=1", args=args_of(*ranks))
+    path = m.path / "llama" / file_of(1)
+    with open(path, "rb", buffering=0) as file:
+        ranks[1].kill()
+        assert fails_with(file, os.path.getsize(path) // 2) in (
+            errno.EIO, errno.EHOSTUNREACH)
+    assert models(m) == ["llama"]
+    assert tensors_of(m.path / "llama/0") == held(dump, 0)
+
+
+def test_declared_versions_stand_in_for_each_other(mount, workers, dump):
+    first, second = workers(declared="v1"), workers(declared="v1")
+    m = mount(*COLD, args=args_of(*first, *second))
+    for worker in first:
+        worker.kill()
+    for rank in (0, 1):
+        assert tensors_of(m.path / "llama" / str(rank)) == held(dump, rank)
