@@ -285,8 +285,8 @@ void wfs_op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name,
 	struct wfs_text t = { 0 };
 	int r;
 
-	if (strncmp(name, "security.", 9) == 0 ||
-	    strncmp(name, "system.", 7) == 0) {
+	if (wfs_starts_with(name, "security.") ||
+	    wfs_starts_with(name, "system.")) {
 		fuse_reply_err(req, EOPNOTSUPP);
 		return;
 	}

@@ -218,6 +218,11 @@ bool wfs_text_replace(char **at, const char *text)
 	return true;
 }
 
+bool wfs_starts_with(const char *s, const char *start)
+{
+	return strncmp(s, start, strlen(start)) == 0;
+}
+
 bool wfs_ends_with(const char *s, const char *end)
 {
 	size_t len = strlen(s), end_len = strlen(end);

@@ -34,8 +34,9 @@ size_t wfs_utf8_sequence(const char *s, size_t len);
  */
 bool wfs_text_replace(char **at, const char *text);
 
-/* Does `s` end in `end`, or equal it? */
+/* Does `s` end in `end`, or begin with `start`, or equal it? */
 bool wfs_ends_with(const char *s, const char *end);
+bool wfs_starts_with(const char *s, const char *start);
 
 /*
  * Copies `in` to `out` (`size` bytes with the NUL, at least 1) as one line

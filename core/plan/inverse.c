@@ -276,9 +276,9 @@ static int spec_of(const struct wfs_model *dump, struct wfs_layout_spec *ret,
 	struct wfs_layout_spec spec = { .tp = dump->rank_count, .pp = 1 };
 	char *end;
 
-	if (!strncmp(last, "pp-", 3)) {
+	if (wfs_starts_with(last, "pp-")) {
 		spec.pp = (unsigned)strtoul(last + 3, &end, 10) + 1;
-		if (!strncmp(end, "-tp-", 4))
+		if (wfs_starts_with(end, "-tp-"))
 			spec.tp = (unsigned)strtoul(end + 4, NULL, 10) + 1;
 	}
 	if (spec.tp * spec.pp != dump->rank_count)

@@ -24,23 +24,41 @@
 #define NS_PER_MS 1000000u
 #define ARGS	  8
 
-/* The environment, with which devices are to be seen, and in which order. */
+/*
+ * What a library of CUDA's, or a sanitizer, looks at.  The rest stays: a
+ * helper is the reader's process, and the daemon's environment may hold what
+ * is no reader's business, such as the credentials of a bucket.
+ */
+static bool is_for_cuda(const char *variable)
+{
+	static const char *const begins[] = {
+		"CUDA_",	 "NVIDIA_",	  "LD_LIBRARY_PATH=",
+		"PATH=",	 "LANG=",	  "ASAN_OPTIONS=",
+		"LSAN_OPTIONS=", "TSAN_OPTIONS=", "UBSAN_OPTIONS=",
+		"FAKE_CUDART=",
+	};
+
+	for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
+		if (wfs_starts_with(variable, begins[i]))
+			return true;
+	return false;
+}
+
+/* Which devices are to be seen, and in which order, is ours to say. */
 static char **make_environment(const struct wfs_device_id *id, char *visible,
 			       char *order)
 {
-	static const char *const ours[] = { "CUDA_VISIBLE_DEVICES=",
-					    "CUDA_DEVICE_ORDER=" };
 	size_t n = 0, count = 0;
 	char **env;
 
 	while (environ[count])
 		count++;
 	env = wfs_calloc(count + 3, sizeof(*env));
-	for (size_t i = 0; i < count; i++) {
-		if (strncmp(environ[i], ours[0], strlen(ours[0])) != 0 &&
-		    strncmp(environ[i], ours[1], strlen(ours[1])) != 0)
+	for (size_t i = 0; i < count; i++)
+		if (is_for_cuda(environ[i]) &&
+		    !wfs_starts_with(environ[i], "CUDA_VISIBLE_DEVICES=") &&
+		    !wfs_starts_with(environ[i], "CUDA_DEVICE_ORDER="))
 			env[n++] = environ[i];
-	}
 	if (id->by == WFS_DEVICE_GPU_UUID || id->by == WFS_DEVICE_MIG_UUID)
 		env[n++] = visible;
 	env[n++] = order;

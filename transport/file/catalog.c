@@ -223,7 +223,7 @@ static int visit(void *ctx, int dir, const char *name)
 	int fd wfs_autoclose = open_dir(s, dir, name);
 	int rc = fd < 0 ? fd : 0;
 
-	if (!rc && strncmp(name, HUB_PREFIX, strlen(HUB_PREFIX)) == 0 &&
+	if (!rc && wfs_starts_with(name, HUB_PREFIX) &&
 	    name[strlen(HUB_PREFIX)]) {
 		rc = visit_hub(s, fd, name);
 		if (rc)

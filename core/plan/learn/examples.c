@@ -74,7 +74,7 @@ int wfs_learn_spec(const struct wfs_model *dump,
 				   wfs_model_format_name(dump->format));
 	/* "pp-1-tp-3": in (pp, tp) order, and none is missing. */
 	last = dump->ranks[dump->rank_count - 1].name;
-	if (!strncmp(last, "pp-", 3)) {
+	if (wfs_starts_with(last, "pp-")) {
 		spec.pp = (unsigned)strtoul(last + 3, NULL, 10) + 1;
 		spec.tp = dump->rank_count / spec.pp;
 	}
