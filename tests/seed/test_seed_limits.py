@@ -70,7 +70,7 @@ def test_a_crowd_beyond_the_cap_is_survived(seeder, plain):
     for sock in crowd:
         sock.close()
     seed.wait_back_to(held)
-    assert seed.ask("/healthz").status == 200
+    mounts.wait_until(lambda: seed.ask("/healthz").status == 200, "room")
 
 
 @pytest.mark.parametrize("dribble", [
