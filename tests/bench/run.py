@@ -7,7 +7,7 @@ line is a median of interleaved rounds, after a warm-up in which the arena has
 been filled and emptied once, since memory that is new to a virtual machine is
 ten times slower.  QUICK=1 in the environment does fewer rounds.  Times decide
 nothing: the exit status is 0 unless something breaks.  Arguments (data,
-layouts, small, many, remote) choose what is measured.
+client, layouts, small, many, remote) choose what is measured.
 """
 import math
 import os
@@ -19,6 +19,7 @@ import sys
 import time
 
 import checkpoints
+import client
 import mount
 import remote
 import reshard
@@ -177,12 +178,13 @@ def measure_first_read(table, data, options):
 
 
 class Loader:
-    """A child process that loads with Python's safetensors."""
+    """A child process that loads as it is told, a script of this folder."""
 
-    def __init__(self):
+    def __init__(self, command=(sys.executable, "load.py"), env=None):
         here = os.path.dirname(os.path.abspath(__file__))
+        python, script = command
         self.child = subprocess.Popen(
-            [sys.executable, os.path.join(here, "load.py")], text=True,
+            [python, os.path.join(here, script)], text=True, env=env,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.answer()
 
@@ -336,17 +338,28 @@ def measure_many(table, checkpoint):
               statistics.median(memories) / (1 << 20), "MiB", ("<=", 64))
 
 
-def data_part(table):
+def made_data():
+    """The data checkpoint, and options of a mount that it fits into."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     total = min(2 * 10 ** 9, memory // 10)
     made = checkpoints.make(ROOT, "data-%d" % (total // 10 ** 6),
                             lambda part: checkpoints.write_data(part, total))
-    measure_data(table, made,
-                 {"arena_size": made.tensor_bytes() + (256 << 20)})
+    return made, {"arena_size": made.tensor_bytes() + (256 << 20)}
+
+
+def data_part(table):
+    measure_data(table, *made_data())
+
+
+def client_part(table):
+    made, options = made_data()
+    client.measure(table, sys.modules[__name__],
+                   Data(made, os.path.join(ROOT, "mnt")), options)
 
 
 PARTS = {
     "data": data_part,
+    "client": client_part,
     "layouts": lambda table: reshard.measure(table, sys.modules[__name__],
                                              ROOT),
     "small": lambda table: measure_small(

@@ -249,7 +249,10 @@ int wfs_weights_piece_read(const struct weightfs_set *set,
 	return 0;
 }
 
-/* Page by page it would be a fault each; an old kernel does that later. */
+/*
+ * Page by page it would be a fault each; an old kernel does that later.
+ * (MADV_WILLNEED before it costs more than it brings.)
+ */
 static int populate(char *from, size_t len)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -257,7 +260,6 @@ static int populate(char *from, size_t len)
 
 	from -= before;
 	len += before;
-	madvise(from, len, MADV_WILLNEED);
 	while (madvise(from, len, MADV_POPULATE_READ) != 0) {
 		if (errno == EINVAL)
 			return 0;
