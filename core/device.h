@@ -29,8 +29,8 @@
  *             call finds a new one
  * -ESTALE     the file became shorter than what was asked of it
  *
- * Threads: every operation may be called from any number of threads, none of
- * which is the session loop: they block, till the deadline at worst.
+ * Threads: every operation may be called from any number of threads; all but
+ * info block, till the deadline at worst.
  */
 #ifndef WFS_CORE_DEVICE_H
 #define WFS_CORE_DEVICE_H
@@ -172,7 +172,7 @@ struct wfs_device_info {
 struct wfs_device;
 
 struct wfs_device_ops {
-	/* Starts no helper as the caller; the first call may look for GPUs. */
+	/* Does not block: at first it may not be known yet what there is. */
 	int (*info)(struct wfs_device *dev,
 		    const struct wfs_device_caller *caller,
 		    struct wfs_device_info *ret_info);

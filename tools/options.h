@@ -78,7 +78,7 @@ struct wfs_options {
 	uint64_t client_timeout_ns;
 	unsigned connections, per_client;
 	unsigned command; /* WFS_FOR_MOUNT, which is the default, or _SEED */
-	enum wfs_want passthrough;
+	enum wfs_want passthrough, gpu;
 	enum wfs_trust trust; /* the least that is served */
 	enum wfs_log_level log_level;
 	bool insecure;

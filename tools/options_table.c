@@ -133,6 +133,9 @@ const struct wfs_option wfs_option_table[] = {
 	ROW(BOTH, "same_host", SWITCH, same_host, NULL,
 	    "Processes of this host and user lend each other files instead of "
 	    "sending bytes (default: on)"),
+	ROW(MOUNT, "gpu", WANT, gpu, "auto|on|off",
+	    "Fill and lend the memory of GPUs: where there is a driver for "
+	    "any, always or not start, never (default: auto)"),
 	ROW(MOUNT, "rdma", SWITCH, rdma, NULL,
 	    "Read the memory of seeds over RDMA, where both have a device "
 	    "(default: on)"),

@@ -21,6 +21,7 @@
 #include "tools/seeding.h"
 #include "tools/seeds.h"
 #include "tools/serve.h"
+#include "tools/serve_gpus.h"
 #include "fs/unmount.h"
 #include "tools/watch.h"
 
@@ -42,6 +43,7 @@ struct serve {
 	struct wfs_seeds *seeds;   /* NULL: none */
 	struct wfs_chunks *chunks; /* NULL: none */
 	struct wfs_store *store;
+	struct wfs_device *gpus; /* NULL: none */
 	struct wfs_fs *fs;
 	struct wfs_err why_no_store;
 	struct wfs_seeding seeding;
@@ -199,6 +201,7 @@ static int make_mount(struct serve *serve)
 				   options->readers :
 				   FAR_READERS,
 		.chunks = serve->chunks,
+		.device = serve->gpus,
 		.report_seeds = serve->seeds ? wfs_seeds_report : NULL,
 		.measure_seeds = serve->seeds ? wfs_seeds_measure : NULL,
 		.report_ctx = serve->seeds,
@@ -329,6 +332,9 @@ static int live(struct serve *serve, const struct wfs_hooks *hooks)
 	open_store(serve);
 	rc = open_seeding(serve);
 	if (!rc)
+		rc = wfs_serve_gpus(serve->options->gpu, &serve->gpus,
+				    &serve->err);
+	if (!rc)
 		rc = make_mount(serve);
 	return rc ? rc : run(serve);
 }
@@ -349,6 +355,7 @@ int wfs_serve(const struct wfs_options *options, const char *mountpoint,
 	wfs_seeding_close(&serve.seeding);
 	wfs_seeds_leave(serve.seeds);
 	wfs_fs_free(serve.fs);
+	wfs_device_close(serve.gpus);
 	wfs_store_close(serve.store);
 	wfs_watch_free(serve.watch);
 	wfs_registry_free(serve.registry);

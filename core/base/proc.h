@@ -5,6 +5,7 @@
 #ifndef WFS_CORE_BASE_PROC_H
 #define WFS_CORE_BASE_PROC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -13,6 +14,12 @@ struct wfs_proc {
 	pid_t tgid;
 	uint64_t started; /* in the kernel's ticks since it booted */
 };
+
+static inline bool wfs_proc_same(const struct wfs_proc *a,
+				 const struct wfs_proc *b)
+{
+	return a->tgid == b->tgid && a->started == b->started;
+}
 
 /*
  * The process that thread `tid` belongs to.  -ESRCH: it is gone, or 0: not to

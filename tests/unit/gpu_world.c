@@ -42,6 +42,7 @@ int gpu_world_open(void **state)
 	for (uint32_t i = 0; i < GPU_FILE / 4; i++)
 		memcpy(w->bytes + i * 4ull, &(uint32_t){ i * 2654435761u }, 4);
 	assert_int_equal(0, wfs_cuda_device_open(&config, &w->dev, &w->err));
+	assert_int_equal(0, wfs_cuda_device_look(w->dev, &w->err));
 	*state = w;
 	return 0;
 }

@@ -260,6 +260,7 @@ static void who_is_not_trusted_is_lent_nothing(void **state)
 	struct wfs_device_info info;
 	struct wfs_device_lent lent;
 
+	assert_int_equal(0, wfs_cuda_device_look(w->dev, &w->err));
 	assert_int_equal(0, wfs_device_info(w->dev, &want.caller, &info));
 	assert_true(info.fills && info.lends);
 	assert_int_equal(FAKE_DEVICES, info.devices);

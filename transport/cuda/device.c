@@ -36,11 +36,6 @@ void wfs_gpu_caller_clear(struct wfs_gpu_caller *caller)
 	*caller = (struct wfs_gpu_caller){ 0 };
 }
 
-static bool same_proc(const struct wfs_proc *a, const struct wfs_proc *b)
-{
-	return a->tgid == b->tgid && a->started == b->started;
-}
-
 int wfs_gpu_client_get(struct wfs_cuda_device *dev,
 		       const struct wfs_gpu_caller *caller,
 		       struct wfs_gpu_helper *helper,
@@ -51,7 +46,7 @@ int wfs_gpu_client_get(struct wfs_cuda_device *dev,
 
 	for (client = dev->clients; client; client = client->next) {
 		if (client->helper == helper &&
-		    same_proc(&client->proc, &caller->proc)) {
+		    wfs_proc_same(&client->proc, &caller->proc)) {
 			*ret_client = client;
 			return 0;
 		}
@@ -241,11 +236,11 @@ static int info(struct wfs_device *base, const struct wfs_device_caller *caller,
 {
 	struct wfs_cuda_device *dev = (struct wfs_cuda_device *)base;
 	struct wfs_device_info info = { 0 };
-	bool found = wfs_gpu_look(dev, NULL) == 0;
 
-	info.fills = found && (geteuid() == 0 || caller->uid == geteuid());
-	info.lends = found && wfs_gpu_may_borrow(dev, caller->uid);
-	info.devices = found ? dev->devices : 0;
+	info.devices = atomic_load(&dev->devices);
+	info.fills = info.devices &&
+		     (geteuid() == 0 || caller->uid == geteuid());
+	info.lends = info.devices && wfs_gpu_may_borrow(dev, caller->uid);
 	*ret_info = info;
 	return 0;
 }
@@ -269,7 +264,7 @@ static int drop_cookie(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
 		for (client = dev->clients; client; client = client->next) {
 			if (client->id < last && client->keeps &&
 			    client->helper->process.pid &&
-			    same_proc(&client->proc, proc))
+			    wfs_proc_same(&client->proc, proc))
 				break;
 		}
 		if (client) {
@@ -329,6 +324,11 @@ static const struct wfs_device_ops ops = {
 	.drop = drop,
 	.close = close_device,
 };
+
+int wfs_cuda_device_look(struct wfs_device *dev, struct wfs_err *err)
+{
+	return wfs_gpu_look((struct wfs_cuda_device *)dev, err);
+}
 
 int wfs_cuda_device_open(const struct wfs_cuda_config *config,
 			 struct wfs_device **ret_dev, struct wfs_err *err)

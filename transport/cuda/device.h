@@ -29,4 +29,10 @@ struct wfs_cuda_config {
 int wfs_cuda_device_open(const struct wfs_cuda_config *config,
 			 struct wfs_device **ret_dev, struct wfs_err *err);
 
+/*
+ * GPUs are looked for as soon as it is open, by a process that ends with that;
+ * this waits for what it finds: -ENXIO with a sentence.
+ */
+int wfs_cuda_device_look(struct wfs_device *dev, struct wfs_err *err);
+
 #endif

@@ -4,6 +4,7 @@
  * died is started anew by the next who needs it.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/base/cond.h"
@@ -325,10 +326,9 @@ static int look_now(struct wfs_cuda_device *dev)
 	pthread_mutex_unlock(&dev->lock);
 	if (!rc)
 		rc = answer.status;
-	dev->devices = rc ? 0 : answer.devices;
-	if (rc)
-		wfs_info("no GPU is served: %s",
-			 answer.status ? answer.text : strerror(-rc));
+	atomic_store(&dev->devices, rc ? 0 : answer.devices);
+	snprintf(dev->count_why, sizeof(dev->count_why), "%s",
+		 answer.status ? answer.text : strerror(-rc));
 	return rc;
 }
 
@@ -345,6 +345,9 @@ int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_err *err)
 		dev->counted_ns = now;
 	}
 	rc = dev->count_rc;
+	if (rc)
+		wfs_err_set(err, -ENXIO, "no GPU on this node: %s",
+			    dev->count_why);
 	pthread_mutex_unlock(&dev->count_lock);
-	return rc ? wfs_err_set(err, -ENXIO, "no GPU on this node") : 0;
+	return rc ? -ENXIO : 0;
 }

@@ -10,6 +10,7 @@
 #define WFS_TRANSPORT_CUDA_INNER_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "core/base/proc.h"
@@ -18,6 +19,7 @@
 
 #define WFS_GPU_HELPERS_MAX 256
 #define WFS_GPU_LEASES_MAX  16384
+#define WFS_GPU_LEASES_EACH 4096 /* of one process; each takes a descriptor */
 #define WFS_GPU_TIDY_NS	    5000000000ull /* what a helper has for forgetting */
 
 /* Who makes a call, looked up. */
@@ -105,7 +107,8 @@ struct wfs_cuda_device {
 	pthread_mutex_t count_lock; /* of the look for GPUs */
 	uint64_t counted_ns;	    /* when it was; 0: never */
 	int count_rc;
-	unsigned devices;
+	char count_why[WFS_GPU_TEXT];
+	atomic_uint devices; /* 0: none, or not known yet */
 
 	pthread_t watcher;
 	int wake; /* an eventfd */
@@ -154,7 +157,7 @@ void wfs_gpu_helper_tidy(struct wfs_cuda_device *dev,
 void wfs_gpu_helper_lost(struct wfs_cuda_device *dev,
 			 struct wfs_gpu_helper *helper);
 
-/* Are there GPUs?  -ENXIO. */
+/* Are there GPUs?  -ENXIO; blocks while that is found out. */
 int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_err *err);
 
 /* The client of that process, made if there is none; with the lock. */

@@ -135,19 +135,22 @@ static int add_lease(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
 		     struct wfs_gpu_lent *lent, struct wfs_gpu_lease **ret)
 {
 	struct wfs_gpu_lease *lease;
+	size_t of_it = 0;
 	int pidfd;
 
 	for (lease = dev->leases; lease; lease = lease->next) {
-		if (lease->lent == lent && lease->returned &&
-		    lease->proc.tgid == proc->tgid &&
-		    lease->proc.started == proc->started) {
+		if (!wfs_proc_same(&lease->proc, proc))
+			continue;
+		of_it++;
+		if (lease->lent == lent && lease->returned) {
 			lease->returned = false;
 			lease->id = dev->next_id++;
 			*ret = lease;
 			return 0;
 		}
 	}
-	if (dev->lease_count == WFS_GPU_LEASES_MAX)
+	if (dev->lease_count == WFS_GPU_LEASES_MAX ||
+	    of_it == WFS_GPU_LEASES_EACH)
 		return -EBUSY;
 	pidfd = wfs_proc_open(proc);
 	if (pidfd < 0)
@@ -189,8 +192,7 @@ int wfs_gpu_return(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
 	pthread_mutex_lock(&dev->lock);
 	for (lease = dev->leases; lease; lease = lease->next) {
 		if (lease->id == id && !lease->returned &&
-		    lease->proc.tgid == proc->tgid &&
-		    lease->proc.started == proc->started)
+		    wfs_proc_same(&lease->proc, proc))
 			break;
 	}
 	if (lease && lease->lent->memory == WFS_DEVICE_VMM_FD) {
@@ -355,9 +357,11 @@ static int lend_as(struct wfs_cuda_device *dev,
 		return say(fault, WFS_DEVICE_STAGE_AUTH, err, -EACCES,
 			   "memory is not lent to this user");
 	rc = wfs_gpu_look(dev, err);
-	if (rc)
-		return say(fault, WFS_DEVICE_STAGE_DEVICE, err, rc,
-			   "no GPU on this node");
+	if (rc) {
+		*fault =
+			(struct wfs_device_fault){ WFS_DEVICE_STAGE_DEVICE, 0 };
+		return rc;
+	}
 	rc = wfs_gpu_helper_get(dev, &self, &want->device, true, &helper);
 	if (rc)
 		return say(fault, WFS_DEVICE_STAGE_DEVICE, err, rc,

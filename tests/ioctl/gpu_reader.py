@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A reader with memory of its own on a GPU: gpu_reader.py HOW COUNT SEED FILE...
+
+fill: COUNT fills of random segments of the files, each compared with the file.
+lend: COUNT leases of each file, each opened, compared and given back.
+hold: takes a lease of each, says "ready" and fills until it is killed.
+
+The GPU is the FAKE libcudart's, which is found by LD_LIBRARY_PATH.
+"""
+import ctypes
+import errno
+import os
+import random
+import sys
+
+import calls
+
+ROOM = 1 << 20  # of the memory that is filled
+TIMEOUT = 60 * 10**9
+TO_DEVICE, TO_HOST = 1, 2
+
+
+class Handle(ctypes.Structure):
+    _fields_ = [("reserved", ctypes.c_char * 64)]
+
+
+class Gpu:
+    def __init__(self):
+        self.lib = ctypes.CDLL("libcudart.so.13")
+        self.stream = ctypes.c_void_p()
+        self.call("cudaSetDevice", 0)
+        self.call("cudaStreamCreateWithFlags", ctypes.byref(self.stream), 1)
+
+    def call(self, name, *args):
+        code = getattr(self.lib, name)(*args)
+        assert code == 0, (name, code)
+
+    def allocate(self, size):
+        """(address, handle)"""
+        at, handle = ctypes.c_void_p(), Handle()
+        self.call("cudaMalloc", ctypes.byref(at), ctypes.c_size_t(size))
+        self.call("cudaIpcGetMemHandle", ctypes.byref(handle), at)
+        return at, bytes(handle)
+
+    def clear(self, at, size):
+        self.call("cudaMemsetAsync", at, 0, ctypes.c_size_t(size),
+                  self.stream)
+        self.call("cudaStreamSynchronize", self.stream)
+
+    def read(self, at, size):
+        room = ctypes.create_string_buffer(size)
+        self.call("cudaMemcpyAsync", room, at, ctypes.c_size_t(size), TO_HOST,
+                  self.stream)
+        self.call("cudaStreamSynchronize", self.stream)
+        return room.raw
+
+    def open(self, handle):
+        at = ctypes.c_void_p()
+        self.call("cudaIpcOpenMemHandle", ctypes.byref(at),
+                  Handle.from_buffer_copy(bytes(handle)), 1)
+        return at
+
+    def close(self, at):
+        self.call("cudaIpcCloseMemHandle", at)
+
+
+def random_rows(rng, size):
+    rows, at = [], 0
+    for _ in range(rng.randint(1, 6)):
+        length = rng.randint(1, min(size, 3000))
+        count = rng.randint(1, 20)
+        stride = rng.randint(0, (size - length) // count)
+        span = stride * (count - 1) + length
+        row = (rng.randint(0, size - span), at + rng.randint(0, 50), length,
+               stride, length + rng.randint(0, 30), count)
+        rows.append(row)
+        at = row[1] + row[4] * count
+    return rows
+
+
+def applied(truth, rows):
+    out = bytearray(ROOM)
+    for off, to, length, stride, to_stride, count in rows:
+        for i in range(count):
+            out[to + i * to_stride:to + i * to_stride + length] = \
+                truth[off + i * stride:off + i * stride + length]
+    return bytes(out)
+
+
+def send(fd, handle, rows, **fields):
+    return calls.ioctl(fd, calls.FILL, calls.segments(calls.new(
+        calls.Fill, memory=calls.CUDA_IPC, alloc_bytes=ROOM,
+        handle=(ctypes.c_uint8 * 64)(*handle), timeout_ns=TIMEOUT, **fields),
+        rows))
+
+
+def fill(gpu, rng, opened, count):
+    at, handle = gpu.allocate(ROOM)
+    for i in range(count):
+        fd, truth = rng.choice(opened)
+        rows = random_rows(rng, len(truth))
+        gpu.clear(at, ROOM)
+        done = send(fd, handle, rows, cookie=rng.choice([0, 7])
+                    if i % 10 == 0 else 7)
+        assert done.done == sum(row[2] * row[5] for row in rows)
+        assert gpu.read(at, ROOM) == applied(truth, rows), rows
+        if i % 10 == 9:
+            calls.drop(fd, cookie=7)
+
+
+def lend(gpu, opened, count):
+    for _ in range(count):
+        for fd, truth in opened:
+            said = calls.ioctl(fd, calls.LEND,
+                               calls.new(calls.Lend, timeout_ns=TIMEOUT))
+            assert said.bytes == len(truth)
+            at = gpu.open(said.handle)
+            whole = gpu.read(at, said.alloc_bytes)
+            gpu.close(at)
+            assert whole[:said.bytes] == truth
+            assert not any(whole[said.bytes:])
+            calls.drop(fd, lease=said.lease)
+            try:
+                calls.drop(fd, lease=said.lease)
+                raise AssertionError("a lease was given back twice")
+            except calls.Failed as failed:
+                assert failed.errno == errno.ESRCH
+
+
+def hold(gpu, opened):
+    handle = gpu.allocate(ROOM)[1]
+    for fd, _ in opened:
+        calls.ioctl(fd, calls.LEND, calls.new(calls.Lend, timeout_ns=TIMEOUT))
+    print("ready", flush=True)
+    while True:
+        for fd, truth in opened:
+            send(fd, handle, [(0, 0, min(len(truth), ROOM))], cookie=7)
+
+
+def main(how, count, seed, *files):
+    opened = [(os.open(file, os.O_RDONLY), open(file, "rb").read())
+              for file in files]
+    gpu, rng = Gpu(), random.Random(int(seed))
+    assert calls.info(opened[0][0]).devices == 2
+    if how == "fill":
+        fill(gpu, rng, opened, int(count))
+    elif how == "lend":
+        lend(gpu, opened, int(count))
+    else:
+        hold(gpu, opened)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FILL and LEND of device memory on a real mount, over the FAKE libcudart:
+readers are processes of their own, and so are those that fill.
+"""
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import mounts
+from mounts import tensor_path
+
+FAKE = mounts.BUILD / "fake_cudart"
+READER = Path(__file__).parent / "gpu_reader.py"
+DEADLINE = 120
+
+
+@pytest.fixture
+def gpus():
+    """The environment in which there are FAKE GPUs."""
+    where = Path(tempfile.mkdtemp(prefix="weightfs-gpus-", dir="/dev/shm"))
+    yield {"LD_LIBRARY_PATH": str(FAKE), "FAKE_CUDART": str(where)}
+    shutil.rmtree(where)
+
+
+def tensors(m, model, most):
+    rows = [(rank, name) for rank, name, place in model.tensors()
+            if 4096 < place.size]
+    return [str(tensor_path(m, "m", rank, name)) for rank, name in rows[:most]]
+
+
+def start(gpus, how, count, seed, files):
+    return subprocess.Popen(
+        [sys.executable, READER, how, str(count), str(seed), *files],
+        env={**os.environ, **gpus}, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+
+
+def finish(readers):
+    for reader in readers:
+        out, err = reader.communicate(timeout=DEADLINE)
+        assert reader.returncode == 0, out + err
+
+
+def test_random_fills_of_four_readers_are_the_truth(mount, model, gpus, seed):
+    print("seed", seed)
+    m = mount("gpu=on", m=model, env=gpus)
+    files = tensors(m, model, 4)
+    finish([start(gpus, "fill", 250 if not mounts.SAN else 40, seed + i,
+                  files) for i in range(4)])
+
+
+def test_readers_are_lent_the_truth_and_give_it_back(mount, model, gpus):
+    m = mount("gpu=on", m=model, env=gpus)
+    files = tensors(m, model, 3)
+    finish([start(gpus, "lend", 3, i, files) for i in range(3)])
+
+
+def test_readers_killed_in_the_middle_cost_nobody_else(mount, model, gpus):
+    m = mount("gpu=on", m=model, env=gpus)
+    files = tensors(m, model, 2)
+    for i in range(4):
+        reader = start(gpus, "hold", 0, i, files)
+        assert reader.stdout.readline() == "ready\n"
+        finish([start(gpus, "fill", 3, i, files)])
+        reader.send_signal(signal.SIGKILL)
+        reader.communicate()
+    finish([start(gpus, "lend", 1, 0, files)])
+
+
+def test_a_mount_that_must_have_gpus_does_not_start_without(mount, model,
+                                                            gpus):
+    m = mount("gpu=on", m=model, env={**gpus, "FAKE_CUDART": "/none"},
+              ready=False)
+    m.expect_rc = 1
+    assert m.wait_end() == 1
+    assert "option 'gpu' is on: no GPU on this node: " in m.log()
