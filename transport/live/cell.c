@@ -71,6 +71,20 @@ static int look(const struct wfs_live_cell *cell, uint64_t epoch)
 	return now == epoch ? 0 : -EBUSY;
 }
 
+int wfs_live_cell_now(struct wfs_live_cell *cell, uint64_t *ret_epoch)
+{
+	uint64_t epoch;
+	int rc;
+
+	pthread_mutex_lock(&cell->lock);
+	epoch = atomic_load(&cell->epoch);
+	rc = look(cell, epoch & ~1ull);
+	pthread_mutex_unlock(&cell->lock);
+	if (!rc)
+		*ret_epoch = epoch;
+	return rc;
+}
+
 int wfs_live_cell_enter(struct wfs_live_cell *cell, uint64_t epoch,
 			uint64_t wait_ns)
 {

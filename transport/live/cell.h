@@ -31,6 +31,9 @@ void wfs_live_cell_destroy(struct wfs_live_cell *cell);
 int wfs_live_cell_begin(struct wfs_live_cell *cell);
 int wfs_live_cell_end(struct wfs_live_cell *cell);
 
+/* The epoch that there is; -EBUSY: it is being changed; -ESTALE: revoked. */
+int wfs_live_cell_now(struct wfs_live_cell *cell, uint64_t *ret_epoch);
+
 /*
  * May the memory of that epoch be read?  Waits up to `wait_ns` while it is
  * being changed.  0; then wfs_live_cell_leave has to follow.  -EBUSY: it is

@@ -30,8 +30,9 @@ struct wfs_live_model {
 	const char *name;
 	const char *engine, *engine_version, *layout, *state, *declared;
 	/*
-	 * Of tensors that are the same bytes only the one whose name is the
-	 * least stays, as in what sharded_state saves.  Otherwise all do.
+	 * As sharded_state saves: a tensor stays only if it is not empty, does
+	 * not lie within another, and no lesser name has the same bytes.
+	 * Otherwise all stay.
 	 */
 	bool one_name;
 };

@@ -108,10 +108,10 @@ int wfs_live_open(struct wfs_live_image *image, struct wfs_source **ret_source,
 		  struct wfs_err *err)
 {
 	char *label wfs_autofree = NULL;
-	uint64_t epoch = atomic_load(&image->cell.epoch);
 	struct live_source *live;
 	struct timespec now;
-	int rc = wfs_live_cell_enter(&image->cell, epoch & ~1ull, 0);
+	uint64_t epoch;
+	int rc = wfs_live_cell_now(&image->cell, &epoch);
 
 	if (rc)
 		return wfs_err_set(err, rc,
@@ -119,7 +119,6 @@ int wfs_live_open(struct wfs_live_image *image, struct wfs_source **ret_source,
 					   "model '%s' is being updated" :
 					   "model '%s' is served no more",
 				   image->name);
-	wfs_live_cell_leave(&image->cell, epoch);
 	live = wfs_calloc(1, sizeof(*live));
 	label = wfs_asprintf("the memory of %s", image->name);
 	wfs_source_init(&live->base, &live_ops, label);

@@ -32,39 +32,44 @@ static int by_name(const void *a, const void *b)
 		      ((const struct wfs_live_tensor *)b)->name);
 }
 
-/* The same bytes lie together, the least name first. */
+static bool is_whole(const struct wfs_live_tensor *tensor)
+{
+	return tensor->dims == 0;
+}
+
+/* Whatever may cover another comes before it. */
 static int by_memory(const void *a, const void *b)
 {
 	const struct wfs_live_tensor *x = a, *y = b;
 
-	if (x->data != y->data)
-		return (uintptr_t)x->data < (uintptr_t)y->data ? -1 : 1;
-	if (x->size != y->size)
-		return x->size < y->size ? -1 : 1;
+	if (x->low != y->low)
+		return x->low < y->low ? -1 : 1;
+	if (x->high != y->high)
+		return x->high > y->high ? -1 : 1;
+	if (is_whole(x) != is_whole(y))
+		return is_whole(x) ? -1 : 1;
 	return by_name(a, b);
 }
 
-static bool is_same_memory(const struct wfs_live_tensor *x,
-			   const struct wfs_live_tensor *y)
-{
-	return x->data == y->data && x->size == y->size && x->run == y->run &&
-	       x->dims == y->dims &&
-	       !memcmp(x->counts, y->counts, x->dims * sizeof(*x->counts)) &&
-	       !memcmp(x->steps, y->steps, x->dims * sizeof(*x->steps));
-}
-
-/* As what sharded_state saves: no other names, nothing that is empty. */
+/*
+ * As what sharded_state saves: nothing that is empty, or lies within another
+ * that is contiguous; of those that are the same the least name.
+ */
 static void drop_others(struct wfs_live_rank *rank)
 {
 	struct wfs_live_tensor *t = rank->tensors;
+	uintptr_t covered = 0; /* up to here */
 	uint32_t kept = 0;
 
 	qsort(t, rank->count, sizeof(*t), by_memory);
 	for (uint32_t i = 0; i < rank->count; i++) {
-		if (!t[i].size || (kept && is_same_memory(&t[kept - 1], &t[i])))
+		if (!t[i].size || t[i].high <= covered) {
 			wfs_live_tensor_clear(&t[i]);
-		else
-			t[kept++] = t[i];
+			continue;
+		}
+		if (is_whole(&t[i]))
+			covered = t[i].high;
+		t[kept++] = t[i];
 	}
 	rank->count = kept;
 }

@@ -136,9 +136,9 @@ static int find_extent(struct wfs_live_tensor *t)
 	}
 	/* What a pointer and an offset make must be an address. */
 	if (__builtin_add_overflow(base, (uint64_t)high, &t->high) ||
-	    (uint64_t)-low > base)
+	    0 - (uint64_t)low > base)
 		return -EOVERFLOW;
-	t->low = base - (uint64_t)-low;
+	t->low = base + (uint64_t)low;
 	return 0;
 }
 

@@ -69,9 +69,9 @@ struct weightfs_seed_model_options {
 	const char *state;
 	const char *declared; /* processes that say the same have the same */
 	/*
-	 * Not 0: of tensors that are the same bytes (tied ones) only the one
-	 * with the least name is served, and none that is empty, as in what
-	 * sharded_state saves.
+	 * Not 0: as sharded_state saves.  Of tensors that are the same bytes
+	 * (tied ones) only the one with the least name is served, and none
+	 * that is empty or lies within another.
 	 */
 	int one_name;
 };
