@@ -43,6 +43,13 @@ struct wfs_fs_config {
 	/* Adds the same as Prometheus text; may be NULL. */
 	void (*measure_seeds)(void *ctx, struct wfs_text *text);
 	void *report_ctx;
+	/*
+	 * The digest of a model on this node's disks (32 bytes), for
+	 * user.weightfs.digest: 0; -EINPROGRESS, from now on it is computed;
+	 * -ENODATA.  Waits for nothing.  NULL: there are none.
+	 */
+	int (*digest)(void *ctx, struct wfs_model *model, uint8_t *ret_root);
+	void *digest_ctx;
 };
 
 /*

@@ -151,21 +151,27 @@ static int value_version(const struct subject *s, struct wfs_text *t)
 	return 0;
 }
 
+/* A layout is other bytes than those that the digest stands for. */
 static int value_model_digest(const struct subject *s, struct wfs_text *t)
 {
-	const struct wfs_model *model = s->node.model;
+	const struct wfs_fs_config *config = &s->fs->config;
+	struct wfs_model *model = s->node.model;
 	const struct wfs_source_ops *ops = model->source->ops;
-	/* A layout is other bytes than those. */
 	const uint8_t *root = ops->tree && !model->virtual ?
 				      ops->tree(model->source) :
 				      NULL;
 	char hex[2 * WFS_ROOT_BYTES + 1];
+	uint8_t own[WFS_ROOT_BYTES];
+	int rc = -ENODATA;
 
-	if (root)
+	if (!root && !model->virtual && config->digest)
+		rc = config->digest(config->digest_ctx, model, own);
+	if (root || !rc)
 		wfs_text_add(t, "sha256:%s",
-			     wfs_hex_format(root, WFS_ROOT_BYTES, hex));
+			     wfs_hex_format(root ? root : own, WFS_ROOT_BYTES,
+					    hex));
 	else
-		wfs_text_add(t, "unknown");
+		wfs_text_add(t, rc == -EINPROGRESS ? "pending" : "unknown");
 	return 0;
 }
 

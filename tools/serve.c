@@ -18,6 +18,7 @@
 #include "tools/hold.h"
 #include "tools/life.h"
 #include "tools/process.h"
+#include "tools/asked.h"
 #include "tools/seeding.h"
 #include "tools/seeds.h"
 #include "tools/serve.h"
@@ -47,6 +48,7 @@ struct serve {
 	struct wfs_fs *fs;
 	struct wfs_err why_no_store;
 	struct wfs_seeding seeding;
+	struct wfs_asked *asked; /* NULL: digests are off */
 	bool ready;
 	struct wfs_err err; /* why it failed */
 };
@@ -182,6 +184,11 @@ static bool any_on_overlayfs(const struct wfs_options *options)
 	return false;
 }
 
+static int digest(void *ctx, struct wfs_model *model, uint8_t *ret_root)
+{
+	return wfs_asked_digest(ctx, model, ret_root);
+}
+
 static int make_mount(struct serve *serve)
 {
 	const struct wfs_options *options = serve->options;
@@ -205,9 +212,13 @@ static int make_mount(struct serve *serve)
 		.report_seeds = serve->seeds ? wfs_seeds_report : NULL,
 		.measure_seeds = serve->seeds ? wfs_seeds_measure : NULL,
 		.report_ctx = serve->seeds,
+		.digest = options->digests ? digest : NULL,
 	};
 	int rc;
 
+	if (config.digest)
+		serve->asked = wfs_asked_new(options->digest_cache);
+	config.digest_ctx = serve->asked;
 	rc = wfs_fs_new(&config, serve->registry, serve->store,
 			serve->store ? NULL : serve->why_no_store.text,
 			&serve->fs, &serve->err);
@@ -356,6 +367,7 @@ int wfs_serve(const struct wfs_options *options, const char *mountpoint,
 	wfs_seeds_leave(serve.seeds);
 	wfs_fs_free(serve.fs);
 	wfs_device_close(serve.gpus);
+	wfs_asked_free(serve.asked);
 	wfs_store_close(serve.store);
 	wfs_watch_free(serve.watch);
 	wfs_registry_free(serve.registry);
