@@ -13,6 +13,7 @@
 #include "core/base/hex.h"
 #include "core/base/text.h"
 #include "core/digest/digest_tree.h"
+#include "core/live.h"
 #include "core/plan/layout.h"
 #include "fs/residence.h"
 
@@ -195,6 +196,19 @@ static int value_format(const struct subject *s, struct wfs_text *t)
 	return 0;
 }
 
+/* Whose memory it is. */
+static int value_engine(const struct subject *s, struct wfs_text *t)
+{
+	const struct wfs_live *live = s->node.model->source->live;
+	char *engine wfs_autofree = NULL;
+
+	if (!live)
+		return -ENODATA;
+	engine = wfs_live_text(live);
+	wfs_text_add(t, "%s, epoch %" PRIu64, engine, live->epoch);
+	return 0;
+}
+
 enum applies {
 	TO_TENSOR = 1,
 	TO_FILE = 2,
@@ -221,6 +235,7 @@ static const struct attribute {
 	{ PREFIX "ranks", TO_MODEL, value_ranks },
 	{ PREFIX "plan", TO_MODEL, value_plan },
 	{ PREFIX "format", TO_MODEL, value_format },
+	{ PREFIX "engine", TO_MODEL, value_engine },
 };
 
 #define COUNT (sizeof(attributes) / sizeof(attributes[0]))

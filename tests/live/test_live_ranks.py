@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import threading
 
 import pytest
 
@@ -113,6 +114,44 @@ def test_an_update_of_all_ranks_is_one_new_version(mount, workers, dump):
                 held(dump, 0)[name])
         except OSError as e:
             assert e.errno == errno.ESTALE
+
+
+def test_no_tensor_is_torn_in_many_updates(mount, workers, dump):
+    ranks, rounds = workers(), 20
+    m = mount("rescan=0.2", args=args_of(*ranks))
+    names = ["model.norm.weight", "lm_head.weight"]
+    whole = [[held(dump, rank)] for rank in (0, 1)]
+    torn, reads, over = [], [], threading.Event()
+
+    def read():
+        while not over.is_set():
+            for rank in (0, 1):
+                for name in names:
+                    try:
+                        got = truth.digest(m.path / "llama" / str(rank) / name)
+                    except OSError as e:
+                        assert e.errno in (errno.ESTALE, errno.ENOENT), e
+                        continue
+                    reads.append(got)
+                    if not any(got == v[name] for v in list(whole[rank])):
+                        torn.append((rank, name))
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        key = 0
+        for i in range(1, rounds + 1):
+            key ^= i
+            for rank, worker in enumerate(ranks):
+                whole[rank].append(held(dump, rank, key))
+                worker("flip", i)
+            if i % 5 == 0:
+                wait_for(m, {str(r): whole[r][-1] for r in (0, 1)})
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join()
+    assert reads and not torn
 
 
 COLD = ("rescan=0.2", "prefetch=0", "passthrough=off", "chunk_cache=0")

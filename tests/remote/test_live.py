@@ -97,6 +97,8 @@ def test_workers_of_one_engine_are_one_model(mount, engine, dumps):
         "0", "1", "2", "3"]
     path = m.path / "llama" / "3" / "model.norm.weight"
     assert mounts.xattr(path, "trust") == "seed"
+    assert mounts.xattr(m.path / "llama", "engine") == (
+        "vllm 0.32, tp4, epoch 1")
     (row,) = m.status()["models"]
     live = row["live"]
     assert (live["engine"], live["engine_version"], live["layout"],
