@@ -122,6 +122,14 @@ uint8_t *gpu_target_read(const struct gpu_world *w,
 	return bytes;
 }
 
+void gpu_expect_file(const struct gpu_world *w, const struct gpu_target *target)
+{
+	uint8_t *got = gpu_target_read(w, target);
+
+	assert_memory_equal(w->bytes, got, target->bytes);
+	free(got);
+}
+
 struct wfs_device_fill gpu_fill_of(const struct gpu_world *w,
 				   const struct gpu_target *target,
 				   struct wfs_device_segment *segment)
@@ -223,10 +231,15 @@ void gpu_await_used(struct gpu_world *w, uint64_t bytes)
 	}
 }
 
-void gpu_kill_helper(void)
+pid_t gpu_helper(void)
 {
 	pid_t pid = 0;
 
 	assert_int_equal(1, find_helpers(&pid));
-	kill(pid, SIGKILL);
+	return pid;
+}
+
+void gpu_kill_helper(void)
+{
+	kill(gpu_helper(), SIGKILL);
 }

@@ -50,6 +50,10 @@ void gpu_target_free(const struct gpu_world *w, struct gpu_target *target);
 uint8_t *gpu_target_read(const struct gpu_world *w,
 			 const struct gpu_target *target);
 
+/* Asserts that it holds the start of the file. */
+void gpu_expect_file(const struct gpu_world *w,
+		     const struct gpu_target *target);
+
 /* A fill of `target` with one segment of the start of the file. */
 struct wfs_device_fill gpu_fill_of(const struct gpu_world *w,
 				   const struct gpu_target *target,
@@ -62,7 +66,9 @@ unsigned gpu_helpers(void);
 void gpu_await_helpers(unsigned n);
 /* Until so many bytes of the devices are used by anybody. */
 void gpu_await_used(struct gpu_world *w, uint64_t bytes);
-/* Kills one. */
+/* The pid of the only one. */
+pid_t gpu_helper(void);
+/* Kills it. */
 void gpu_kill_helper(void);
 
 #endif

@@ -14,18 +14,9 @@
 #include "core/base/mem.h"
 #include "tests/unit/gpu_world.h"
 
-#define SMALL	   (64u << 10)
-#define OTHER_USER 54321
-#define CYCLES	   200
-#define SECOND_NS  1000000000ull
-
-static void expect_file(struct gpu_world *w, const struct gpu_target *target)
-{
-	uint8_t *got = gpu_target_read(w, target);
-
-	assert_memory_equal(w->bytes, got, target->bytes);
-	free(got);
-}
+#define SMALL	  (64u << 10)
+#define CYCLES	  200
+#define SECOND_NS 1000000000ull
 
 static void clear(struct gpu_world *w, const struct gpu_target *target)
 {
@@ -49,7 +40,7 @@ static void a_fill_lands_in_memory_of_either_kind(void **state)
 		struct wfs_device_fill fill = gpu_fill_of(w, &t, &segment);
 
 		assert_int_equal(0, gpu_fill(w, &fill));
-		expect_file(w, &t);
+		gpu_expect_file(w, &t);
 		gpu_target_free(w, &t);
 	}
 }
@@ -74,7 +65,7 @@ static void bytes_come_from_pinned_memory_alone(void **state)
 				 filled.path);
 		assert_int_equal(t.bytes, filled.bytes);
 		assert_int_equal(0, w->fake->pageable);
-		expect_file(w, &t);
+		gpu_expect_file(w, &t);
 		/* What a device can is looked up when its helper starts. */
 		gpu_kill_helper();
 		gpu_await_helpers(0);
@@ -169,7 +160,7 @@ a_new_allocation_takes_the_place_of_the_old_under_a_cookie(void **state)
 	assert_int_equal(0, gpu_fill(w, &fill));
 	memcpy(fill.handle, two.handle, sizeof(fill.handle));
 	assert_int_equal(0, gpu_fill(w, &fill));
-	expect_file(w, &two);
+	gpu_expect_file(w, &two);
 	gpu_target_free(w, &one); /* nobody has it open any more */
 	assert_int_equal(0, wfs_device_drop(w->dev, &fill.caller, 0, 7));
 	gpu_target_free(w, &two);
@@ -214,7 +205,7 @@ static void what_fails_says_where_and_with_which_code(void **state)
 		assert_non_null(strstr(w->err.text, "FAKE error"));
 	}
 	assert_int_equal(0, gpu_fill(w, &fill));
-	expect_file(w, &t);
+	gpu_expect_file(w, &t);
 	gpu_target_free(w, &t);
 }
 
@@ -289,57 +280,6 @@ static void a_file_that_became_shorter_is_stale(void **state)
 	gpu_target_free(w, &t);
 }
 
-static void an_error_that_sticks_costs_one_helper(void **state)
-{
-	struct gpu_world *w = *state;
-	struct gpu_target t = gpu_target_make(w, WFS_DEVICE_CUDA_IPC, SMALL);
-	struct wfs_device_segment segment;
-	struct wfs_device_fill fill = gpu_fill_of(w, &t, &segment);
-
-	fake_cu_inject(w->fake, "cudaMemcpyAsync", FAKE_STICKS,
-		       WFS_CU_ILLEGAL_ADDRESS, 0, 1);
-	assert_int_equal(-EIO, gpu_fill(w, &fill));
-	assert_int_equal(WFS_CU_ILLEGAL_ADDRESS, w->fault.cuda_err);
-	assert_int_equal(0, gpu_fill(w, &fill));
-	expect_file(w, &t);
-	gpu_target_free(w, &t);
-}
-
-static void a_helper_that_dies_in_a_copy_costs_that_copy(void **state)
-{
-	struct gpu_world *w = *state;
-	struct gpu_target t = gpu_target_make(w, WFS_DEVICE_CUDA_IPC, SMALL);
-	struct wfs_device_segment segment;
-	struct wfs_device_fill fill = gpu_fill_of(w, &t, &segment);
-
-	for (int i = 0; i < 3; i++) {
-		fake_cu_inject(w->fake, "cudaStreamSynchronize", FAKE_CRASHES,
-			       0, 0, 1);
-		assert_int_equal(-EIO, gpu_fill(w, &fill));
-		assert_int_equal(0, w->fault.cuda_err);
-		assert_int_equal(0, gpu_fill(w, &fill));
-	}
-	expect_file(w, &t);
-	gpu_target_free(w, &t);
-}
-
-static void a_helper_that_hangs_is_killed_at_the_deadline(void **state)
-{
-	struct gpu_world *w = *state;
-	struct gpu_target t = gpu_target_make(w, WFS_DEVICE_CUDA_IPC, SMALL);
-	struct wfs_device_segment segment;
-	struct wfs_device_fill fill = gpu_fill_of(w, &t, &segment);
-
-	assert_int_equal(0, gpu_fill(w, &fill));
-	fake_cu_inject(w->fake, "cudaMemcpyAsync", FAKE_HANGS, 0, 0, 1);
-	fill.deadline_ns = wfs_now_ns() + SECOND_NS / 2;
-	assert_int_equal(-ETIMEDOUT, gpu_fill(w, &fill));
-	gpu_await_helpers(0);
-	fill.deadline_ns = wfs_now_ns() + 60 * SECOND_NS;
-	assert_int_equal(0, gpu_fill(w, &fill));
-	gpu_target_free(w, &t);
-}
-
 static void a_fill_waits_for_the_event_of_its_reader(void **state)
 {
 	struct gpu_world *w = *state;
@@ -364,94 +304,10 @@ static void a_fill_waits_for_the_event_of_its_reader(void **state)
 	fake_cu_release_events(w->fake);
 	fill.deadline_ns = wfs_now_ns() + 60 * SECOND_NS;
 	assert_int_equal(0, gpu_fill(w, &fill));
-	expect_file(w, &t);
+	gpu_expect_file(w, &t);
 	assert_int_equal(0, w->cuda->cudaEventDestroy(event));
 	assert_int_equal(0, w->cuda->cudaStreamDestroy(stream));
 	gpu_target_free(w, &t);
-}
-
-/* A reader of another user, which says by the pipe what it exports. */
-static pid_t start_other(struct gpu_world *w, struct gpu_target *ret_target)
-{
-	int out[2], err[2];
-	pid_t child;
-
-	assert_int_equal(0, pipe2(out, O_CLOEXEC));
-	assert_int_equal(0, pipe2(err, O_CLOEXEC));
-	child = fork();
-	if (child == 0) {
-		if (setgid(OTHER_USER) != 0 || setuid(OTHER_USER) != 0)
-			_exit(1);
-		*ret_target = gpu_target_make(w, WFS_DEVICE_CUDA_IPC, SMALL);
-		if (write(out[1], ret_target, sizeof(*ret_target)) < 0)
-			_exit(1);
-		close(err[1]);
-		/* Till the test closes its end. */
-		_exit(read(err[0], &(char){ 0 }, 1) < 0);
-	}
-	close(out[1]);
-	close(err[0]);
-	assert_int_equal(sizeof(*ret_target),
-			 read(out[0], ret_target, sizeof(*ret_target)));
-	close(out[0]);
-	ret_target->fd = err[1];
-	return child;
-}
-
-static void handles_are_imported_as_the_user_who_asks(void **state)
-{
-	struct gpu_world *w = *state;
-	struct wfs_device_segment segment;
-	struct wfs_device_fill fill;
-	struct gpu_target t;
-	pid_t child;
-
-	if (geteuid() != 0)
-		skip();
-	child = start_other(w, &t);
-	fill = gpu_fill_of(w, &t, &segment);
-	fill.cookie = 3;
-	fill.caller.pid = child;
-	/* As root, which would be allowed all: the handle is another's. */
-	assert_int_equal(-EPERM, gpu_fill(w, &fill));
-	fill.caller.uid = fill.caller.gid = OTHER_USER;
-	assert_int_equal(0, gpu_fill(w, &fill));
-	assert_int_equal(2, gpu_helpers());
-	assert_int_equal(1, fake_cu_holds(w->fake));
-	/* The helpers are there as long as who they work for. */
-	close(t.fd);
-	waitpid(child, NULL, 0);
-	gpu_await_helpers(0);
-}
-
-static void a_dead_readers_mappings_go_from_a_helper_that_stays(void **state)
-{
-	struct gpu_world *w = *state;
-	struct gpu_target own = gpu_target_make(w, WFS_DEVICE_CUDA_IPC, SMALL);
-	struct wfs_device_segment segment;
-	struct wfs_device_fill fill = gpu_fill_of(w, &own, &segment);
-	uint64_t until = wfs_now_ns() + 60 * SECOND_NS;
-	pid_t child;
-	int hold[2];
-
-	assert_int_equal(0, gpu_fill(w, &fill));
-	assert_int_equal(0, pipe2(hold, O_CLOEXEC));
-	child = fork();
-	if (child == 0) {
-		close(hold[1]);
-		_exit(read(hold[0], &(char){ 0 }, 1) < 0);
-	}
-	fill.caller.pid = child;
-	fill.cookie = 9;
-	assert_int_equal(0, gpu_fill(w, &fill));
-	assert_int_equal(1, fake_cu_holds(w->fake));
-	close(hold[0]);
-	close(hold[1]);
-	waitpid(child, NULL, 0);
-	while (fake_cu_holds(w->fake))
-		assert_true(wfs_now_ns() < until);
-	assert_int_equal(1, gpu_helpers());
-	gpu_target_free(w, &own);
 }
 
 int main(int argc, char **argv)
@@ -468,12 +324,7 @@ int main(int argc, char **argv)
 		G(wrong_askers_and_targets_are_refused),
 		G(a_gpu_is_found_by_bus_uuid_or_as_a_part),
 		G(a_file_that_became_shorter_is_stale),
-		G(an_error_that_sticks_costs_one_helper),
-		G(a_helper_that_dies_in_a_copy_costs_that_copy),
-		G(a_helper_that_hangs_is_killed_at_the_deadline),
 		G(a_fill_waits_for_the_event_of_its_reader),
-		G(handles_are_imported_as_the_user_who_asks),
-		G(a_dead_readers_mappings_go_from_a_helper_that_stays),
 	};
 
 	gpu_world_enter(argc, argv);

@@ -155,7 +155,9 @@ static int fill_as(struct wfs_cuda_device *dev,
 	int rc = wfs_gpu_helper_get(dev, caller, &fill->device, false, &helper);
 
 	if (rc)
-		return refused(fault, err, rc, "too many GPU helpers");
+		return refused(fault, err, rc,
+			       rc == -ESRCH ? "the caller is gone" :
+					      "too many GPU helpers");
 	rc = enlist(dev, caller, helper, talk->ask);
 	if (rc)
 		refused(fault, err, rc, "the caller is gone");

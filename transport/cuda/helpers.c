@@ -4,8 +4,10 @@
  * died is started anew by the next who needs it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/cond.h"
 #include "core/base/log.h"
@@ -61,13 +63,14 @@ static bool is_of(const struct wfs_gpu_helper *helper,
 static struct wfs_gpu_helper *add_helper(struct wfs_cuda_device *dev,
 					 const struct wfs_gpu_caller *person,
 					 const struct wfs_device_id *device,
-					 bool lends)
+					 bool lends, int pidns)
 {
 	struct wfs_gpu_helper *helper = wfs_calloc(1, sizeof(*helper));
 
 	helper->person = *person;
 	helper->person.cgroup = copy_text(person->cgroup);
 	helper->person.groups = copy_text(person->groups);
+	helper->pidns = pidns;
 	helper->device = *device;
 	helper->lends = lends;
 	wfs_cond_init(&helper->freed);
@@ -77,27 +80,51 @@ static struct wfs_gpu_helper *add_helper(struct wfs_cuda_device *dev,
 	return helper;
 }
 
+/* -1 for our own: the descriptor of another, while its process is there. */
+static int open_pidns(const struct wfs_cuda_device *dev,
+		      const struct wfs_gpu_caller *person, int *ret_fd)
+{
+	int fd wfs_autoclose = -1;
+	char path[64];
+	struct stat st;
+
+	/* Who is not root enters none; a descriptor needs none. */
+	if (person->pidns != dev->own_pidns && geteuid() == 0) {
+		snprintf(path, sizeof(path), "/proc/%d/ns/pid",
+			 person->proc.tgid);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || fstat(fd, &st) != 0 || st.st_ino != person->pidns)
+			return -ESRCH;
+	}
+	*ret_fd = wfs_steal_fd(&fd);
+	return 0;
+}
+
 int wfs_gpu_helper_get(struct wfs_cuda_device *dev,
 		       const struct wfs_gpu_caller *person,
 		       const struct wfs_device_id *device, bool lends,
 		       struct wfs_gpu_helper **ret_helper)
 {
 	struct wfs_gpu_helper *helper;
+	int pidns, rc = 0;
 
 	pthread_mutex_lock(&dev->lock);
 	for (helper = dev->helpers; helper; helper = helper->next) {
 		if (is_of(helper, person, device, lends))
 			break;
 	}
-	if (!helper && dev->helper_count < WFS_GPU_HELPERS_MAX)
-		helper = add_helper(dev, person, device, lends);
-	if (helper)
+	if (!helper && dev->helper_count == WFS_GPU_HELPERS_MAX)
+		rc = -EBUSY;
+	if (!helper && !rc)
+		rc = open_pidns(dev, person, &pidns);
+	if (!helper && !rc)
+		helper = add_helper(dev, person, device, lends, pidns);
+	if (!rc) {
 		helper->users++;
+		*ret_helper = helper;
+	}
 	pthread_mutex_unlock(&dev->lock);
-	if (!helper)
-		return -EBUSY;
-	*ret_helper = helper;
-	return 0;
+	return rc;
 }
 
 /* With the lock. */
@@ -127,6 +154,7 @@ void wfs_gpu_helper_end_unused(struct wfs_cuda_device *dev,
 	dev->helper_count--;
 	kill_helper(dev, &helper->process);
 	wfs_gpu_caller_clear(&helper->person);
+	wfs_closep(&helper->pidns);
 	pthread_cond_destroy(&helper->freed);
 	free(helper->forget);
 	free(helper);
@@ -178,9 +206,7 @@ static int start(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 		.uid = helper->person.uid,
 		.gid = helper->person.gid,
 		.groups = helper->person.groups,
-		.like = helper->person.pidns == dev->own_pidns ?
-				0 :
-				helper->person.proc.tgid,
+		.pidns = helper->pidns,
 		.cgroup = helper->lends ? NULL : helper->person.cgroup,
 		.device = helper->device,
 	};
@@ -309,7 +335,8 @@ int wfs_gpu_helper_ask(struct wfs_cuda_device *dev,
 static int look_now(struct wfs_cuda_device *dev)
 {
 	const struct wfs_gpu_person self = { .uid = geteuid(),
-					     .gid = getegid() };
+					     .gid = getegid(),
+					     .pidns = -1 };
 	struct wfs_gpu_request ask = { .op = WFS_GPU_COUNT };
 	struct wfs_gpu_answer answer = { 0 };
 	struct wfs_gpu_process process;

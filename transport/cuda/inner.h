@@ -40,6 +40,7 @@ void wfs_gpu_caller_clear(struct wfs_gpu_caller *caller);
 struct wfs_gpu_helper {
 	struct wfs_gpu_helper *next;
 	struct wfs_gpu_caller person; /* whose; its process may be gone */
+	int pidns;		      /* where it is not ours; else -1 */
 	struct wfs_device_id device;
 	bool lends;
 	struct wfs_gpu_process process;
@@ -126,7 +127,7 @@ struct wfs_gpu_talk {
 
 /*
  * The helper of that person on that GPU, or the one that lends there; made but
- * not started if there is none.  A user of it more.  -EBUSY.
+ * not started if there is none.  A user of it more.  -EBUSY, -ESRCH.
  */
 int wfs_gpu_helper_get(struct wfs_cuda_device *dev,
 		       const struct wfs_gpu_caller *person,

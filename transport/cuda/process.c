@@ -127,16 +127,6 @@ static int start_with(const struct wfs_gpu_person *person, const int fds[3],
 	return rc;
 }
 
-static int open_pidns(pid_t like)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/ns/pid", like);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -ESRCH : fd;
-}
-
 /* Where it cannot be had (another mount, no right) it stays in ours. */
 static int open_cgroup(const char *cgroup)
 {
@@ -152,25 +142,21 @@ int wfs_gpu_start(const struct wfs_gpu_person *person,
 		  struct wfs_gpu_process *ret_process)
 {
 	int ours wfs_autoclose = -1, theirs wfs_autoclose = -1;
-	int pidns wfs_autoclose = -1, cgroup wfs_autoclose = -1;
+	int cgroup wfs_autoclose = -1;
 	int pair[2];
 	pid_t pid;
 	int rc;
 
 	if (geteuid() != 0 && person->uid != geteuid())
 		return -EPERM;
-	if (person->like) {
-		pidns = open_pidns(person->like);
-		if (pidns < 0)
-			return pidns;
-	}
 	if (person->cgroup)
 		cgroup = open_cgroup(person->cgroup);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return -errno;
 	ours = pair[0];
 	theirs = pair[1];
-	rc = start_with(person, (const int[]){ theirs, pidns, cgroup }, &pid);
+	rc = start_with(person, (const int[]){ theirs, person->pidns, cgroup },
+			&pid);
 	if (rc)
 		return rc;
 	*ret_process =

@@ -23,12 +23,12 @@ struct wfs_gpu_person {
 	uid_t uid;
 	gid_t gid;
 	const char *groups; /* or NULL */
-	pid_t like;	    /* whose pid namespace, or 0 */
+	int pidns;	    /* a namespace to enter, or -1 */
 	const char *cgroup; /* a path, or NULL */
 	struct wfs_device_id device;
 };
 
-/* -EPERM, -EMFILE …; -ESRCH: who it was to be like is gone. */
+/* -EPERM, -EMFILE … */
 int wfs_gpu_start(const struct wfs_gpu_person *person,
 		  struct wfs_gpu_process *ret_process);
 
