@@ -254,6 +254,19 @@ static void a_region_that_was_rewritten_is_stale(void **state)
 	fetch_bench_close(b);
 }
 
+static void what_was_rewritten_is_so_by_the_faster_way_too(void **state)
+{
+	struct fetch_bench *b = fetch_bench_open(2, 0);
+	uint8_t buf[8];
+
+	(void)state;
+	wfs_peer_prefer(b->peers[1], b->peers[0]);
+	SET(&b->fakes[1], refuse, WFS_WIRE_NOT_HELD);
+	SET(&b->fakes[0], refuse, WFS_WIRE_STALE);
+	assert_int_equal(wfs_far_read(b->far, buf, sizeof(buf), 0), -ESTALE);
+	fetch_bench_close(b);
+}
+
 static void stopping_ends_every_wait(void **state)
 {
 	struct fetch_bench *b = fetch_bench_open(2, 0);
@@ -354,6 +367,7 @@ int main(void)
 		T(what_fails_is_asked_of_another),
 		T(with_nobody_left_a_read_fails_and_the_next_works),
 		T(a_region_that_was_rewritten_is_stale),
+		T(what_was_rewritten_is_so_by_the_faster_way_too),
 		T(stopping_ends_every_wait),
 		T(faults_by_chance_lose_no_read),
 	};

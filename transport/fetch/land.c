@@ -168,6 +168,18 @@ static char *note_unreadable_locked(struct wfs_peer *peer,
 			    peer->label, far->path, far->model, why);
 }
 
+/* What it has no more is not had by the faster way to the same bytes. */
+static void lose_locked(struct wfs_far *far, const struct wfs_peer *peer,
+			enum wfs_holder_state state)
+{
+	for (; peer; peer = peer->faster) {
+		struct wfs_holder *holder = wfs_far_holder_locked(far, peer);
+
+		if (holder)
+			holder->state = state;
+	}
+}
+
 /* The peer says why not.  Whether the connection can go on. */
 static int refused(struct wfs_lane *lane, const struct wfs_wire_answer *answer)
 {
@@ -177,7 +189,6 @@ static int refused(struct wfs_lane *lane, const struct wfs_wire_answer *answer)
 	char text[WFS_WIRE_TEXT_MAX + 1], *said wfs_autofree = NULL;
 	bool lost = answer->status == WFS_WIRE_UNKNOWN ||
 		    answer->status == WFS_WIRE_STALE;
-	struct wfs_holder *holder;
 	int rc = 0;
 
 	if (answer->len)
@@ -187,13 +198,11 @@ static int refused(struct wfs_lane *lane, const struct wfs_wire_answer *answer)
 	text[answer->len] = '\0';
 	pthread_mutex_lock(&fetch->lock);
 	lane->rested = false;
-	holder = slot->task ?
-			 wfs_far_holder_locked(slot->task->batch->far, peer) :
-			 NULL;
-	if (holder && lost)
-		holder->state = answer->status == WFS_WIRE_STALE ?
-					WFS_HOLDER_STALE :
-					WFS_HOLDER_LOST;
+	if (slot->task && lost)
+		lose_locked(slot->task->batch->far, peer,
+			    answer->status == WFS_WIRE_STALE ?
+				    WFS_HOLDER_STALE :
+				    WFS_HOLDER_LOST);
 	if (answer->status == WFS_WIRE_IO)
 		said = note_unreadable_locked(peer, slot->task, text);
 	wfs_task_return_locked(lane, slot, true);
