@@ -246,6 +246,44 @@ static void a_slab_grows_by_blocks_and_gives_the_same_pieces_again(void **state)
 	assert_int_equal(book.live, 0);
 }
 
+static void a_slab_of_a_device_that_registers_little_has_small_blocks(void **st)
+{
+	struct wfs_slab_piece *pieces[5];
+	struct wfs_err err = { 0 };
+	struct wfs_slab slab;
+	struct book book;
+
+	(void)st;
+	book_open(&book, 2 * WFS_SLAB_PIECE + 100);
+	wfs_slab_init(&slab, &book.registrar);
+	for (size_t i = 0; i < 5; i++) {
+		assert_int_equal(wfs_slab_take(&slab, &pieces[i], &err), 0);
+		assert_true(has(&book, pieces[i]->key, pieces[i]->bytes,
+				WFS_SLAB_PIECE));
+	}
+	assert_int_equal(book.live, 3);
+	for (size_t i = 0; i < 5; i++)
+		wfs_slab_give(&slab, pieces[i]);
+	wfs_slab_clear(&slab);
+	assert_int_equal(book.live, 0);
+}
+
+static void a_device_that_registers_less_than_a_chunk_is_said_to(void **state)
+{
+	struct wfs_slab_piece *piece = NULL;
+	struct wfs_err err = { 0 };
+	struct wfs_slab slab;
+	struct book book;
+
+	(void)state;
+	book_open(&book, WFS_CHUNK);
+	wfs_slab_init(&slab, &book.registrar);
+	assert_int_equal(wfs_slab_take(&slab, &piece, &err), -EOPNOTSUPP);
+	assert_non_null(strstr(err.text, "registers 1048576 bytes as one"));
+	assert_null(piece);
+	wfs_slab_clear(&slab);
+}
+
 static void a_slab_that_cannot_grow_says_what_to_do(void **state)
 {
 	struct wfs_slab_piece *piece = NULL;
@@ -271,6 +309,8 @@ int main(void)
 		T(a_file_larger_than_a_region_is_registered_in_parts),
 		T(what_is_refused_is_done_without_until_the_next_file),
 		T(a_slab_grows_by_blocks_and_gives_the_same_pieces_again),
+		T(a_slab_of_a_device_that_registers_little_has_small_blocks),
+		T(a_device_that_registers_less_than_a_chunk_is_said_to),
 		T(a_slab_that_cannot_grow_says_what_to_do),
 	};
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A seed's rails as a node knows them, over FAKE devices: what they counted and
- * which key is whose, while sessions end and ports come and go.
+ * which key is whose, while sessions end and ports come and go; and one that
+ * allows little.
  */
 #include "tests/unit/t.h"
 
@@ -89,10 +90,21 @@ static void a_rail_keeps_its_place_and_key_when_others_go(void **state)
 	rdma_bench_close(b);
 }
 
+static void one_read_at_a_time_is_enough(void **state)
+{
+	const struct fake_rail one = { .reads = 1 };
+	struct rdma_bench *b = rdma_bench_open(&one, 1, 0);
+
+	(void)state;
+	rdma_bench_reads_by_rdma(b, 0, SIZE);
+	rdma_bench_close(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_key_that_opens_nothing_is_counted_when_it_is_forgotten),
+		T(one_read_at_a_time_is_enough),
 		T(a_rail_keeps_its_place_and_key_when_others_go),
 	};
 

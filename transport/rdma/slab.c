@@ -10,13 +10,12 @@
 
 #include "core/base/mem.h"
 
-#define BLOCK_BYTES ((size_t)WFS_SLAB_BLOCK * WFS_SLAB_PIECE)
-
 struct wfs_slab_block {
 	struct wfs_slab_block *next;
 	void *registered;
 	uint8_t *bytes;
-	struct wfs_slab_piece pieces[WFS_SLAB_BLOCK];
+	size_t len;
+	struct wfs_slab_piece pieces[WFS_SLAB_BLOCK]; /* or fewer */
 };
 
 void wfs_slab_init(struct wfs_slab *slab, const struct wfs_registrar *registrar)
@@ -33,42 +32,61 @@ void wfs_slab_clear(struct wfs_slab *slab)
 		slab->blocks = block->next;
 		slab->registrar->remove(slab->registrar->ctx,
 					block->registered);
-		munmap(block->bytes, BLOCK_BYTES);
+		munmap(block->bytes, block->len);
 		free(block);
 	}
 	pthread_mutex_destroy(&slab->lock);
 }
 
 /* Memory that a child of ours does not share, for a fork must not move it. */
-static int grow_locked(struct wfs_slab *slab, struct wfs_err *err)
+static int map_block(const struct wfs_registrar *registrar,
+		     struct wfs_slab_block *block, uint32_t *ret_key,
+		     struct wfs_err *err)
 {
-	const struct wfs_registrar *registrar = slab->registrar;
-	void *map = mmap(NULL, BLOCK_BYTES, PROT_READ | PROT_WRITE,
+	void *map = mmap(NULL, block->len, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct wfs_slab_block *block;
-	void *registered;
-	uint32_t key = 0;
+	int rc;
 
 	if (map == MAP_FAILED)
 		return wfs_err_set(err, -ENOMEM, "no memory for RDMA");
-	madvise(map, BLOCK_BYTES, MADV_DONTFORK);
-	registered = registrar->add(registrar->ctx, map, BLOCK_BYTES, &key);
-	if (!registered) {
-		int rc = -errno;
+	madvise(map, block->len, MADV_DONTFORK);
+	block->bytes = map;
+	block->registered =
+		registrar->add(registrar->ctx, map, block->len, ret_key);
+	if (block->registered)
+		return 0;
+	rc = -errno;
+	munmap(map, block->len);
+	return wfs_err_set(err, rc,
+			   "cannot register %zu bytes for RDMA: %s; ulimit -l "
+			   "unlimited, or LimitMEMLOCK=infinity of a service",
+			   block->len, strerror(-rc));
+}
 
-		munmap(map, BLOCK_BYTES);
-		return wfs_err_set(err, rc,
-				   "cannot register %zu bytes for RDMA: %s; "
-				   "ulimit -l unlimited, or "
-				   "LimitMEMLOCK=infinity of a service",
-				   BLOCK_BYTES, strerror(-rc));
-	}
+static int grow_locked(struct wfs_slab *slab, struct wfs_err *err)
+{
+	uint64_t max = slab->registrar->max / WFS_SLAB_PIECE;
+	size_t pieces = max < WFS_SLAB_BLOCK ? max : WFS_SLAB_BLOCK;
+	struct wfs_slab_block *block;
+	uint32_t key = 0;
+	int rc;
+
+	if (!pieces)
+		return wfs_err_set(err, -EOPNOTSUPP,
+				   "the RDMA device registers %llu bytes as "
+				   "one, a chunk needs %zu",
+				   (unsigned long long)slab->registrar->max,
+				   (size_t)WFS_SLAB_PIECE);
 	block = wfs_calloc(1, sizeof(*block));
-	*block = (struct wfs_slab_block){ .next = slab->blocks,
-					  .registered = registered,
-					  .bytes = map };
+	block->len = pieces * WFS_SLAB_PIECE;
+	rc = map_block(slab->registrar, block, &key, err);
+	if (rc) {
+		free(block);
+		return rc;
+	}
+	block->next = slab->blocks;
 	slab->blocks = block;
-	for (size_t i = 0; i < WFS_SLAB_BLOCK; i++) {
+	for (size_t i = 0; i < pieces; i++) {
 		block->pieces[i] = (struct wfs_slab_piece){
 			.bytes = block->bytes + i * WFS_SLAB_PIECE,
 			.key = key,

@@ -20,7 +20,7 @@
 /* A chunk, and behind it its digest. */
 #define WFS_SLAB_PIECE	       (WFS_CHUNK + 64)
 #define WFS_SLAB_DIGEST(piece) ((piece)->bytes + WFS_CHUNK)
-#define WFS_SLAB_BLOCK	       16 /* pieces registered at a time */
+#define WFS_SLAB_BLOCK	       16 /* pieces registered at a time, at most */
 
 struct wfs_slab_piece {
 	uint8_t *bytes; /* WFS_SLAB_PIECE */
