@@ -130,6 +130,15 @@ def peer(mnt):
     return row
 
 
+def rails(mnt):
+    return peer(mnt)["rdma"]["rails"]
+
+
+def failed(mnt, kind):
+    """How many READs did, in that way."""
+    return sum(rail["errors"][kind] for rail in rails(mnt))
+
+
 def settled(mnt):
     """The same once nothing is under way: what a model's loading asked for
     before RDMA was connected came over TCP."""

@@ -28,14 +28,6 @@ def ip(*args):
     subprocess.run(["ip", *args], check=True)
 
 
-def rails(mnt):
-    return pair.peer(mnt)["rdma"]["rails"]
-
-
-def failed(mnt, kind):
-    return sum(rail["errors"][kind] for rail in rails(mnt))
-
-
 def test_many_regions_of_odd_sizes_come_by_rails_of_unlike_mtu(folder, both):
     ip("link", "set", "net1", "mtu", "1500")
     try:
@@ -47,8 +39,8 @@ def test_many_regions_of_odd_sizes_come_by_rails_of_unlike_mtu(folder, both):
         after = pair.peer(mnt)
         assert after["bytes"] == before["bytes"], "TCP carried some"
         assert after["rdma"]["wrong"] == after["rdma"]["errors"] == 0
-        assert len(rails(mnt)) == 2
-        assert all(rail["bytes"] > 0 for rail in rails(mnt))
+        assert len(pair.rails(mnt)) == 2
+        assert all(rail["bytes"] > 0 for rail in pair.rails(mnt))
     finally:
         ip("link", "set", "net1", "mtu", "4200")
 
@@ -101,7 +93,7 @@ def test_a_wrong_key_is_tcp_until_there_is_a_right_one(folder, both):
 
         def is_refused():
             again()
-            return failed(mnt, "remote_access") > 0
+            return pair.failed(mnt, "remote_access") > 0
 
         def comes_by_rdma():
             again()

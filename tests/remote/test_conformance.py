@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same cases over every source: same names, same bytes, same errors.
 
-A new source is a class below and a row of SOURCES.
+A new source is a class below and a row of SOURCES. Where there are RDMA devices
+(the guest of tests/rdma) it is a seed's memory alone.
 """
 import contextlib
 import errno
@@ -22,7 +23,6 @@ import seeds as real
 from bad_disk import BadDisk
 from conftest import _mount
 from mounts import assert_same
-from s3 import S3, environment, error
 from test_remote import seeds_of
 from web import Odd, Server
 
@@ -78,15 +78,17 @@ class File(Source):
 class SeedBase(Source):
     trust = "seed"
     same_host = False
+    name, listen, more = "seed", "127.0.0.1:0", ()
 
     def start(self):
-        args = ["--rescan=0.1", "--model", f"m={self.at}"]
+        args = ["--rescan=0.1", "--model", f"m={self.at}", *self.more]
         if not self.same_host:
             args += ["--same-host=off"]
         if self.tls:
             cert, key = self.authority()
             args += ["--tls-cert", cert, "--tls-key", key]
-        self.seed = real.Seed(self.folder, "seed", args).wait_ready()
+        self.seed = real.Seed(self.folder, self.name, args,
+                              self.listen).wait_ready()
         self.url = self.seed.log().split("seeding on '")[1].split("'")[0]
         self.place = f"{self.url}/v1/models/m"
         self.shown = self.url
@@ -121,6 +123,29 @@ class SeedTls(Seed):
     tls = True
 
 
+class Rdma(SeedBase):
+    """READs need no process of the seed's, so it is lost when it is killed."""
+    more = ("--rdma-memory", "64M")
+
+    def start(self):
+        super().start()
+        self.listen = f"127.0.0.1:{self.seed.address[1]}"
+        mounts.wait_until(lambda: "of registered memory" in self.seed.log(),
+                          "the files are registered")
+
+    def assert_used(self, mount):
+        (row,) = seeds_of(mount)
+        assert row["rdma"]["bytes"] > 0 and row["rdma"]["wrong"] == 0, row
+
+    def lost(self):
+        self.seed.process.kill()
+        self.seed.process.wait()
+
+    def back(self):
+        self.name += "-again"
+        self.start()
+
+
 class Origin(Source):
     def start(self):
         context = None
@@ -149,7 +174,8 @@ class Bucket(Source):
     reads_disk = False
 
     def start(self):
-        self.server = S3()
+        from s3 import S3, environment, error  # takes a second
+        self.error, self.server = error, S3()
         self.env = environment(self.folder, self.server)
         self.place = self.shown = "s3://conformance/models/m"
         self.uploaded()
@@ -162,12 +188,12 @@ class Bucket(Source):
             span = re.fullmatch(r"bytes=\d+-(\d+)",
                                 environ.get("HTTP_RANGE", ""))
             hit = environ["PATH_INFO"].endswith(f"/{name}") and span
-            return (error(500, "InternalError")
+            return (self.error(500, "InternalError")
                     if hit and int(span[1]) >= off else None)
         self.server.odd = odd
 
     def lost(self):
-        self.server.odd = lambda environ: error(500, "InternalError")
+        self.server.odd = lambda environ: self.error(500, "InternalError")
 
     def back(self):
         self.server.odd = lambda environ: None
@@ -176,7 +202,8 @@ class Bucket(Source):
         self.server.close()
 
 
-SOURCES = [File, SameHost, Seed, SeedTls, Origin, OriginTls, Bucket]
+SOURCES = ([Rdma] if "GUEST" in os.environ else
+           [File, SameHost, Seed, SeedTls, Origin, OriginTls, Bucket])
 
 
 def checkpoint(folder):
