@@ -150,30 +150,6 @@ static struct wfs_live_rank *find_rank(struct wfs_live_image *image,
 	return rank;
 }
 
-/* Can it be read at all?  A byte at either end tells most mistakes. */
-static int probe(struct wfs_live_image *image,
-		 const struct wfs_live_tensor *tensor, struct wfs_err *err)
-{
-	struct iovec ends[] = { { (void *)tensor->low, 1 },
-				{ (void *)(tensor->high - 1), 1 } };
-	struct wfs_bounce *bounce;
-	int rc = -EBUSY;
-
-	if (!tensor->size)
-		return 0;
-	bounce = wfs_bounce_get(image->bounces);
-	if (bounce) {
-		rc = wfs_bounce_fill(bounce, 0, ends, 2, 2);
-		wfs_bounce_put(bounce);
-	}
-	return rc ? wfs_err_set(err, rc,
-				"tensor '%.200s' at %p cannot be read: this "
-				"process has no such memory (that of a device "
-				"is not served)",
-				tensor->name, tensor->data) :
-		    0;
-}
-
 int wfs_live_image_add(struct wfs_live_image *image, uint32_t rank,
 		       const struct wfs_live_said *said, struct wfs_err *err)
 {
@@ -193,11 +169,6 @@ int wfs_live_image_add(struct wfs_live_image *image, uint32_t rank,
 			image->live.layout ? image->live.layout : "an engine",
 			image->all);
 	rc = wfs_live_tensor_init(said, &tensor, err);
-	if (!rc) {
-		rc = probe(image, &tensor, err);
-		if (rc)
-			wfs_live_tensor_clear(&tensor);
-	}
 	if (rc)
 		return wfs_err_prefix(err, "rank %u of model '%s'", rank,
 				      image->name);

@@ -79,15 +79,18 @@ struct wfs_live_image *wfs_live_image_get(struct wfs_live_image *image);
 void wfs_live_image_put(struct wfs_live_image *image); /* NULL is fine */
 
 /*
- * Before it is sealed.  Names are looked at when it is.  -EINVAL, -EOVERFLOW;
- * -EFAULT: there is no memory that can be read.
+ * Before it is sealed: names and memory are looked at when it is.  -EINVAL,
+ * -EOVERFLOW with a sentence.
  */
 int wfs_live_image_add(struct wfs_live_image *image, uint32_t rank,
 		       const struct wfs_live_said *said, struct wfs_err *err);
 /* A small file at the top of the checkpoint; the bytes are copied. */
 int wfs_live_image_add_file(struct wfs_live_image *image, const char *path,
 			    const void *bytes, size_t len, struct wfs_err *err);
-/* -EEXIST for a name that is there twice, -ENOENT without a tensor. */
+/*
+ * -EEXIST for a name that is there twice, -ENOENT without a tensor, -EFAULT
+ * for one that is no memory of this process.
+ */
 int wfs_live_image_seal(struct wfs_live_image *image, struct wfs_err *err);
 
 /*

@@ -11,7 +11,8 @@
 #include "core/model/header.h"
 #include "transport/live/image.h"
 
-#define PAGE 4096
+#define PAGE   4096
+#define PROBED 256 /* tensors at a time */
 
 static int by_number(const void *a, const void *b)
 {
@@ -142,6 +143,53 @@ static int make_header(const struct wfs_live_image *image,
 	return 0;
 }
 
+static int fill_ends(struct wfs_bounce *bounce,
+		     const struct wfs_live_tensor *tensors, uint32_t count)
+{
+	struct iovec ends[2 * PROBED];
+	int n = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (!tensors[i].size)
+			continue;
+		ends[n++] = (struct iovec){ (void *)tensors[i].low, 1 };
+		ends[n++] = (struct iovec){ (void *)(tensors[i].high - 1), 1 };
+	}
+	return n ? wfs_bounce_fill(bounce, 0, ends, n, (size_t)n) : 0;
+}
+
+/* Can they be read at all?  A byte at either end tells most mistakes. */
+static int probe(const struct wfs_live_image *image,
+		 const struct wfs_live_rank *rank, struct wfs_err *err)
+{
+	const struct wfs_live_tensor *t = rank->tensors;
+	struct wfs_bounce *bounce = wfs_bounce_get(image->bounces);
+	uint32_t at = 0, step = PROBED;
+	int rc = bounce ? 0 : -EBUSY;
+
+	/* Many at a time; where some are not there, one by one. */
+	while (!rc && at < rank->count) {
+		uint32_t n = rank->count - at < step ? rank->count - at : step;
+
+		rc = fill_ends(bounce, &t[at], n);
+		if (rc && step > 1) {
+			step = 1;
+			rc = 0;
+		} else if (!rc) {
+			at += n;
+		}
+	}
+	if (bounce)
+		wfs_bounce_put(bounce);
+	return rc ? wfs_err_set(err, rc,
+				"rank %u of model '%s': tensor '%.200s' at %p "
+				"cannot be read: this process has no such "
+				"memory (that of a device is not served)",
+				rank->number, image->name, t[at].name,
+				t[at].data) :
+		    0;
+}
+
 static int add_rank(struct wfs_live_image *image, struct wfs_live_rank *rank,
 		    struct wfs_err *err)
 {
@@ -151,6 +199,8 @@ static int add_rank(struct wfs_live_image *image, struct wfs_live_rank *rank,
 	if (image->one_name)
 		drop_others(rank);
 	rc = check_names(image, rank, err);
+	if (!rc)
+		rc = probe(image, rank, err);
 	if (rc)
 		return rc;
 	put_in_order(rank);

@@ -115,7 +115,7 @@ weightfs_seed_model_new(struct weightfs_seed *seed,
 /*
  * What the model is made of; not after weightfs_seed_publish (-EBUSY).  The
  * description is copied, the bytes of a tensor are not; those of a file are.
- * -EINVAL, -EOVERFLOW; -ENOTSUP: memory of a device; -EFAULT: no memory.
+ * -EINVAL, -EOVERFLOW; -ENOTSUP: memory of a device.
  */
 WEIGHTFS_API int
 weightfs_seed_add_tensor(struct weightfs_seed_model *model,
@@ -123,7 +123,10 @@ weightfs_seed_add_tensor(struct weightfs_seed_model *model,
 WEIGHTFS_API int weightfs_seed_add_file(struct weightfs_seed_model *model,
 					const char *name, const void *bytes,
 					size_t len);
-/* Offers it.  -EEXIST: a name is there twice; -ENOENT: there is no tensor. */
+/*
+ * Offers it.  -EEXIST: a name is there twice; -ENOENT: there is no tensor;
+ * -EFAULT: one of them is no memory of this process.
+ */
 WEIGHTFS_API int weightfs_seed_publish(struct weightfs_seed_model *model);
 
 /* How many spans of memory hold all of it, apart by a page at least. */
