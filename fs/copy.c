@@ -11,7 +11,10 @@
 #include "fs/read.h"
 #include "fs/state.h"
 
-#define STEP (32ull << 20)
+/* From the arena: long copies go past the caches, a third faster. */
+#define STEP (256ull << 20)
+/* From a local file, where the kernel copies. */
+#define STRAIGHT (32ull << 20)
 
 /* Runs that are copied at once: `span` bytes of the file from `file_off`. */
 struct batch {
@@ -178,11 +181,12 @@ static int fetch_error(struct wfs_copy *c, int rc)
 }
 
 /* Straight from a file to where it belongs: the kernel's copy, no other. */
-static int read_straight(struct wfs_copy *c, const struct batch *b, int fd)
+static int read_straight(struct wfs_copy *c, struct batch *b, int fd)
 {
 	const struct wfs_piece *piece = c->recipe->pieces;
 	int rc;
 
+	b->runs.len = least(b->runs.len, STRAIGHT);
 	if (atomic_load(&piece->region->stale))
 		return fetch_error(c, -ESTALE);
 	rc = begin(c);

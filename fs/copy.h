@@ -55,7 +55,7 @@ uint64_t wfs_copy_bytes(const struct weightfs_segment *segments,
 int wfs_copy_file(const struct wfs_recipe *recipe);
 
 /*
- * Copies the next up to 32 MiB, or what goes into `room` bytes of `buf` at
+ * Copies the next up to 256 MiB, or what goes into `room` bytes of `buf` at
  * once: 1 when there is more, 0 when all of it is done, -ECANCELED when
  * `begin` said no, else a negative errno and copy->stage.  Blocks.
  */

@@ -4,7 +4,7 @@
  *
  * What is short and in memory is copied at once, by the session's thread; all
  * else by threads of its own.  A call that waits for bytes can be interrupted,
- * and passes its deadline, at any time; while it writes, after a few megabytes.
+ * and passes its deadline, at any time; while it writes, some milliseconds later.
  * Once a call has returned nothing is written for it any more.
  */
 #ifndef WFS_FS_FILL_H

@@ -34,6 +34,7 @@ COLD_ROUNDS = 2 if QUICK else 3  # of what reads a gigabyte from a disk
 LOAD_ROUNDS = 5 if QUICK else 11  # of loads, which fill every core
 OPEN_ROUNDS = 11 if QUICK else 41  # of opens: wake-ups vary the most
 READER = os.path.join(BUILD, "bench", "reader")
+FILLER = os.path.join(BUILD, "bench", "filler")
 PASSD = os.path.join(BUILD, "bench", "passd")
 
 
@@ -260,9 +261,34 @@ def measure_data(table, checkpoint, options):
         read(1, "files:" + everything)
         measure_files(table, data)
         measure_tensors(table, data)
+        measure_fills(table, data)
         measure_loads(table, data)
         measure_one_copy(table, data, daemon)
         measure_first_read(table, data, options)
+
+
+def measure_fills(table, data):
+    """Memory of a reader filled by the daemon, beside its own copy of what it
+    has mapped: from the arena, and from a local file."""
+    large = max(t for t in data.checkpoint.tensors if t[3] == "0")
+    small = min(t for t in data.checkpoint.tensors if t[3] == "0")
+    tensor = os.path.join(data.model, "0", large[4])
+    rows = []
+    for path in (tensor, os.path.join(data.model, large[2])):
+        done = subprocess.run(
+            [FILLER, str(ROUNDS + 1), path,
+             os.path.join(data.model, "0", small[4])],
+            check=True, text=True, stdout=subprocess.PIPE)
+        rows.append(medians([float(x) for x in line.split()]
+                            for line in done.stdout.splitlines()[1:]))
+    for what, path, (copied, filled, _) in (
+            ("a tensor of the arena", tensor, rows[0]),
+            ("a local file", os.path.join(data.model, large[2]), rows[1])):
+        size = os.path.getsize(path)
+        table.add("FILL of %s" % what, size / filled / GB, "GB/s",
+                  (">=", 0.9), size / copied / GB, "memcpy of its map")
+    table.add("FILL of 4 KiB, there and back", rows[0][2] * 1e6, "us",
+              ("<=", 100))
 
 
 def backing_directory(path, checkpoint):

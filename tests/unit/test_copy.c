@@ -6,17 +6,17 @@
 #include "tests/unit/t.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <fcntl.h>
-
 #include "core/base/mem.h"
 #include "fs/copy.h"
 #include "fs/ioctl.h"
 #include "fs/state.h"
+#include "tests/unit/chance.h"
 #include "tests/unit/memory_source.h"
 
 #define FILE_BYTES   70001u
@@ -35,6 +35,8 @@ struct world {
 	struct wfs_target target;
 };
 
+static struct chance chance;
+
 static int memory(bool sealed)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -50,9 +52,9 @@ static int set_up(void **state)
 {
 	struct world *w = wfs_calloc(1, sizeof(*w));
 
-	srand(1);
+	chance = chance_new();
 	for (size_t i = 0; i < FILE_BYTES; i++)
-		w->bytes[i] = (unsigned char)rand();
+		w->bytes[i] = (unsigned char)chance_next(&chance);
 	w->source = memory_source_new(w->bytes, FILE_BYTES);
 	w->piece = (struct wfs_piece){ .kind = WFS_PIECE_REGION,
 				       .region = &w->source->region,
@@ -130,12 +132,12 @@ static void copy(struct world *w, const struct weightfs_segment *segments,
 
 static uint64_t up_to(uint64_t most)
 {
-	return (uint64_t)rand() % (most + 1);
+	return chance_below(&chance, most + 1);
 }
 
 static struct weightfs_segment drawn(void)
 {
-	struct weightfs_segment s = { .len = 1 + up_to(rand() % 2 ? 30 : 3000),
+	struct weightfs_segment s = { .len = 1 + up_to(up_to(1) ? 30 : 3000),
 				      .count = 1 + up_to(20) };
 
 	s.file_stride = up_to(3) ? up_to(3 * s.len) : s.len;
