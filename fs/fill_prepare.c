@@ -36,6 +36,7 @@ static int find_ticket(struct wfs_filling *f)
 	struct wfs_slot ticket = { .kind = WFS_SLOT_TICKET,
 				   .uid = f->caller.uid,
 				   .fd = -1 };
+	uint64_t id;
 	int rc = 0;
 
 	if (!(f->fill.head.flags & WEIGHTFS_FILL_ASYNC))
@@ -43,16 +44,13 @@ static int find_ticket(struct wfs_filling *f)
 	if (f->fill.event)
 		rc = wfs_slots_get(f->fs->slots, f->fill.event, f->caller.uid,
 				   WFS_SLOT_EVENT, &f->event);
-	if (!rc && f->memory)
-		ticket.owner = f->memory->owner;
-	else if (!rc && f->event)
-		ticket.owner = f->event->owner;
-	if (!rc && !ticket.owner)
+	ticket.of = f->memory ? f->memory : f->event;
+	if (!rc && !ticket.of)
 		rc = -EINVAL; /* it would never go */
 	if (!rc)
-		rc = wfs_slots_add(f->fs->slots, &ticket, true, &f->ticket);
+		rc = wfs_slots_add(f->fs->slots, &ticket, &id, &f->ticket);
 	if (!rc)
-		f->fill.ticket = f->ticket->id;
+		f->fill.ticket = id;
 	return rc;
 }
 

@@ -87,7 +87,7 @@ static int add(struct wfs_passing *p, struct client *client,
 	struct wfs_slot slot = { .uid = client->uid,
 				 .owner = client,
 				 .fd = -1 };
-	struct wfs_slot *added;
+	uint64_t id;
 	int rc = -EINVAL;
 
 	if (pass->what == WEIGHTFS_PASS_MEMORY)
@@ -100,9 +100,9 @@ static int add(struct wfs_passing *p, struct client *client,
 		return rc;
 	passed->bytes = slot.target.bytes;
 	passed->mapped = slot.target.map != NULL;
-	rc = wfs_slots_add(p->slots, &slot, false, &added);
+	rc = wfs_slots_add(p->slots, &slot, &id, NULL);
 	if (!rc)
-		passed->slot = added->id;
+		passed->slot = id;
 	else
 		wfs_target_unmap(&slot.target);
 	return rc;

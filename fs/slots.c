@@ -81,27 +81,42 @@ static uint64_t pick_locked(struct wfs_slots *slots)
 	return id;
 }
 
+static int may_add_locked(const struct wfs_slots *slots,
+			  const struct wfs_slot *slot)
+{
+	if (slot->of && atomic_load(&slot->of->dead))
+		return -ESRCH;
+	return count_locked(slots, slot->uid) < WFS_SLOTS_MAX ? 0 : -EBUSY;
+}
+
 int wfs_slots_add(struct wfs_slots *slots, const struct wfs_slot *slot,
-		  bool use, struct wfs_slot **ret_slot)
+		  uint64_t *ret_id, struct wfs_slot **ret_used)
 {
 	struct wfs_slot *added = wfs_malloc(sizeof(*added));
 	struct wfs_slot **list;
+	int rc;
 
 	*added = *slot;
-	added->users = use;
+	added->users = ret_used != NULL;
+	if (slot->of)
+		added->owner = slot->of->owner;
+	added->of = NULL;
 	atomic_init(&added->dead, false);
 	pthread_mutex_lock(&slots->lock);
-	if (count_locked(slots, slot->uid) >= WFS_SLOTS_MAX) {
+	rc = may_add_locked(slots, slot);
+	if (rc) {
 		pthread_mutex_unlock(&slots->lock);
 		free(added);
-		return -EBUSY;
+		return rc;
 	}
 	added->id = pick_locked(slots);
 	list = &slots->lists[added->id % LISTS];
 	added->next = *list;
 	*list = added;
 	slots->count++;
-	*ret_slot = added;
+	*ret_id = added->id;
+	if (ret_used)
+		*ret_used = added;
 	pthread_mutex_unlock(&slots->lock);
 	return 0;
 }
@@ -198,7 +213,6 @@ void wfs_slots_orphan(struct wfs_slots *slots, const void *owner)
 			}
 			atomic_store(&(*at)->dead, true);
 			if ((*at)->users) {
-				(*at)->owner = NULL;
 				at = &(*at)->next;
 				continue;
 			}

@@ -40,6 +40,8 @@ struct wfs_slot {
 	enum wfs_slot_kind kind;
 	uid_t uid;
 	const void *owner;
+	/* TICKET: whose owner is its own, and used by who adds it */
+	const struct wfs_slot *of;
 	struct wfs_target target;   /* MEMORY */
 	int fd;			    /* EVENT, DEVICE; else -1 */
 	struct wfs_outcome outcome; /* TICKET, once nobody uses it */
@@ -56,11 +58,12 @@ void wfs_slots_free(struct wfs_slots *slots);
 
 /*
  * Adds a copy of *slot (kind, uid, owner and what its kind has, which is the
- * table's from now on) and gives it a number.  -EBUSY: the user has as many
- * as there may be.  With `use` it is had already, as by wfs_slots_get.
+ * table's from now on) under a number.  With `ret_used` it is had already, as
+ * by wfs_slots_get.  -EBUSY: the user has as many as there may be; -ESRCH: the
+ * slot that it is a ticket of is dead.
  */
 int wfs_slots_add(struct wfs_slots *slots, const struct wfs_slot *slot,
-		  bool use, struct wfs_slot **ret_slot);
+		  uint64_t *ret_id, struct wfs_slot **ret_used);
 
 /*
  * The slot of that number, until wfs_slots_put.  -ESRCH: there is none (any

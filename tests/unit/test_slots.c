@@ -39,10 +39,14 @@ static struct wfs_slot *add(void **state, enum wfs_slot_kind kind, bool use)
 		.kind = kind, .uid = ME, .owner = &first_owner, .fd = -1
 	};
 	struct wfs_slot *added;
+	uint64_t id;
 
 	if (kind == WFS_SLOT_EVENT)
 		slot.fd = eventfd(0, EFD_CLOEXEC);
-	assert_int_equal(wfs_slots_add(*state, &slot, use, &added), 0);
+	assert_int_equal(wfs_slots_add(*state, &slot, &id, &added), 0);
+	assert_int_equal(added->id, id);
+	if (!use)
+		wfs_slots_put(*state, added);
 	return added;
 }
 
@@ -101,6 +105,9 @@ static void slots_die_with_their_owner(void **state)
 {
 	struct wfs_slot *used = add(state, WFS_SLOT_EVENT, true), *got;
 	uint64_t id = add(state, WFS_SLOT_EVENT, false)->id;
+	struct wfs_slot ticket = { .kind = WFS_SLOT_TICKET,
+				   .uid = ME,
+				   .fd = -1 };
 
 	wfs_slots_orphan(*state, &second_owner);
 	assert_int_equal(wfs_slots_count(*state), 2);
@@ -108,6 +115,8 @@ static void slots_die_with_their_owner(void **state)
 	assert_int_equal(wfs_slots_get(*state, id, ME, WFS_SLOT_EVENT, &got),
 			 -ESRCH);
 	assert_true(atomic_load(&used->dead));
+	ticket.of = used;
+	assert_int_equal(wfs_slots_add(*state, &ticket, &id, NULL), -ESRCH);
 	assert_int_equal(wfs_slots_count(*state), 1);
 	wfs_slots_put(*state, used);
 	assert_int_equal(wfs_slots_count(*state), 0);
@@ -119,13 +128,13 @@ static void a_user_has_so_many_and_another_as_many(void **state)
 				 .uid = ME,
 				 .owner = &first_owner,
 				 .fd = -1 };
-	struct wfs_slot *added;
+	uint64_t id;
 
 	for (int i = 0; i < WFS_SLOTS_MAX; i++)
 		add(state, WFS_SLOT_TICKET, false);
-	assert_int_equal(wfs_slots_add(*state, &slot, false, &added), -EBUSY);
+	assert_int_equal(wfs_slots_add(*state, &slot, &id, NULL), -EBUSY);
 	slot.uid = STRANGER;
-	assert_int_equal(wfs_slots_add(*state, &slot, false, &added), 0);
+	assert_int_equal(wfs_slots_add(*state, &slot, &id, NULL), 0);
 }
 
 /* The kernel rings it, whether or not anybody could write to it. */
