@@ -117,11 +117,6 @@ uint32_t wfs_order_position(const struct wfs_order *o, uint32_t i)
 	return i < o->limit ? o->position[i] : UINT32_MAX;
 }
 
-uint32_t wfs_order_count(const struct wfs_order *o)
-{
-	return o->count;
-}
-
 uint32_t wfs_order_end(const struct wfs_order *o, uint32_t position)
 {
 	return position < o->passed ? o->passed : o->count;

@@ -32,7 +32,6 @@ void wfs_order_note(struct wfs_order *order, uint32_t i);
 
 /* Position of index `i`, or UINT32_MAX. */
 uint32_t wfs_order_position(const struct wfs_order *order, uint32_t i);
-uint32_t wfs_order_count(const struct wfs_order *order);
 /*
  * Where the last pass ended, for a position within it: who follows it opens
  * nothing more.  The count for a position behind it, or without a pass.

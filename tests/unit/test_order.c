@@ -21,7 +21,7 @@ static struct wfs_order *order_of(const uint32_t *at, uint32_t count,
 static void expect(const struct wfs_order *o, const uint32_t *at,
 		   uint32_t count)
 {
-	assert_int_equal(wfs_order_count(o), count);
+	assert_int_equal(wfs_order_end(o, count), count);
 	for (uint32_t p = 0; p < count; p++) {
 		assert_int_equal(wfs_order_at(o, p), at[p]);
 		assert_int_equal(wfs_order_position(o, at[p]), p);

@@ -192,8 +192,18 @@ static void a_token_is_itself_and_nothing_else(void **state)
 	assert_false(wfs_token_is(&token, "abcd"));
 	assert_false(wfs_token_is(&token, ""));
 	assert_false(wfs_token_is(&token, NULL));
+	scratch_write(*state, "token", "abc \n\n", 0);
+	assert_int_equal(wfs_token_load(path, &token, &err), 0);
+	assert_true(wfs_token_is(&token, "abc"));
 	scratch_write(*state, "token", "a\0c", 3);
 	assert_int_equal(wfs_token_load(path, &token, &err), -EINVAL);
+	scratch_write(*state, "token", "a c\n", 0);
+	assert_int_equal(wfs_token_load(path, &token, &err), -EINVAL);
+	scratch_write(*state, "token", "a\nc\n", 0);
+	assert_int_equal(wfs_token_load(path, &token, &err), -EINVAL);
+	scratch_write(*state, "token", "\n", 0);
+	assert_int_equal(wfs_token_load(path, &token, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "one line"));
 	free(path);
 	assert_int_equal(wfs_token_load("/nonexistent/t", &token, &err),
 			 -ENOENT);

@@ -2,21 +2,21 @@
 /*
  * A listing as a source: one fetch with one peer, the server.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/base/log.h"
+#include "core/base/secret.h"
 #include "core/base/text.h"
 #include "core/digest/sign.h"
 #include "transport/origin/inner.h"
 #include "transport/origin/s3.h"
 
 #define LANES	    8
-#define TOKEN_MAX   8192
 #define SEED_PATH   "/v1/models/"
+#define TOKEN_MAX   8192
 #define DEADLINE_NS (60 * 1000000000ull)
 
 bool wfs_origin_is_url(const char *text)
@@ -61,27 +61,16 @@ int wfs_origins_open(const struct wfs_origins_config *config,
 		     struct wfs_origins **ret_origins, struct wfs_err *err)
 {
 	struct wfs_origins *o;
-	char *token wfs_autofree = NULL;
-	size_t len = 0;
+	char *token = NULL;
 	int rc;
 
 	if (config->token_file) {
-		rc = wfs_file_slurp(config->token_file, TOKEN_MAX, &token,
-				    &len);
+		rc = wfs_token_read(config->token_file, TOKEN_MAX, &token, err);
 		if (rc)
-			return wfs_err_set(err, rc,
-					   "cannot read the token of the "
-					   "origins in '%s': %s",
-					   config->token_file, strerror(-rc));
-		while (len && isspace((unsigned char)token[len - 1]))
-			token[--len] = '\0';
-		if (!len || strpbrk(token, "\r\n"))
-			return wfs_err_set(err, -EINVAL,
-					   "'%s' is to hold a token, one line",
-					   config->token_file);
+			return rc;
 	}
 	o = wfs_calloc(1, sizeof(*o));
-	o->token = wfs_steal_ptr(&token);
+	o->token = token;
 	o->ca_file = dup_or_null(config->ca_file);
 	o->trust_key = dup_or_null(config->trust_key);
 	o->lanes = config->lanes ? config->lanes : LANES;
@@ -116,7 +105,7 @@ void wfs_origins_close(struct wfs_origins *origins)
 		return;
 	pthread_mutex_destroy(&origins->lock);
 	wfs_aws_close(origins->aws);
-	free(origins->token);
+	wfs_token_free(origins->token);
 	free(origins->ca_file);
 	free(origins->trust_key);
 	free(origins);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/cond.h"
+#include "core/base/secret.h"
 #include "core/base/text.h"
 #include "core/digest/sign.h"
 #include "transport/remote/inner.h"
@@ -14,35 +15,10 @@
 #define NS_PER_S    1000000000ull
 #define LANES	    4
 #define DEADLINE_NS (60 * NS_PER_S)
-#define TOKEN_MAX   4096
 
 bool wfs_remote_is_url(const char *text)
 {
 	return !strncmp(text, "http://", 7) || !strncmp(text, "https://", 8);
-}
-
-static int read_token(const char *path, char **ret_token, struct wfs_err *err)
-{
-	char *text wfs_autofree = NULL;
-	size_t len;
-	int rc = wfs_file_slurp(path, TOKEN_MAX, &text, &len);
-
-	if (rc)
-		return wfs_err_set(err, rc, "cannot read the token in '%s': %s",
-				   path, strerror(-rc));
-	while (len && (text[len - 1] == '\n' || text[len - 1] == '\r' ||
-		       text[len - 1] == ' '))
-		text[--len] = '\0';
-	for (size_t i = 0; i < len; i++)
-		if (text[i] <= ' ' || text[i] > '~')
-			len = 0;
-	if (!len)
-		return wfs_err_set(err, -EINVAL,
-				   "the token in '%s' is not one line of "
-				   "printable characters",
-				   path);
-	*ret_token = wfs_steal_ptr(&text);
-	return 0;
 }
 
 static char *dup_or_null(const char *text)
@@ -57,7 +33,8 @@ static int set_security(const struct wfs_remote_config *config,
 	s->cert_file = dup_or_null(config->cert_file);
 	s->key_file = dup_or_null(config->key_file);
 	return config->token_file ?
-		       read_token(config->token_file, &s->token, err) :
+		       wfs_token_read(config->token_file, WFS_TOKEN_MAX,
+				      &s->token, err) :
 		       0;
 }
 
@@ -295,7 +272,7 @@ void wfs_remote_close(struct wfs_remote *remote)
 	free(remote->urls);
 	free(remote->choices);
 	free(remote->trust_key);
-	free(remote->security.token);
+	wfs_token_free(remote->security.token);
 	free(remote->security.ca_file);
 	free(remote->security.cert_file);
 	free(remote->security.key_file);

@@ -12,15 +12,12 @@
 
 #include "core/base/err.h"
 
-#define WFS_TOKEN_BYTES_MAX 4096
-
 struct wfs_token {
 	uint8_t sha256[32];
 };
 
 /*
- * Reads the token from a file: one line of printable characters without
- * blanks.  -EINVAL and what open(2) says, with a sentence.
+ * Reads the token from a file, as wfs_token_read does.
  */
 int wfs_token_load(const char *path, struct wfs_token *ret_token,
 		   struct wfs_err *err);
