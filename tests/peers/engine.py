@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One engine, one load, in a process of its own.
 
-usage: engine.py auto|sharded_state|transformers DIR RANKS
+usage: engine.py auto|sharded_state|weightfs|transformers DIR RANKS
 
 Loads DIR, vLLM on that many ranks, continues fixed prompts greedily, and prints "RESULT " and, as JSON,
 what it said: token ids, and with vLLM the log probabilities, exactly.  With

@@ -6,7 +6,8 @@ usage: peers.py WORKDIR [layouts]
 vLLM loads a plain checkpoint and a two-rank sharded_state dump, transformers
 the plain checkpoint; each from disk and through weightfs, in processes of
 their own.  Then vLLM loads layouts that nobody saved as sharded_state from the
-mount, and must say what it says of the checkpoint; `layouts`: only that.  Exit
+mount, and must say what it says of the checkpoint, with sharded_state and with
+our own plugin; `layouts`: only that.  Exit
 status 1 if any answer differs or a load fails.
 """
 import json
@@ -21,6 +22,7 @@ from pathlib import Path
 import llama
 
 PROGRAM = os.environ.get("WEIGHTFS", "build/weightfs")
+BUILD = os.environ.get("WEIGHTFS_BUILD", "build/release")
 HERE = os.path.dirname(os.path.abspath(__file__))
 for part in "mount", "plan":
     sys.path.insert(0, os.path.join(HERE, "..", part))
@@ -71,11 +73,24 @@ def compare_layouts(disk, mounted):
         layout = f"{family}@tp{ranks}"
         a = answer("auto", os.path.join(disk, family), ranks)
         b = answer("sharded_state", os.path.join(mounted, layout), ranks)
-        good = a is not None and a == b
+        c = answer("weightfs", os.path.join(mounted, family), ranks)
+        good = a is not None and a == b == c
         print("  %-14s %s" % (layout, "says what the checkpoint says"
                               if good else "WRONG"), flush=True)
         wrong += not good
     return wrong
+
+
+def install_plugin(work):
+    """Our package, where only the engines of this run see it."""
+    place = os.path.join(work, "plugin")
+    shutil.rmtree(place, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps",
+                    "--no-build-isolation", "--target", place,
+                    os.path.join(HERE, "../../tools/python")], check=True)
+    os.environ["PYTHONPATH"] = place
+    os.environ["WEIGHTFS_LIBRARY"] = os.path.abspath(
+        os.path.join(BUILD, "libweightfs.so.0"))
 
 
 def counts(mounted):
@@ -97,6 +112,7 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
     disk, mounted = os.path.join(work, "models"), os.path.join(work, "mnt")
+    install_plugin(work)
     shutil.rmtree(disk, ignore_errors=True)
     llama.write_plain(os.path.join(disk, "plain"))
     llama.write_sharded(os.path.join(disk, "sharded"))
