@@ -71,7 +71,7 @@ PROGRAM := $(BUILD)/weightfs
 # ---- what is missing
 
 GOALS := $(or $(MAKECMDGOALS),all)
-TEST_GOALS := test test-rdma check soak bench bench-rdma fuzz tidy format format-check deps \
+TEST_GOALS := test test-rdma test-gpu check soak bench bench-rdma fuzz tidy format format-check deps \
 	peers truth
 DEPS := $(if $(filter bench bench-rdma,$(GOALS)),bench,$(if \
 	$(filter $(TEST_GOALS),$(GOALS)),test,$(if \
@@ -247,7 +247,7 @@ build/weightfs: build/release/weightfs
 
 # ---- targets
 
-.PHONY: FORCE all lib help deps check test test-rdma soak bench bench-rdma fuzz \
+.PHONY: FORCE all lib help deps check test test-rdma test-gpu soak bench bench-rdma fuzz \
 	tidy format format-check layers install uninstall demo peers truth clean
 FORCE:
 
@@ -276,6 +276,10 @@ test: all $(UNITS) $(FUZZERS) $(FAULTY) $(BENCHES) $(MOUNTS) $(FAKE_CUDART) \
 
 test-rdma: all ## runs those of RDMA alone, in a virtual machine that has it
 	@$(RUN_TESTS) rdma -- $(PYTEST_ARGS)
+
+test-gpu: all ## runs those of GPU memory on a GPU of this machine
+	@$(ENV) REAL_GPU=1 $(VENV)/python -m pytest -q -rs -p no:cacheprovider \
+		tests/ioctl/test_device_memory.py $(PYTEST_ARGS)
 
 soak: all ## plays faults of seeds, links and readers (FAULTS=1000, SEED=1)
 	@FAULTS='$(FAULTS)' SEED='$(SEED)' LOST_FOR=20 $(RUN_TESTS) soak

@@ -5,7 +5,7 @@ fill: COUNT fills of random segments of the files, each compared with the file.
 lend: COUNT leases of each file, each opened, compared and given back.
 hold: takes a lease of each, says "ready" and fills until it is killed.
 
-The GPU is the FAKE libcudart's, which is found by LD_LIBRARY_PATH.
+The GPU is the FAKE libcudart's, where LD_LIBRARY_PATH leads to that.
 """
 import ctypes
 import errno
@@ -24,9 +24,18 @@ class Handle(ctypes.Structure):
     _fields_ = [("reserved", ctypes.c_char * 64)]
 
 
+def load():
+    for name in ("libcudart.so.13", "libcudart.so.12", "libcudart.so"):
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            pass
+    raise FileNotFoundError("there is no libcudart")
+
+
 class Gpu:
     def __init__(self):
-        self.lib = ctypes.CDLL("libcudart.so.13")
+        self.lib = load()
         self.stream = ctypes.c_void_p()
         self.call("cudaSetDevice", 0)
         self.call("cudaStreamCreateWithFlags", ctypes.byref(self.stream), 1)
@@ -141,7 +150,7 @@ def main(how, count, seed, *files):
     opened = [(os.open(file, os.O_RDONLY), open(file, "rb").read())
               for file in files]
     gpu, rng = Gpu(), random.Random(int(seed))
-    assert calls.info(opened[0][0]).devices == 2
+    assert calls.info(opened[0][0]).devices >= 1
     if how == "fill":
         fill(gpu, rng, opened, int(count))
     elif how == "lend":

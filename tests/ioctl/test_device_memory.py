@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """FILL and LEND of device memory on a real mount, over the FAKE libcudart:
-readers are processes of their own, and so are those that fill.
+readers are processes of their own, and so are those that fill.  `make test-gpu`
+runs the same with the libcudart and the GPUs of the machine.
 """
 import os
 import shutil
@@ -18,11 +19,17 @@ from mounts import tensor_path
 FAKE = mounts.BUILD / "fake_cudart"
 READER = Path(__file__).parent / "gpu_reader.py"
 DEADLINE = 120
+REAL = bool(os.environ.get("REAL_GPU"))
 
 
 @pytest.fixture
 def gpus():
-    """The environment in which there are FAKE GPUs."""
+    """The environment in which there are GPUs."""
+    if REAL:
+        if not os.path.exists("/dev/nvidiactl"):
+            pytest.skip("no GPU here: '/dev/nvidiactl' does not exist")
+        yield {}
+        return
     where = Path(tempfile.mkdtemp(prefix="weightfs-gpus-", dir="/dev/shm"))
     yield {"LD_LIBRARY_PATH": str(FAKE), "FAKE_CUDART": str(where)}
     shutil.rmtree(where)
@@ -73,6 +80,7 @@ def test_readers_killed_in_the_middle_cost_nobody_else(mount, model, gpus):
     finish([start(gpus, "lend", 1, 0, files)])
 
 
+@pytest.mark.skipif(REAL, reason="of machines without a GPU")
 def test_a_mount_that_must_have_gpus_does_not_start_without(mount, model,
                                                             gpus):
     m = mount("gpu=on", m=model, env={**gpus, "FAKE_CUDART": "/none"},
