@@ -245,6 +245,16 @@ def test_ranks_of_a_version_declared_falsely_are_no_model(mount, engine,
     assert "version 'v1', but sizes or headers" in text
 
 
+def test_who_has_all_ranks_needs_no_others(mount, seeds, unlike):
+    dump, other = unlike("tp4")
+    all_ranks, one = seeds(), seeds()
+    one.offer_live("llama", other, [0], declared="v1")
+    all_ranks.offer_live("llama", dump, list(RANKS), declared="v1")
+    m = mount("rescan=0.2", args=args_of(one, all_ranks))
+    assert_is(m, dump)
+    assert not tensors_of(one)
+
+
 def test_without_a_version_one_engine_is_asked(mount, seeds, dumps):
     dump, other = dumps(layout="tp1"), dumps(other_weights, layout="tp1")
     both = {dump: seeds(), other: seeds()}

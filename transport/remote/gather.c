@@ -7,10 +7,9 @@
  * their config.json, and: the same declared version; or, without one, the same
  * epoch, of one engine.  Which worker is of which engine nobody says: where a
  * rank is offered twice, without a declared version or with files that differ,
- * nothing is put together, unless one seed has all ranks.  A version stays as long as each of its ranks
- * is offered, or was by who cannot be asked.
+ * nothing is put together, unless one seed has all ranks.  A version stays as
+ * long as each of its ranks is offered, or was by who cannot be asked.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -106,11 +105,12 @@ static void pick(struct gather *g, const struct remote_seed *seed)
 	}
 }
 
-/* All that go with the lead; those that have it first hand before others. */
-static void pick_all(struct gather *g)
+/* The lead and all that go with it, those that have it first hand at first. */
+static void pick_all(struct gather *g, const struct remote_seed *of_lead)
 {
 	const struct wfs_manifest *lead = g->lead->manifest;
 
+	pick(g, of_lead);
 	for (int passed = 0; passed < 2; passed++)
 		for (size_t i = 0; i < g->remote->seed_count; i++) {
 			const struct remote_seed *seed = g->remote->seeds[i];
@@ -118,7 +118,7 @@ static void pick_all(struct gather *g)
 				wfs_remote_live_of(g->choice, seed);
 
 			if (m && seed->up && !!m->via == passed &&
-			    (m == g->lead || !has_all(g->lead) ||
+			    (!has_all(g->lead) ||
 			     lead->workers->live.declared) &&
 			    !apart(lead, m->manifest))
 				pick(g, seed);
@@ -341,9 +341,9 @@ static uint32_t count_picks(const struct gather *g)
  * all.  Otherwise *best is the most that could, and *why what it lacks.
  */
 static bool try_lead(const struct wfs_remote *remote, struct wfs_choice *choice,
-		     const struct remote_model *lead, uint32_t *best,
-		     char **why)
+		     const struct remote_seed *seed, uint32_t *best, char **why)
 {
+	const struct remote_model *lead = wfs_remote_live_of(choice, seed);
 	struct gather g = {
 		.remote = remote,
 		.choice = choice,
@@ -353,7 +353,7 @@ static bool try_lead(const struct wfs_remote *remote, struct wfs_choice *choice,
 	};
 	bool whole;
 
-	pick_all(&g);
+	pick_all(&g, seed);
 	whole = is_whole(&g);
 	if (whole) {
 		take(choice, &g);
@@ -384,8 +384,8 @@ void wfs_remote_gather_locked(struct wfs_remote *remote,
 
 			if (lead && remote->seeds[i]->up &&
 			    !!lead->via == passed)
-				taken = try_lead(remote, choice, lead, &best,
-						 &why);
+				taken = try_lead(remote, choice,
+						 remote->seeds[i], &best, &why);
 		}
 	if (taken || standing == WFS_PASSED_ON)
 		return;
