@@ -128,12 +128,18 @@ class Odd(Quiet):
             self.wfile.write(self.server.spoil(path, first, body))
 
 
+class Listener(http.server.ThreadingHTTPServer):
+    """A mount makes more connections at once than the five that wait here by
+    default: the kernel would drop what comes then, to be sent again later."""
+    request_queue_size = 128
+
+
 class Server:
     """One of the handlers above over `root`, in threads; over TLS with a
     `context`."""
 
     def __init__(self, root, handler, context=None):
-        self.http = http.server.ThreadingHTTPServer(
+        self.http = Listener(
             ("127.0.0.1", 0), functools.partial(handler, directory=root))
         self.http.daemon_threads = True
         self.http.odd = lambda handler, path: None
