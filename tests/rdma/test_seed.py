@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a seed does when its machine lets it do little."""
+"""What a seed does when its machine lets it do little, or its files change."""
+import errno
 import json
+import os
 import subprocess
 
 import mounts
 import pair
+import pytest
 from pair import MIB
 
 ODD = [2 * MIB + 77, MIB - 1]
@@ -57,3 +60,40 @@ def test_a_port_is_offered_while_it_is_up(folder, both):
                       "the port is offered again")
     pair.read(mnt, "m", files)
     assert pair.peer(mnt)["rdma"]["wrong"] == 0
+
+
+def test_a_key_ends_with_its_file_and_the_next_one_is_asked_for(folder, both):
+    files = pair.checkpoint(folder / "m", [40 * MIB + 5], SEED)
+    news = pair.checkpoint(folder / "new", [40 * MIB + 5], SEED + 1)
+    name = next(name for name in files if name.endswith(".safetensors"))
+    seed, mnt = both(folder / "m", ("--rdma-memory", "256M", "--rescan=0.1"),
+                     ("-o", "prefetch=0,rescan=0.1,switch_after=0.1,"
+                      "seed_deadline=5"))
+    with open(mnt.path / "m" / name, "rb", buffering=0) as file:
+        ats = iter(range(0, 36 * MIB, MIB))
+
+        def comes_by_rdma():
+            at = next(ats)
+            assert os.pread(file.fileno(), 9, at) == files[name][at:at + 9]
+            return pair.peer(mnt)["rdma"]["bytes"] > 0
+        mounts.wait_until(comes_by_rdma, "a chunk comes by RDMA")
+        before = pair.settled(mnt)["rdma"]["bytes"]
+        with pair.Shut(seed.port):
+            # Of that the node does not hear: it reads where the file was.
+            os.replace(folder / "new" / name, folder / "m" / name)
+            mounts.wait_until(
+                lambda: seed.log().count("of registered memory") > 1,
+                "the new file is registered")
+            with pytest.raises(OSError) as caught:
+                os.pread(file.fileno(), 9, 40 * MIB)
+            assert caught.value.errno == errno.EIO
+            assert pair.failed(mnt, "remote_access") > 0, pair.peer(mnt)
+
+    def is_new():
+        try:
+            return (mnt.path / "m" / name).read_bytes() == news[name]
+        except OSError as problem:
+            assert problem.errno in (errno.ESTALE, errno.EIO)
+    mounts.wait_until(is_new, "the new file is there")
+    row = pair.peer(mnt)["rdma"]
+    assert row["bytes"] > before and row["wrong"] == 0, row

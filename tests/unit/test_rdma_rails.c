@@ -90,6 +90,26 @@ static void a_rail_keeps_its_place_and_key_when_others_go(void **state)
 	rdma_bench_close(b);
 }
 
+static void two_hundred_connections_leave_nothing_behind(void **state)
+{
+	struct rdma_bench *b = rdma_bench_open(NULL, 1, 0);
+	struct wfs_rdma_way way = rdma_seed_way(&b->seed);
+	unsigned live = 0;
+
+	(void)state;
+	for (unsigned i = 0; i <= 200; i++) {
+		read_at(b, &way);
+		while (fake_rdma_live_of("qp"))
+			usleep(1000);
+		rdma_seed_await_links(&b->seed, 0);
+		/* The first brings what stays: the device, the kind's keys. */
+		live = i ? live : fake_rdma_live();
+		assert_int_equal(fake_rdma_live(), live);
+	}
+	assert_int_equal(fake_rdma_count(FAKE_CONNECTIONS), 201);
+	rdma_bench_close(b);
+}
+
 static void one_read_at_a_time_is_enough(void **state)
 {
 	const struct fake_rail one = { .reads = 1 };
@@ -104,6 +124,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_key_that_opens_nothing_is_counted_when_it_is_forgotten),
+		T(two_hundred_connections_leave_nothing_behind),
 		T(one_read_at_a_time_is_enough),
 		T(a_rail_keeps_its_place_and_key_when_others_go),
 	};
