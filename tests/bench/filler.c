@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * filler ROUNDS LARGE SMALL: fills memory from files of a mount, and copies it
- * there from the mapped file.
+ * filler ROUNDS SMALL LARGE...: fills memory from files of a mount, and copies
+ * it there from the mapped files.
  *
- * One line a round: seconds of the copy of LARGE, seconds of a FILL of it into
- * the same memory, seconds of one FILL of the first 4 KiB of SMALL (the mean
- * of many).  The first two change places from round to round.  What a round
- * filled is compared in the end.
+ * One line a round: seconds of the copy of all LARGE, seconds of FILLs of them
+ * into the same memory, seconds of one FILL of the first 4 KiB of SMALL (the
+ * mean of many).  The first two change places from round to round.  What was
+ * filled last is compared in the end.  All LARGE should be more than caches
+ * hold: what one CPU has just written another has to fetch from it.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -29,6 +30,8 @@
 struct file {
 	int fd;
 	struct weightfs_info info;
+	const char *map;
+	__u64 at; /* in memory */
 };
 
 static void open_file(const char *path, struct file *file)
@@ -69,7 +72,7 @@ static void fill(const struct file *file, __u64 slot, __u64 len)
 		.head = { .size = sizeof(call), .abi = WEIGHTFS_ABI },
 		.slot = slot,
 		.count = 1,
-		.segment[0] = { .len = len, .count = 1 },
+		.segment[0] = { .dst_off = file->at, .len = len, .count = 1 },
 	};
 
 	if (ioctl(file->fd, WEIGHTFS_IOC_FILL, &call) != 0)
@@ -81,19 +84,21 @@ static double seconds_since(uint64_t begin)
 	return (double)(wfs_now_ns() - begin) / 1e9;
 }
 
-static double time_copy(char *to, const char *from, size_t len)
+static double time_copy(char *to, const struct file *files, int count)
 {
 	uint64_t begin = wfs_now_ns();
 
-	memcpy(to, from, len);
+	for (int i = 0; i < count; i++)
+		memcpy(to + files[i].at, files[i].map, files[i].info.bytes);
 	return seconds_since(begin);
 }
 
-static double time_fill(const struct file *file, __u64 slot, size_t len)
+static double time_fill(__u64 slot, const struct file *files, int count)
 {
 	uint64_t begin = wfs_now_ns();
 
-	fill(file, slot, len);
+	for (int i = 0; i < count; i++)
+		fill(&files[i], slot, files[i].info.bytes);
 	return seconds_since(begin);
 }
 
@@ -106,43 +111,69 @@ static double time_small(const struct file *file, __u64 slot)
 	return seconds_since(begin) / SMALL_TIMES;
 }
 
+static __u64 open_all(char **paths, struct file *files, int count)
+{
+	__u64 at = 0;
+
+	for (int i = 0; i < count; i++) {
+		open_file(paths[i], &files[i]);
+		files[i].map = mmap(NULL, files[i].info.bytes, PROT_READ,
+				    MAP_SHARED | MAP_POPULATE, files[i].fd, 0);
+		if (files[i].map == MAP_FAILED)
+			err(1, "cannot map '%s'", paths[i]);
+		files[i].at = at;
+		at += files[i].info.bytes;
+	}
+	return at;
+}
+
+static void check(char *to, __u64 slot, const struct file *files, int count)
+{
+	for (int i = 0; i < count; i++) {
+		char *at = to + files[i].at;
+
+		memset(at, 0, files[i].info.bytes);
+		fill(&files[i], slot, files[i].info.bytes);
+		if (memcmp(files[i].map, at, files[i].info.bytes) != 0)
+			errx(1, "other bytes");
+	}
+}
+
 int main(int argc, char **argv)
 {
 	int memory = memfd_create("filler", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	struct file large, small;
-	double copied, filled;
-	char *from, *to;
+	double copied, filled = 0;
+	struct file small, *files;
+	int count = argc - 3;
 	long rounds;
-	size_t len;
 	__u64 slot;
+	size_t len;
+	char *to;
 
-	if (argc != 4)
-		errx(2, "usage: filler ROUNDS LARGE SMALL");
+	if (count < 1)
+		errx(2, "usage: filler ROUNDS SMALL LARGE...");
 	rounds = strtol(argv[1], NULL, 10);
-	open_file(argv[2], &large);
-	open_file(argv[3], &small);
-	len = large.info.bytes;
+	open_file(argv[2], &small);
+	files = wfs_calloc((size_t)count, sizeof(*files));
+	len = open_all(argv + 3, files, count);
 	if (memory < 0 || posix_fallocate(memory, 0, (off_t)len) != 0 ||
 	    fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) != 0)
 		err(1, "cannot make memory");
-	from = mmap(NULL, len, PROT_READ, MAP_SHARED | MAP_POPULATE, large.fd,
-		    0);
 	to = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
 		  memory, 0);
-	if (from == MAP_FAILED || to == MAP_FAILED)
-		err(1, "cannot map");
-	slot = pass(&large, memory);
+	if (to == MAP_FAILED)
+		err(1, "cannot map memory");
+	slot = pass(&small, memory);
 	for (long i = 0; i < rounds; i++) {
-		filled = i % 2 ? time_fill(&large, slot, len) : 0;
-		copied = time_copy(to, from, len);
+		if (i % 2)
+			filled = time_fill(slot, files, count);
+		copied = time_copy(to, files, count);
 		if (i % 2 == 0)
-			filled = time_fill(&large, slot, len);
+			filled = time_fill(slot, files, count);
 		printf("%.9f %.9f %.9f\n", copied, filled,
 		       time_small(&small, slot));
-		fill(&large, slot, len);
-		if (memcmp(from, to, len) != 0)
-			errx(1, "other bytes");
-		memset(to, 0, len);
 	}
+	check(to, slot, files, count);
+	free(files);
 	return 0;
 }

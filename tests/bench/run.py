@@ -269,25 +269,24 @@ def measure_data(table, checkpoint, options):
 
 def measure_fills(table, data):
     """Memory of a reader filled by the daemon, beside its own copy of what it
-    has mapped: from the arena, and from a local file."""
-    large = max(t for t in data.checkpoint.tensors if t[3] == "0")
+    has mapped: from the arena, and from local files."""
     small = min(t for t in data.checkpoint.tensors if t[3] == "0")
-    tensor = os.path.join(data.model, "0", large[4])
-    rows = []
-    for path in (tensor, os.path.join(data.model, large[2])):
-        done = subprocess.run(
-            [FILLER, str(ROUNDS + 1), path,
-             os.path.join(data.model, "0", small[4])],
-            check=True, text=True, stdout=subprocess.PIPE)
-        rows.append(medians([float(x) for x in line.split()]
-                            for line in done.stdout.splitlines()[1:]))
-    for what, path, (copied, filled, _) in (
-            ("a tensor of the arena", tensor, rows[0]),
-            ("a local file", os.path.join(data.model, large[2]), rows[1])):
-        size = os.path.getsize(path)
-        table.add("FILL of %s" % what, size / filled / GB, "GB/s",
-                  (">=", 0.9), size / copied / GB, "memcpy of its map")
-    table.add("FILL of 4 KiB, there and back", rows[0][2] * 1e6, "us",
+    small = os.path.join(data.model, "0", small[4])
+    kinds = (("tensors of the arena", [
+        os.path.join(data.model, "0", t[4])
+        for t in data.checkpoint.tensors if in_rank_0(True)(t)]),
+             ("local files", [os.path.join(data.model, name)
+                              for _, name in data.checkpoint.files]))
+    for what, paths in kinds:
+        done = subprocess.run([FILLER, str(ROUNDS + 1), small, *paths],
+                              check=True, text=True, stdout=subprocess.PIPE)
+        copied, filled, short = medians(
+            [float(x) for x in line.split()]
+            for line in done.stdout.splitlines()[1:])
+        size = sum(os.path.getsize(path) for path in paths)
+        table.add("FILL from %s" % what, size / filled / GB, "GB/s",
+                  (">=", 0.9), size / copied / GB, "memcpy of their maps")
+    table.add("FILL of 4 KiB, there and back", short * 1e6, "us",
               ("<=", 100))
 
 
