@@ -241,5 +241,15 @@ pid_t gpu_helper(void)
 
 void gpu_kill_helper(void)
 {
-	kill(gpu_helper(), SIGKILL);
+	pid_t pid = gpu_helper();
+
+	kill(pid, SIGKILL);
+	/* Its descriptors are closed when it is a zombie, or gone. */
+	for (;;) {
+		char *now wfs_autofree = wfs_proc_status(pid, "State");
+
+		if (!now || now[0] == 'Z' || now[0] == 'X')
+			return;
+		nap();
+	}
 }

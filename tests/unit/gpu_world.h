@@ -68,7 +68,7 @@ void gpu_await_helpers(unsigned n);
 void gpu_await_used(struct gpu_world *w, uint64_t bytes);
 /* The pid of the only one. */
 pid_t gpu_helper(void);
-/* Kills it. */
+/* Kills it, and waits until it has ended. */
 void gpu_kill_helper(void);
 
 #endif

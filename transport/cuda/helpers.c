@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -160,9 +161,14 @@ void wfs_gpu_helper_end_unused(struct wfs_cuda_device *dev,
 	free(helper);
 }
 
-void wfs_gpu_helper_lost(struct wfs_cuda_device *dev,
-			 struct wfs_gpu_helper *helper)
+void wfs_gpu_helper_check(struct wfs_cuda_device *dev,
+			  struct wfs_gpu_helper *helper)
 {
+	struct pollfd end = { .fd = helper->process.socket, .events = POLLIN };
+
+	/* Who has it busy hears of it first; it says nothing unasked. */
+	if (helper->busy || !helper->process.pid || poll(&end, 1, 0) <= 0)
+		return;
 	wfs_warn("a GPU helper of user %u ended", helper->person.uid);
 	kill_helper(dev, &helper->process);
 	helper->forget_count = 0;

@@ -154,9 +154,9 @@ int wfs_gpu_answer_result(const struct wfs_gpu_answer *answer,
 void wfs_gpu_helper_tidy(struct wfs_cuda_device *dev,
 			 struct wfs_gpu_helper *helper);
 
-/* With the lock: it died while nobody asked it anything. */
-void wfs_gpu_helper_lost(struct wfs_cuda_device *dev,
-			 struct wfs_gpu_helper *helper);
+/* With the lock: notices that it died while nobody asked it anything. */
+void wfs_gpu_helper_check(struct wfs_cuda_device *dev,
+			  struct wfs_gpu_helper *helper);
 
 /* Are there GPUs?  -ENXIO; blocks while that is found out. */
 int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_err *err);

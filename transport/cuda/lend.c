@@ -313,6 +313,7 @@ static int lend_from(struct wfs_cuda_device *dev,
 	int rc = 0;
 
 	pthread_mutex_lock(&dev->lock);
+	wfs_gpu_helper_check(dev, helper);
 	lent = settle(dev, helper, want, &ours);
 	if (ours) {
 		pthread_mutex_unlock(&dev->lock);

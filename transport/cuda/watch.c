@@ -41,9 +41,7 @@ static void tidy_helpers(struct wfs_cuda_device *dev)
 
 		if (helper->forget_count)
 			wfs_gpu_helper_tidy(dev, helper);
-		if (!helper->busy && helper->process.pid &&
-		    has_ended(helper->process.socket))
-			wfs_gpu_helper_lost(dev, helper);
+		wfs_gpu_helper_check(dev, helper);
 		next = helper->next;
 		if (next)
 			next->users++;
