@@ -8,52 +8,14 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <string.h>
 
 #include "core/base/bytes.h"
-#include "core/base/mem.h"
-
-#define PROC_MAX (64 * 1024) /* of a file of /proc */
-
-/* Of "pid (name) S ppid …": the name may hold anything. */
-static int start_of(pid_t tgid, uint64_t *ret_started)
-{
-	char *path wfs_autofree = wfs_asprintf("/proc/%d/stat", tgid);
-	char *text wfs_autofree = NULL;
-	const char *at;
-	size_t len;
-
-	if (wfs_file_slurp(path, PROC_MAX, &text, &len) != 0)
-		return -ESRCH;
-	at = strrchr(text, ')');
-	/* The 22nd field; the one after the name is the third. */
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	if (!at)
-		return -ESRCH;
-	*ret_started = strtoull(at, NULL, 10);
-	return 0;
-}
 
 int wfs_caller_find(pid_t tid, uid_t uid, struct wfs_caller *ret_caller)
 {
-	static const char tgid[] = "\nTgid:";
-	char *path wfs_autofree = wfs_asprintf("/proc/%d/status", tid);
 	struct wfs_caller caller = { .uid = uid };
-	char *text wfs_autofree = NULL;
-	const char *at;
-	size_t len;
-	int rc;
+	int rc = tid > 0 ? wfs_proc_find(tid, &caller.proc) : -EXDEV;
 
-	if (tid <= 0)
-		return -EXDEV;
-	if (wfs_file_slurp(path, PROC_MAX, &text, &len) != 0)
-		return -ESRCH;
-	at = strstr(text, tgid);
-	if (!at)
-		return -ESRCH;
-	caller.tgid = (pid_t)strtol(at + sizeof(tgid) - 1, NULL, 10);
-	rc = start_of(caller.tgid, &caller.started);
 	if (!rc)
 		*ret_caller = caller;
 	return rc;
@@ -67,8 +29,8 @@ int wfs_caller_token(const uint8_t key[WFS_CALLER_KEY],
 	unsigned len = 0;
 
 	wfs_put_le32(text, caller->uid);
-	wfs_put_le32(text + 4, (uint32_t)caller->tgid);
-	wfs_put_le64(text + 8, caller->started);
+	wfs_put_le32(text + 4, (uint32_t)caller->proc.tgid);
+	wfs_put_le64(text + 8, caller->proc.started);
 	return HMAC(EVP_sha256(), key, WFS_CALLER_KEY, text, sizeof(text),
 		    ret_token, &len) &&
 			       len == WFS_CALLER_TOKEN ?

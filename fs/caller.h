@@ -10,13 +10,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "core/base/proc.h"
+
 #define WFS_CALLER_KEY	 32
 #define WFS_CALLER_TOKEN 32
 
 struct wfs_caller {
 	uid_t uid;
-	pid_t tgid;
-	uint64_t started; /* of the process, in the kernel's ticks */
+	struct wfs_proc proc;
 };
 
 /*

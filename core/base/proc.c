@@ -29,17 +29,15 @@ static char *slurp(pid_t pid, const char *file)
 /* The rest of the line that begins with `key`, after any blanks. */
 static char *line_of(const char *text, const char *key)
 {
-	char *wanted wfs_autofree = wfs_asprintf("\n%s", key);
-	const char *at = text ? strstr(text, wanted) : NULL;
-
-	/* The first line has none before it. */
-	if (text && strncmp(text, key, strlen(key)) == 0)
-		at = text - 1;
-	if (!at)
-		return NULL;
-	at += strlen(wanted);
-	at += strspn(at, " \t");
-	return wfs_asprintf("%.*s", (int)strcspn(at, "\n"), at);
+	for (const char *at = text; at; at = strchr(at, '\n')) {
+		at += *at == '\n';
+		if (!wfs_starts_with(at, key))
+			continue;
+		at += strlen(key);
+		at += strspn(at, " \t");
+		return wfs_asprintf("%.*s", (int)strcspn(at, "\n"), at);
+	}
+	return NULL;
 }
 
 char *wfs_proc_status(pid_t tgid, const char *key)

@@ -169,15 +169,15 @@ static void a_token_is_of_one_process(void **state)
 	assert_int_equal(wfs_caller_find(0, ME, &caller), -EXDEV);
 	assert_int_equal(wfs_caller_find(INT32_MAX, ME, &caller), -ESRCH);
 	assert_int_equal(wfs_caller_find(gettid(), ME, &caller), 0);
-	assert_int_equal(caller.tgid, getpid());
-	assert_true(caller.started > 0);
+	assert_int_equal(caller.proc.tgid, getpid());
+	assert_true(caller.proc.started > 0);
 	assert_int_equal(wfs_caller_token(key, &caller, token), 0);
 	assert_true(wfs_caller_shows(key, &caller, token));
 	for (int i = 0; i < 3; i++) {
 		other = caller;
 		other.uid += i == 0;
-		other.tgid += i == 1;
-		other.started += i == 2;
+		other.proc.tgid += i == 1;
+		other.proc.started += i == 2;
 		assert_false(wfs_caller_shows(key, &other, token));
 	}
 	key[5] ^= 1;
