@@ -66,6 +66,9 @@ class Checkpoint:
             for top, _, names in os.walk(self.path, followlinks=True)
             for name in names if name != "weightfs.digests.lists")
 
+    def shards(self):
+        return sorted(f for f in self.files() if f.endswith(".safetensors"))
+
     def tensors(self):
         for rank, tensors in self.ranks.items():
             for name, place in tensors.items():

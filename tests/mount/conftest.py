@@ -144,3 +144,23 @@ def root():
 def machine():
     if not os.path.exists("/dev/fuse"):
         pytest.skip("needs /dev/fuse")
+
+
+class Faults:
+    """Orders for weightfs-faults; see tests/faults/fault_source.h."""
+
+    def __init__(self, folder):
+        self.file = folder / "faults"
+        self.set()
+
+    def set(self, *orders):
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text("".join(f"{order}\n" for order in orders))
+        os.replace(fresh, self.file)
+
+
+@pytest.fixture
+def faults(folder, mount):
+    orders = Faults(folder)
+    yield orders
+    orders.set()  # before the mounts are taken down

@@ -151,14 +151,15 @@ def test_attributes_of_a_tensor_are_readable_text(mount, plain, passthrough):
     path = m.path / "p" / "0" / name
     assert set(os.listxattr(path)) >= {
         f"user.weightfs.{a}" for a in (
-            "dtype", "shape", "split", "source", "digest", "trust",
-            "resident", "resident_bytes", "served", "name")}
+            "dtype", "shape", "split", "source", "trust", "resident",
+            "resident_bytes", "served", "name")}
     assert xattr(path, "dtype") == place.dtype
     assert json.loads(xattr(path, "shape")) == list(place.shape)
     assert xattr(path, "name") == name
     assert place.file.name in xattr(path, "source")
     assert xattr(path, "trust") == "origin"
     assert xattr(path, "digest") == "pending"
+    assert "user.weightfs.digest" not in os.listxattr(path)
     assert xattr(path, "resident").rstrip("%") == "0"
     assert xattr(path, "resident_bytes") == "0"
     passthrough(m)
@@ -170,6 +171,7 @@ def test_attributes_of_a_tensor_are_readable_text(mount, plain, passthrough):
     digest = wait_until(lambda: xattr(path, "digest") != "pending"
                         and xattr(path, "digest"), "the digest is known")
     assert digest.startswith("xxh3-128:") and len(digest) == 9 + 32
+    assert "user.weightfs.digest" in os.listxattr(path)
     for attr in os.listxattr(path):
         os.getxattr(path, attr).decode()
 
@@ -183,8 +185,10 @@ def test_attributes_of_files_and_models(mount, plain):
     assert xattr(file, "name") == "config.json"
     model = m.path / "p"
     assert set(os.listxattr(model)) >= {
-        f"user.weightfs.{a}" for a in ("version", "digest", "trust", "ranks",
-                                       "plan", "format")}
+        f"user.weightfs.{a}" for a in ("version", "trust", "ranks", "plan",
+                                       "format")}
+    for attr in os.listxattr(model):
+        os.getxattr(model, attr).decode()
     assert xattr(file, "trust") == xattr(model, "trust") == "origin"
     assert m.model("p")["trust"] == "origin"
     assert xattr(model, "ranks") == "1"
