@@ -46,9 +46,11 @@ struct wfs_fs_config {
 	/*
 	 * The digest of a model on this node's disks (32 bytes), for
 	 * user.weightfs.digest: 0; -EINPROGRESS, from now on it is computed;
-	 * -ENODATA.  Waits for nothing.  NULL: there are none.
+	 * -ENODATA.  Without `start` only what is known or being computed
+	 * counts.  Waits for nothing.  NULL: there are none.
 	 */
-	int (*digest)(void *ctx, struct wfs_model *model, uint8_t *ret_root);
+	int (*digest)(void *ctx, struct wfs_model *model, bool start,
+		      uint8_t *ret_root);
 	void *digest_ctx;
 };
 

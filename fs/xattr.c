@@ -29,6 +29,13 @@ struct subject {
 /* Adds the value; 0 or -ENODATA where the attribute says nothing here. */
 typedef int value_fn(const struct subject *s, struct wfs_text *t);
 
+/*
+ * Is it listed?  Who copies attributes (rsync -X) asks for the length of each
+ * value and then for as much, and takes nothing that is no more than on its
+ * way, or begins only as it is asked for.
+ */
+typedef bool has_fn(const struct subject *s);
+
 static int value_dtype(const struct subject *s, struct wfs_text *t)
 {
 	wfs_text_add(t, "%s", wfs_dtype_name(s->tensor->dtype));
@@ -85,14 +92,27 @@ static int value_source(const struct subject *s, struct wfs_text *t)
 	return 0;
 }
 
+static bool find_digest(const struct subject *s, struct wfs_residency *ret)
+{
+	*ret = (struct wfs_residency){ 0 };
+	if (s->fs->store)
+		wfs_store_residency(s->fs->store, wfs_node_ino(&s->node), ret);
+	return ret->has_digest;
+}
+
 static int value_digest(const struct subject *s, struct wfs_text *t)
 {
-	struct wfs_residency res = { 0 };
+	struct wfs_residency res;
 
-	if (s->fs->store)
-		wfs_store_residency(s->fs->store, wfs_node_ino(&s->node), &res);
-	wfs_text_add(t, "%s", res.has_digest ? res.digest : "pending");
+	wfs_text_add(t, "%s", find_digest(s, &res) ? res.digest : "pending");
 	return 0;
+}
+
+static bool has_digest(const struct subject *s)
+{
+	struct wfs_residency res;
+
+	return find_digest(s, &res);
 }
 
 static int value_trust(const struct subject *s, struct wfs_text *t)
@@ -153,27 +173,44 @@ static int value_version(const struct subject *s, struct wfs_text *t)
 }
 
 /* A layout is other bytes than those that the digest stands for. */
-static int value_model_digest(const struct subject *s, struct wfs_text *t)
+static int find_model_digest(const struct subject *s, bool start,
+			     uint8_t ret_root[WFS_ROOT_BYTES])
 {
 	const struct wfs_fs_config *config = &s->fs->config;
 	struct wfs_model *model = s->node.model;
 	const struct wfs_source_ops *ops = model->source->ops;
-	const uint8_t *root = ops->tree && !model->virtual ?
-				      ops->tree(model->source) :
-				      NULL;
-	char hex[2 * WFS_ROOT_BYTES + 1];
-	uint8_t own[WFS_ROOT_BYTES];
-	int rc = -ENODATA;
+	const uint8_t *root;
 
-	if (!root && !model->virtual && config->digest)
-		rc = config->digest(config->digest_ctx, model, own);
-	if (root || !rc)
+	if (model->virtual)
+		return -ENODATA;
+	root = ops->tree ? ops->tree(model->source) : NULL;
+	if (root)
+		memcpy(ret_root, root, WFS_ROOT_BYTES);
+	else if (config->digest)
+		return config->digest(config->digest_ctx, model, start,
+				      ret_root);
+	return root ? 0 : -ENODATA;
+}
+
+static int value_model_digest(const struct subject *s, struct wfs_text *t)
+{
+	char hex[2 * WFS_ROOT_BYTES + 1];
+	uint8_t root[WFS_ROOT_BYTES];
+	int rc = find_model_digest(s, true, root);
+
+	if (!rc)
 		wfs_text_add(t, "sha256:%s",
-			     wfs_hex_format(root ? root : own, WFS_ROOT_BYTES,
-					    hex));
+			     wfs_hex_format(root, sizeof(root), hex));
 	else
 		wfs_text_add(t, rc == -EINPROGRESS ? "pending" : "unknown");
 	return 0;
+}
+
+static bool has_model_digest(const struct subject *s)
+{
+	uint8_t root[WFS_ROOT_BYTES];
+
+	return find_model_digest(s, false, root) == 0;
 }
 
 static int value_ranks(const struct subject *s, struct wfs_text *t)
@@ -209,6 +246,11 @@ static int value_engine(const struct subject *s, struct wfs_text *t)
 	return 0;
 }
 
+static bool has_engine(const struct subject *s)
+{
+	return s->node.model->source->live != NULL;
+}
+
 enum applies {
 	TO_TENSOR = 1,
 	TO_FILE = 2,
@@ -219,23 +261,25 @@ static const struct attribute {
 	const char *name;
 	unsigned applies;
 	value_fn *value;
+	has_fn *has; /* NULL: always */
 } attributes[] = {
-	{ PREFIX "dtype", TO_TENSOR, value_dtype },
-	{ PREFIX "shape", TO_TENSOR, value_shape },
-	{ PREFIX "split", TO_TENSOR, value_split },
-	{ PREFIX "source", TO_TENSOR | TO_FILE, value_source },
-	{ PREFIX "digest", TO_TENSOR, value_digest },
-	{ PREFIX "trust", TO_TENSOR | TO_FILE | TO_MODEL, value_trust },
-	{ PREFIX "resident", TO_TENSOR | TO_FILE, value_resident },
-	{ PREFIX "resident_bytes", TO_TENSOR | TO_FILE, value_resident_bytes },
-	{ PREFIX "served", TO_TENSOR | TO_FILE, value_served },
-	{ PREFIX "name", TO_TENSOR | TO_FILE, value_name },
-	{ PREFIX "version", TO_MODEL, value_version },
-	{ PREFIX "digest", TO_MODEL, value_model_digest },
-	{ PREFIX "ranks", TO_MODEL, value_ranks },
-	{ PREFIX "plan", TO_MODEL, value_plan },
-	{ PREFIX "format", TO_MODEL, value_format },
-	{ PREFIX "engine", TO_MODEL, value_engine },
+	{ PREFIX "dtype", TO_TENSOR, value_dtype, NULL },
+	{ PREFIX "shape", TO_TENSOR, value_shape, NULL },
+	{ PREFIX "split", TO_TENSOR, value_split, NULL },
+	{ PREFIX "source", TO_TENSOR | TO_FILE, value_source, NULL },
+	{ PREFIX "digest", TO_TENSOR, value_digest, has_digest },
+	{ PREFIX "trust", TO_TENSOR | TO_FILE | TO_MODEL, value_trust, NULL },
+	{ PREFIX "resident", TO_TENSOR | TO_FILE, value_resident, NULL },
+	{ PREFIX "resident_bytes", TO_TENSOR | TO_FILE, value_resident_bytes,
+	  NULL },
+	{ PREFIX "served", TO_TENSOR | TO_FILE, value_served, NULL },
+	{ PREFIX "name", TO_TENSOR | TO_FILE, value_name, NULL },
+	{ PREFIX "version", TO_MODEL, value_version, NULL },
+	{ PREFIX "digest", TO_MODEL, value_model_digest, has_model_digest },
+	{ PREFIX "ranks", TO_MODEL, value_ranks, NULL },
+	{ PREFIX "plan", TO_MODEL, value_plan, NULL },
+	{ PREFIX "format", TO_MODEL, value_format, NULL },
+	{ PREFIX "engine", TO_MODEL, value_engine, has_engine },
 };
 
 #define COUNT (sizeof(attributes) / sizeof(attributes[0]))
@@ -332,7 +376,8 @@ void wfs_op_listxattr(fuse_req_t req, fuse_ino_t id, size_t size)
 		return;
 	}
 	for (size_t i = 0; i < COUNT; i++)
-		if (attributes[i].applies & applies)
+		if (attributes[i].applies & applies &&
+		    (!attributes[i].has || attributes[i].has(&s)))
 			wfs_text_add_bytes(&t, attributes[i].name,
 					   strlen(attributes[i].name) + 1);
 	wfs_node_clear(&s.node);

@@ -254,7 +254,7 @@ static bool is_here(struct wfs_model *model)
 }
 
 int wfs_asked_digest(struct wfs_asked *asked, struct wfs_model *model,
-		     uint8_t ret_root[WFS_ROOT_BYTES])
+		     bool start, uint8_t ret_root[WFS_ROOT_BYTES])
 {
 	struct record *r;
 	int rc;
@@ -263,7 +263,9 @@ int wfs_asked_digest(struct wfs_asked *asked, struct wfs_model *model,
 		return -ENODATA;
 	pthread_mutex_lock(&asked->lock);
 	r = find_locked(asked, model->fingerprint);
-	rc = r ? r->rc : add_locked(asked, model);
+	rc = -ENODATA;
+	if (r || start)
+		rc = r ? r->rc : add_locked(asked, model);
 	if (r && !rc)
 		memcpy(ret_root, r->root, WFS_ROOT_BYTES);
 	pthread_mutex_unlock(&asked->lock);

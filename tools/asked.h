@@ -11,6 +11,7 @@
 #ifndef WFS_TOOLS_ASKED_H
 #define WFS_TOOLS_ASKED_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/digest/digest_tree.h"
@@ -22,13 +23,13 @@ struct wfs_asked;
 struct wfs_asked *wfs_asked_new(const char *cache);
 
 /*
- * The digest of a model; never waits.  -EINPROGRESS: it is being computed
- * from now on.  -ENODATA: it has none, since a file of it is not on this node,
+ * The digest of a model; never waits.  -EINPROGRESS: it is being computed,
+ * with `start` from now on.  -ENODATA: it has none, since a file of it is not on this node,
  * has a name that no digest manifest can have, or changed; what could not be
  * read is tried again half a minute later.
  */
 int wfs_asked_digest(struct wfs_asked *asked, struct wfs_model *model,
-		     uint8_t ret_root[WFS_ROOT_BYTES]);
+		     bool start, uint8_t ret_root[WFS_ROOT_BYTES]);
 
 /* Ends the thread, also in mid-file, and lets go of all models.  NULL is fine.
  */

@@ -184,9 +184,10 @@ static bool any_on_overlayfs(const struct wfs_options *options)
 	return false;
 }
 
-static int digest(void *ctx, struct wfs_model *model, uint8_t *ret_root)
+static int digest(void *ctx, struct wfs_model *model, bool start,
+		  uint8_t *ret_root)
 {
-	return wfs_asked_digest(ctx, model, ret_root);
+	return wfs_asked_digest(ctx, model, start, ret_root);
 }
 
 static int make_mount(struct serve *serve)
