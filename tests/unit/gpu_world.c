@@ -5,6 +5,7 @@
 #include "tests/unit/t.h"
 
 #include <dirent.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,17 +240,19 @@ pid_t gpu_helper(void)
 	return pid;
 }
 
+/*
+ * All of it: the first thread of a process may be gone, and the others still
+ * hold what is open.
+ */
 void gpu_kill_helper(void)
 {
-	pid_t pid = gpu_helper();
+	struct pollfd end = { .events = POLLIN };
+	struct wfs_proc proc;
 
-	kill(pid, SIGKILL);
-	/* Its descriptors are closed when it is a zombie, or gone. */
-	for (;;) {
-		char *now wfs_autofree = wfs_proc_status(pid, "State");
-
-		if (!now || now[0] == 'Z' || now[0] == 'X')
-			return;
-		nap();
-	}
+	assert_int_equal(0, wfs_proc_find(gpu_helper(), &proc));
+	end.fd = wfs_proc_open(&proc);
+	assert_true(end.fd >= 0);
+	assert_int_equal(0, kill(proc.tgid, SIGKILL));
+	assert_int_equal(1, poll(&end, 1, MINUTE_NS / 1000000));
+	close(end.fd);
 }
