@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/least.h"
 #include "core/base/text.h"
 #include "core/store/cgroup.h"
 
@@ -20,11 +21,6 @@
 
 /* The machine keeps this part of its memory. */
 #define KEEP_SHARE 20
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
 
 static uint64_t machine_room(const char *root)
 {
@@ -61,9 +57,9 @@ static void read_room(struct wfs_budget *budget)
 	find_groups(budget);
 	room = machine_room(budget->root);
 	for (unsigned i = 0; i < budget->n; i++)
-		room = least(room, wfs_cgroup_room(&budget->groups[i]));
+		room = wfs_least(room, wfs_cgroup_room(&budget->groups[i]));
 	budget->room = room;
-	budget->step = least(room / 8, STEP_MAX);
+	budget->step = wfs_least(room / 8, STEP_MAX);
 	budget->spent = 0;
 	budget->read_at = wfs_now_ns();
 }
@@ -111,7 +107,7 @@ uint64_t wfs_budget_limit(struct wfs_budget *budget)
 
 	pthread_mutex_lock(&budget->lock);
 	for (unsigned i = 0; i < budget->n; i++)
-		limit = least(limit, wfs_cgroup_limit(&budget->groups[i]));
+		limit = wfs_least(limit, wfs_cgroup_limit(&budget->groups[i]));
 	pthread_mutex_unlock(&budget->lock);
 	return limit;
 }
@@ -142,7 +138,7 @@ void wfs_budget_settle(struct wfs_budget *budget, uint64_t bytes,
 	budget->pending -= bytes;
 	if (allocated) {
 		budget->spent += bytes;
-		budget->room -= least(bytes, budget->room);
+		budget->room -= wfs_least(bytes, budget->room);
 	}
 	pthread_mutex_unlock(&budget->lock);
 }

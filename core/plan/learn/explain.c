@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/least.h"
 #include "core/base/mem.h"
 #include "core/plan/learn/inner.h"
 
@@ -62,11 +63,6 @@ static int same_run(struct search *s, const struct wfs_elements *source,
 	return rc ? rc : !memcmp(s->ours, s->theirs, n * e->size);
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* Our element `flat` is the source's `place`: is it where a piece can begin
    at s->at?  Kept if it is the best so far. */
 static int try_place(struct search *s, uint64_t flat,
@@ -104,9 +100,10 @@ static int try_place(struct search *s, uint64_t flat,
 	if (rc)
 		rc = same_run(
 			s, &c.source, s->at, c.piece.start,
-			least(WFS_LEARN_WINDOW,
-			      least(e->shape[last] - s->at[last],
-				    c.piece.full[last] - c.piece.start[last])));
+			wfs_least(WFS_LEARN_WINDOW,
+				  wfs_least(e->shape[last] - s->at[last],
+					    c.piece.full[last] -
+						    c.piece.start[last])));
 	if (rc > 0) {
 		wfs_elements_close(&s->best.source);
 		s->best = c;
@@ -128,9 +125,10 @@ static int find_piece(struct search *s)
 
 	reach = first + (reach > SCAN ? reach : SCAN);
 	wfs_elements_close(&s->best.source);
-	for (uint64_t at = first; at < least(e->count, reach) && !rc;
+	for (uint64_t at = first; at < wfs_least(e->count, reach) && !rc;
 	     at += CHUNK) {
-		uint64_t n = least(CHUNK + WFS_LEARN_WINDOW - 1, e->count - at);
+		uint64_t n =
+			wfs_least(CHUNK + WFS_LEARN_WINDOW - 1, e->count - at);
 
 		rc = wfs_elements_read(e, buf, at, n);
 		for (uint64_t i = 0; i + WFS_LEARN_WINDOW <= n && !rc; i++) {
@@ -173,7 +171,7 @@ static int common(struct search *s, const uint64_t *a, const uint64_t *b,
 	memcpy(at[0], a, sizeof(at[0]));
 	memcpy(at[1], b, sizeof(at[1]));
 	while (n < most) {
-		uint64_t some = least(LINE, most - n);
+		uint64_t some = wfs_least(LINE, most - n);
 		int rc = same_run(s, &s->best.source, at[0], at[1], some);
 
 		if (rc < 0)
@@ -249,8 +247,8 @@ static int measure(struct search *s)
 	int rc = 0;
 
 	for (unsigned d = e->ndim; d-- && !rc;) {
-		uint64_t most =
-			least(e->shape[d] - s->at[d], p->full[d] - p->start[d]);
+		uint64_t most = wfs_least(e->shape[d] - s->at[d],
+					  p->full[d] - p->start[d]);
 
 		if (d + 1 == e->ndim)
 			rc = measure_rows(s, most, &p->len[d]);
@@ -277,7 +275,7 @@ static int is_zero(struct search *s)
 			break;
 	}
 	for (uint64_t i = 0; i < n && !rc; i += LINE) {
-		uint64_t some = least(LINE, n - i);
+		uint64_t some = wfs_least(LINE, n - i);
 
 		rc = wfs_elements_read(e, s->ours, at + i, some);
 		for (size_t b = 0; b < some * e->size && !rc; b++)
