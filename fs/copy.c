@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/least.h"
 #include "core/device.h"
 #include "fs/read.h"
 #include "fs/state.h"
@@ -69,16 +70,6 @@ int wfs_copy_check(const struct weightfs_segment *segments, uint32_t count,
 	return rc ? rc : done > bytes ? -EINVAL : 0;
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t most(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
 /* What comes after `done` bytes, up to `limit`; false: nothing. */
 static bool next_batch(const struct wfs_copy *c, uint64_t limit,
 		       struct batch *ret)
@@ -98,8 +89,9 @@ static bool next_batch(const struct wfs_copy *c, uint64_t limit,
 		if (within || s.len > limit)
 			runs = 1;
 		else if (s.file_stride && runs > 1)
-			runs = least(runs, (limit - s.len) / s.file_stride + 1);
-		runs = least(runs, most(limit / s.len, 1));
+			runs = wfs_least(runs,
+					 (limit - s.len) / s.file_stride + 1);
+		runs = wfs_least(runs, wfs_most(limit / s.len, 1));
 		*ret = (struct batch){
 			.file_off = s.file_off + run * s.file_stride + within,
 			.dst_off = s.dst_off + run * s.dst_stride + within,
@@ -108,7 +100,7 @@ static bool next_batch(const struct wfs_copy *c, uint64_t limit,
 				  .stride = s.file_stride,
 				  .dst_stride = s.dst_stride },
 		};
-		ret->runs.len = least(ret->runs.len, limit);
+		ret->runs.len = wfs_least(ret->runs.len, limit);
 		ret->span = (runs - 1) * s.file_stride + ret->runs.len;
 		return true;
 	}
@@ -186,7 +178,7 @@ static int read_straight(struct wfs_copy *c, struct batch *b, int fd)
 	const struct wfs_piece *piece = c->recipe->pieces;
 	int rc;
 
-	b->runs.len = least(b->runs.len, STRAIGHT);
+	b->runs.len = wfs_least(b->runs.len, STRAIGHT);
 	if (atomic_load(&piece->region->stale))
 		return fetch_error(c, -ESTALE);
 	rc = begin(c);
@@ -249,5 +241,5 @@ int wfs_copy_step(struct wfs_copy *c, void *buf, size_t room)
 		rc = read_straight(c, &b, fd);
 	else
 		rc = read_through(c, buf, room);
-	return rc ? rc : next_batch(c, 1, &b);
+	return rc ? rc : c->done < wfs_copy_bytes(c->segments, c->count);
 }

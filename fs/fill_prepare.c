@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "fs/fill_inner.h"
+#include "fs/residence.h"
 
 static int fail(struct wfs_filling *f, uint32_t stage, int rc)
 {
@@ -80,7 +81,6 @@ static int find_memory(struct wfs_filling *f)
 int wfs_fill_prepare(struct wfs_filling *f, uint64_t id)
 {
 	struct weightfs_fill *fill = &f->fill;
-	struct wfs_residency res = { 0 };
 	int rc = find_file(f, id);
 
 	if (rc)
@@ -90,13 +90,11 @@ int wfs_fill_prepare(struct wfs_filling *f, uint64_t id)
 		return rc;
 	if (fill->memory != WEIGHTFS_MEMORY_HOST)
 		return 0;
-	if (f->fs->store)
-		wfs_store_residency(f->fs->store, wfs_node_ino(&f->node), &res);
 	f->copy.node = &f->node;
 	f->copy.recipe = f->recipe.recipe;
 	f->copy.target = &f->memory->target;
 	f->copy.segments = fill->segment;
 	f->copy.count = fill->count;
-	f->copy.resident = res.resident;
+	f->copy.resident = wfs_node_residency(f->fs, &f->node).resident;
 	return 0;
 }

@@ -25,7 +25,7 @@ static void describe(struct wfs_fs *fs, const struct wfs_node *node,
 		     struct weightfs_info *info)
 {
 	const struct wfs_tensor *tensor = wfs_node_tensor(node);
-	struct wfs_residency res = { 0 };
+	struct wfs_residency res = wfs_node_residency(fs, node);
 	uint64_t resident;
 
 	info->bytes = wfs_node_size(node);
@@ -34,8 +34,6 @@ static void describe(struct wfs_fs *fs, const struct wfs_node *node,
 		info->resident = resident;
 	put_text(info->trust, sizeof(info->trust),
 		 wfs_trust_name(wfs_node_trust(node)));
-	if (fs->store)
-		wfs_store_residency(fs->store, wfs_node_ino(node), &res);
 	if (res.has_digest)
 		put_text(info->digest, sizeof(info->digest), res.digest);
 	if (!tensor)

@@ -51,49 +51,32 @@ static void reply(fuse_req_t req, struct weightfs_head *head, int rc)
 	fuse_reply_ioctl(req, rc, head, head->size);
 }
 
-static void answer_info(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
-			const struct wfs_ioctl *call)
-{
-	struct weightfs_info info = { 0 };
-	const struct weightfs_info *in = call->in;
-	int rc;
+/* What came with a call, which goes back changed. */
+union payload {
+	struct weightfs_head head;
+	struct weightfs_info info;
+	struct weightfs_fill fill;
+	struct weightfs_lend lend;
+	struct weightfs_drop drop;
+};
 
-	info.head = in->head;
-	rc = wfs_ioctl_head(&info.head, sizeof(info), 0);
-	info.head.size = sizeof(info);
-	if (!rc)
-		rc = wfs_info_fill(fs, id, fuse_req_ctx(req), &info);
-	reply(req, &info.head, rc);
+static void answer_info(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
+			union payload *p)
+{
+	reply(req, &p->head,
+	      wfs_info_fill(fs, id, fuse_req_ctx(req), &p->info));
 }
 
 static void answer_fill(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
-			const struct wfs_ioctl *call)
+			union payload *p)
 {
-	struct weightfs_fill fill;
-	int rc;
-
-	memcpy(&fill, call->in, sizeof(fill));
-	rc = wfs_ioctl_head(&fill.head, sizeof(fill), WEIGHTFS_FILL_ASYNC);
-	fill.head.size = sizeof(fill);
-	if (!rc)
-		wfs_fill(fs, req, id, &fill);
-	else
-		reply(req, &fill.head, rc);
+	wfs_fill(fs, req, id, &p->fill);
 }
 
 static void answer_lend(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
-			const struct wfs_ioctl *call)
+			union payload *p)
 {
-	struct weightfs_lend lend;
-	int rc;
-
-	memcpy(&lend, call->in, sizeof(lend));
-	rc = wfs_ioctl_head(&lend.head, sizeof(lend), 0);
-	lend.head.size = sizeof(lend);
-	if (!rc)
-		wfs_ioctl_device_lend(fs, req, id, &lend);
-	else
-		reply(req, &lend.head, rc);
+	wfs_ioctl_device_lend(fs, req, id, &p->lend);
 }
 
 static int drop_slot(struct wfs_fs *fs, uid_t uid, struct weightfs_drop *out)
@@ -112,40 +95,58 @@ static int drop_slot(struct wfs_fs *fs, uid_t uid, struct weightfs_drop *out)
 }
 
 static void answer_drop(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
-			const struct wfs_ioctl *call)
+			union payload *p)
 {
-	struct weightfs_drop out;
-	int rc;
+	struct weightfs_drop *out = &p->drop;
+	int rc = 0;
 
-	memcpy(&out, call->in, sizeof(out));
-	rc = wfs_ioctl_head(&out.head, sizeof(out), 0);
-	out.head.size = sizeof(out);
-	out.head.stage = WEIGHTFS_STAGE_AUTH;
+	out->head.stage = WEIGHTFS_STAGE_AUTH;
 	/* A file that is stale by now is as good as any to drop things by. */
-	if (!rc && wfs_ino_slot(id) == 0)
+	if (wfs_ino_slot(id) == 0)
 		rc = -ENOTTY;
-	else if (!rc && !out.slot == !(out.lease || out.cookie))
+	else if (!out->slot == !(out->lease || out->cookie))
 		rc = -EINVAL;
-	if (!rc && !out.slot) {
-		wfs_ioctl_device_drop(fs, req, &out);
+	if (!rc && !out->slot) {
+		wfs_ioctl_device_drop(fs, req, out);
 		return;
 	}
 	if (!rc)
-		rc = drop_slot(fs, fuse_req_ctx(req)->uid, &out);
-	reply(req, &out.head, rc);
+		rc = drop_slot(fs, fuse_req_ctx(req)->uid, out);
+	reply(req, &out->head, rc);
 }
 
 static const struct ioctl_call {
 	unsigned cmd;
-	size_t size;
+	uint32_t flags;
+	size_t size, taken; /* all of it; what of it is in */
 	void (*answer)(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
-		       const struct wfs_ioctl *call);
+		       union payload *p);
 } calls[] = {
-	{ WEIGHTFS_IOC_INFO, sizeof(struct weightfs_info), answer_info },
-	{ WEIGHTFS_IOC_FILL, sizeof(struct weightfs_fill), answer_fill },
-	{ WEIGHTFS_IOC_LEND, sizeof(struct weightfs_lend), answer_lend },
-	{ WEIGHTFS_IOC_DROP, sizeof(struct weightfs_drop), answer_drop },
+	{ WEIGHTFS_IOC_INFO, 0, sizeof(struct weightfs_info),
+	  sizeof(struct weightfs_head), answer_info },
+	{ WEIGHTFS_IOC_FILL, WEIGHTFS_FILL_ASYNC, sizeof(struct weightfs_fill),
+	  sizeof(struct weightfs_fill), answer_fill },
+	{ WEIGHTFS_IOC_LEND, 0, sizeof(struct weightfs_lend),
+	  sizeof(struct weightfs_lend), answer_lend },
+	{ WEIGHTFS_IOC_DROP, 0, sizeof(struct weightfs_drop),
+	  sizeof(struct weightfs_drop), answer_drop },
 };
+
+static void answer(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
+		   const struct ioctl_call *call, const void *in)
+{
+	union payload p;
+	int rc;
+
+	memset(&p, 0, sizeof(p));
+	memcpy(&p, in, call->taken);
+	rc = wfs_ioctl_head(&p.head, call->size, call->flags);
+	p.head.size = (uint32_t)call->size;
+	if (rc)
+		reply(req, &p.head, rc);
+	else
+		call->answer(fs, req, id, &p);
+}
 
 void wfs_op_ioctl(fuse_req_t req, fuse_ino_t id, unsigned cmd, void *arg,
 		  struct fuse_file_info *fi, unsigned flags, const void *in,
@@ -165,7 +166,7 @@ void wfs_op_ioctl(fuse_req_t req, fuse_ino_t id, unsigned cmd, void *arg,
 		if (calls[i].cmd != cmd || flags & FUSE_IOCTL_DIR ||
 		    in_size != calls[i].size || out_size != calls[i].size)
 			continue;
-		calls[i].answer(fs, req, id, &call);
+		answer(fs, req, id, &calls[i], in);
 		return;
 	}
 	wfs_control_ioctl(fs, req, id, &call);

@@ -34,14 +34,22 @@ static int cached_bytes(struct wfs_region *region, uint64_t off, uint64_t len,
 	return 0;
 }
 
-int wfs_resident_bytes(struct wfs_fs *fs, const struct wfs_node *node,
-		       uint64_t *ret_bytes)
+struct wfs_residency wfs_node_residency(struct wfs_fs *fs,
+					const struct wfs_node *node)
 {
-	const struct wfs_model_entry *entry = wfs_node_entry(node);
 	struct wfs_residency res = { 0 };
 
 	if (fs->store)
 		wfs_store_residency(fs->store, wfs_node_ino(node), &res);
+	return res;
+}
+
+int wfs_resident_bytes(struct wfs_fs *fs, const struct wfs_node *node,
+		       uint64_t *ret_bytes)
+{
+	const struct wfs_model_entry *entry = wfs_node_entry(node);
+	struct wfs_residency res = wfs_node_residency(fs, node);
+
 	if (res.bytes > 0 || !entry || wfs_node_size(node) == 0) {
 		*ret_bytes = res.bytes;
 		return 0;
@@ -56,15 +64,12 @@ int wfs_resident_bytes(struct wfs_fs *fs, const struct wfs_node *node,
 bool wfs_is_passed_through(struct wfs_fs *fs, const struct wfs_node *node)
 {
 	const struct wfs_model_entry *entry = wfs_node_entry(node);
-	struct wfs_residency res = { 0 };
 	bool pass;
 
 	wfs_backing_probe(fs->backing);
 	if (!wfs_fs_passthrough(fs) || wfs_node_size(node) == 0)
 		return false;
-	if (fs->store)
-		wfs_store_residency(fs->store, wfs_node_ino(node), &res);
-	pass = res.resident;
+	pass = wfs_node_residency(fs, node).resident;
 	if (!pass && entry && entry->region &&
 	    wfs_region_descriptor(entry->region) >= 0)
 		pass = wfs_backing_direct_peek(fs->backing,

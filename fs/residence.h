@@ -7,6 +7,10 @@
 
 #include "fs/state.h"
 
+/* What of it is in the arena; nothing where there is none. */
+struct wfs_residency wfs_node_residency(struct wfs_fs *fs,
+					const struct wfs_node *node);
+
 /*
  * In memory now: in the arena, or of a local file in the page cache.  0, or
  * -ENODATA if that is not known.

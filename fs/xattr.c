@@ -44,11 +44,7 @@ static int value_dtype(const struct subject *s, struct wfs_text *t)
 
 static int value_shape(const struct subject *s, struct wfs_text *t)
 {
-	wfs_text_add(t, "[");
-	for (unsigned i = 0; i < s->tensor->ndim; i++)
-		wfs_text_add(t, "%s%" PRIu64, i ? ", " : "",
-			     s->tensor->shape[i]);
-	wfs_text_add(t, "]");
+	wfs_shape_add(t, s->tensor->shape, s->tensor->ndim);
 	return 0;
 }
 
@@ -92,27 +88,17 @@ static int value_source(const struct subject *s, struct wfs_text *t)
 	return 0;
 }
 
-static bool find_digest(const struct subject *s, struct wfs_residency *ret)
-{
-	*ret = (struct wfs_residency){ 0 };
-	if (s->fs->store)
-		wfs_store_residency(s->fs->store, wfs_node_ino(&s->node), ret);
-	return ret->has_digest;
-}
-
 static int value_digest(const struct subject *s, struct wfs_text *t)
 {
-	struct wfs_residency res;
+	struct wfs_residency res = wfs_node_residency(s->fs, &s->node);
 
-	wfs_text_add(t, "%s", find_digest(s, &res) ? res.digest : "pending");
+	wfs_text_add(t, "%s", res.has_digest ? res.digest : "pending");
 	return 0;
 }
 
 static bool has_digest(const struct subject *s)
 {
-	struct wfs_residency res;
-
-	return find_digest(s, &res);
+	return wfs_node_residency(s->fs, &s->node).has_digest;
 }
 
 static int value_trust(const struct subject *s, struct wfs_text *t)
