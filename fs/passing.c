@@ -1,46 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See passing.h.  A client that does not take its answers is cut off rather
- * than waited for.
+ * See passing.h.
  */
 #include "fs/passing.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/base/log.h"
 #include "core/base/mem.h"
+#include "core/base/text.h"
 #include "core/base/unix.h"
+#include "core/base/unix_serve.h"
 #include "fs/weightfs_ioctl.h"
 
 #define ROOT_DIR "/run/weightfs-ioctl"
-#define WAKE	 0 /* in `polls`: the pipe that ends the thread */
-#define LISTEN	 1
-#define FIRST	 2
-#define POLLS	 (FIRST + WFS_PASSING_CLIENTS)
 
 /* One end of a connection; its address is its slots' owner. */
 struct client {
 	uid_t uid;
+	struct client *next;
 };
 
 struct wfs_passing {
 	struct wfs_slots *slots;
 	uint8_t key[WFS_CALLER_KEY];
-	char *path;
-	int wake[2];
-	pthread_t thread;
-	unsigned count; /* of polls */
-	struct pollfd polls[POLLS];
-	struct client *clients[POLLS];
+	struct client *clients; /* the server's thread's */
+	struct wfs_unix_server *server;
 };
 
 _Static_assert(WFS_CALLER_TOKEN == WEIGHTFS_TOKEN_BYTES,
@@ -50,9 +39,8 @@ _Static_assert(WFS_CALLER_TOKEN == WEIGHTFS_TOKEN_BYTES,
 static int caller_of(int socket, struct wfs_caller *ret_caller)
 {
 	struct ucred peer;
-	socklen_t len = sizeof(peer);
 
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+	if (wfs_unix_peer(socket, &peer) != 0)
 		return -ESRCH;
 	return wfs_caller_find(peer.pid, peer.uid, ret_caller);
 }
@@ -72,7 +60,7 @@ static int open_event(int fd, struct wfs_slot *slot)
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, name, sizeof(name) - 1);
-	if (n < 0 || strncmp(name, "anon_inode:[eventfd]", 20) != 0)
+	if (n < 0 || !wfs_starts_with(name, "anon_inode:[eventfd]"))
 		return -EOPNOTSUPP;
 	slot->kind = WFS_SLOT_EVENT;
 	slot->fd = fd;
@@ -128,8 +116,7 @@ static int take(struct wfs_passing *p, int socket, struct client *client,
 	return rc;
 }
 
-/* One message; false: the client is to be cut off. */
-static bool answer(struct wfs_passing *p, int socket, struct client *client)
+static bool answer(void *ctx, int socket, void *client)
 {
 	struct weightfs_passed passed = { .abi = WEIGHTFS_ABI };
 	struct weightfs_pass pass;
@@ -137,134 +124,77 @@ static bool answer(struct wfs_passing *p, int socket, struct client *client)
 
 	if (wfs_unix_receive(socket, &pass, sizeof(pass), &fd) != 0)
 		return false;
-	passed.status = take(p, socket, client, &pass, &fd, &passed);
+	passed.status = take(ctx, socket, client, &pass, &fd, &passed);
 	if (passed.status)
 		passed = (struct weightfs_passed){ .abi = WEIGHTFS_ABI,
 						   .status = passed.status };
 	return wfs_unix_send(socket, &passed, sizeof(passed), -1) == 0;
 }
 
-static bool is_welcome(const struct wfs_passing *p, uid_t uid)
+static bool has_many(const struct wfs_passing *p, uid_t uid)
 {
 	unsigned of_user = 0;
 
-	for (unsigned i = FIRST; i < p->count; i++)
-		of_user += p->clients[i]->uid == uid;
-	return p->count < POLLS && of_user < WFS_PASSING_CLIENTS_EACH;
+	for (const struct client *c = p->clients; c; c = c->next)
+		of_user += c->uid == uid;
+	return of_user >= WFS_PASSING_CLIENTS_EACH;
 }
 
-static void let_in(struct wfs_passing *p)
+static bool welcome(void *ctx, const char *path, int socket, bool full,
+		    void **ret_client)
 {
-	int fd = accept4(p->polls[LISTEN].fd, NULL, NULL,
-			 SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct wfs_passing *p = ctx;
+	struct client *client;
 	struct ucred peer;
-	socklen_t len = sizeof(peer);
 
-	if (fd < 0)
-		return;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 ||
-	    !is_welcome(p, peer.uid)) {
-		wfs_debug("'%s': one more client than can be served", p->path);
-		close(fd);
-		return;
+	if (full || wfs_unix_peer(socket, &peer) != 0 ||
+	    has_many(p, peer.uid)) {
+		wfs_debug("'%s': one more client than can be served", path);
+		return false;
 	}
-	p->clients[p->count] = wfs_malloc(sizeof(struct client));
-	p->clients[p->count]->uid = peer.uid;
-	p->polls[p->count++] = (struct pollfd){ .fd = fd, .events = POLLIN };
+	client = wfs_malloc(sizeof(*client));
+	*client = (struct client){ .uid = peer.uid, .next = p->clients };
+	p->clients = client;
+	*ret_client = client;
+	return true;
 }
 
-static void cut_off(struct wfs_passing *p, unsigned i)
+static void leave(void *ctx, void *client)
 {
-	wfs_slots_orphan(p->slots, p->clients[i]);
-	free(p->clients[i]);
-	close(p->polls[i].fd);
-	p->count--;
-	p->polls[i] = p->polls[p->count];
-	p->clients[i] = p->clients[p->count];
-}
+	struct wfs_passing *p = ctx;
+	struct client **at = &p->clients;
 
-static void *serve(void *arg)
-{
-	struct wfs_passing *p = arg;
-
-	for (;;) {
-		if (poll(p->polls, p->count, -1) < 0)
-			continue;
-		if (p->polls[WAKE].revents)
-			return NULL;
-		/* From behind: the last takes the place of one cut off. */
-		for (unsigned i = p->count; i-- > FIRST;)
-			if (p->polls[i].revents &&
-			    !answer(p, p->polls[i].fd, p->clients[i]))
-				cut_off(p, i);
-		if (p->polls[LISTEN].revents)
-			let_in(p);
-	}
-}
-
-static int listen_for(struct wfs_passing *p, bool everybody,
-		      struct wfs_err *err)
-{
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	bool root = geteuid() == 0;
-	char *dir wfs_autofree = NULL;
-	int rc;
-
-	if (root)
-		dir = wfs_strdup(ROOT_DIR);
-	else if (runtime && runtime[0] == '/')
-		dir = wfs_asprintf("%s/weightfs", runtime);
-	else
-		return wfs_err_set(err, -ENOENT,
-				   "no directory for a socket: "
-				   "XDG_RUNTIME_DIR is not set");
-	rc = wfs_unix_dir(dir, root ? 0711 : 0700, err);
-	if (rc)
-		return rc;
-	return wfs_unix_listen(dir, "ioctl", everybody ? 0666 : 0600, &p->path,
-			       &p->polls[LISTEN].fd, err);
-}
-
-static void free_passing(struct wfs_passing *p)
-{
-	while (p->count > FIRST)
-		cut_off(p, p->count - 1);
-	if (p->polls[LISTEN].fd >= 0) {
-		close(p->polls[LISTEN].fd);
-		unlink(p->path);
-	}
-	for (int i = 0; i < 2; i++)
-		if (p->wake[i] >= 0)
-			close(p->wake[i]);
-	free(p->path);
-	free(p);
+	while (*at != client)
+		at = &(*at)->next;
+	*at = (*at)->next;
+	wfs_slots_orphan(p->slots, client);
+	free(client);
 }
 
 int wfs_passing_start(struct wfs_slots *slots, bool everybody,
 		      struct wfs_passing **ret_passing, struct wfs_err *err)
 {
 	struct wfs_passing *p = wfs_calloc(1, sizeof(*p));
-	int rc;
+	const struct wfs_unix_service service = {
+		.ctx = p,
+		.root_dir = ROOT_DIR,
+		.dir_mode = geteuid() == 0 ? 0711 : 0700,
+		.name = "ioctl",
+		.mode = everybody ? 0666 : 0600,
+		.most = WFS_PASSING_CLIENTS,
+		.welcome = welcome,
+		.answer = answer,
+		.leave = leave,
+	};
+	int rc = 0;
 
 	p->slots = slots;
-	p->wake[0] = p->wake[1] = p->polls[LISTEN].fd = -1;
-	p->count = FIRST;
-	rc = listen_for(p, everybody, err);
-	if (!rc && getrandom(p->key, sizeof(p->key), 0) != sizeof(p->key))
+	if (getrandom(p->key, sizeof(p->key), 0) != sizeof(p->key))
 		rc = wfs_err_set(err, -EIO, "there is no randomness");
-	if (!rc && pipe2(p->wake, O_CLOEXEC) != 0)
-		rc = wfs_err_set(err, -errno, "cannot make a pipe: %s",
-				 strerror(errno));
-	p->polls[WAKE] = (struct pollfd){ .fd = p->wake[0], .events = POLLIN };
-	p->polls[LISTEN].events = POLLIN;
-	if (!rc) {
-		rc = -pthread_create(&p->thread, NULL, serve, p);
-		if (rc)
-			wfs_err_set(err, rc, "cannot start a thread: %s",
-				    strerror(-rc));
-	}
+	if (!rc)
+		rc = wfs_unix_server_start(&service, &p->server, err);
 	if (rc) {
-		free_passing(p);
+		free(p);
 		return rc;
 	}
 	*ret_passing = p;
@@ -275,15 +205,13 @@ void wfs_passing_stop(struct wfs_passing *p)
 {
 	if (!p)
 		return;
-	close(p->wake[1]); /* POLLHUP at the other end */
-	p->wake[1] = -1;
-	pthread_join(p->thread, NULL);
-	free_passing(p);
+	wfs_unix_server_stop(p->server);
+	free(p);
 }
 
 const char *wfs_passing_path(const struct wfs_passing *p)
 {
-	return p->path;
+	return wfs_unix_server_path(p->server);
 }
 
 const uint8_t *wfs_passing_key(const struct wfs_passing *p)

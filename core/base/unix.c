@@ -100,6 +100,15 @@ int wfs_unix_receive(int socket, void *message, size_t len, int *ret_fd)
 	return 0;
 }
 
+int wfs_unix_peer(int socket, struct ucred *ret_peer)
+{
+	socklen_t len = sizeof(*ret_peer);
+
+	return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, ret_peer, &len) ?
+		       -errno :
+		       0;
+}
+
 int wfs_unix_dir(const char *dir, mode_t mode, struct wfs_err *err)
 {
 	struct stat st;

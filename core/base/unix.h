@@ -6,6 +6,7 @@
 #define WFS_CORE_BASE_UNIX_H
 
 #include <stddef.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "core/base/err.h"
@@ -22,6 +23,12 @@ int wfs_unix_send(int socket, const void *message, size_t len, int fd);
  * when the peer is gone.
  */
 int wfs_unix_receive(int socket, void *message, size_t len, int *ret_fd);
+
+/*
+ * Who was at the other end when it connected; the pid is 0 if it cannot be
+ * seen from here.  0, or a negative errno.
+ */
+int wfs_unix_peer(int socket, struct ucred *ret_peer);
 
 /*
  * Makes the directory `dir`, with `mode`, unless it is there.  -EPERM for one

@@ -4,15 +4,14 @@
  */
 #include "transport/lend/message.h"
 
-#include <sys/socket.h>
 #include <unistd.h>
+
+#include "core/base/unix.h"
 
 bool wfs_lend_is_ours(int socket)
 {
 	struct ucred peer;
-	socklen_t len = sizeof(peer);
 
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
-		return false;
-	return peer.uid == 0 || peer.uid == geteuid();
+	return wfs_unix_peer(socket, &peer) == 0 &&
+	       (peer.uid == 0 || peer.uid == geteuid());
 }
