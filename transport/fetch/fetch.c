@@ -40,12 +40,6 @@ void wfs_fetch_new(const struct wfs_fetch_config *config,
 	*ret_fetch = fetch;
 }
 
-static void wake_readers(const struct wfs_task_list *list)
-{
-	for (struct wfs_task *task = list->head; task; task = task->next)
-		pthread_cond_signal(&task->batch->changed);
-}
-
 void wfs_fetch_stop(struct wfs_fetch *fetch)
 {
 	pthread_mutex_lock(&fetch->lock);
@@ -57,9 +51,7 @@ void wfs_fetch_stop(struct wfs_fetch *fetch)
 			if (peer->lanes[k].conn)
 				peer->ops->stop(peer->lanes[k].conn);
 	}
-	wake_readers(&fetch->wanted);
-	wake_readers(&fetch->ahead);
-	wake_readers(&fetch->asked);
+	wfs_fetch_wake_readers_locked(fetch, NULL);
 	pthread_cond_broadcast(&fetch->work);
 	pthread_mutex_unlock(&fetch->lock);
 }

@@ -223,6 +223,11 @@ bool wfs_lane_claim_locked(struct wfs_lane *lane, const struct wfs_slot *slot);
 /* Takes the oldest answer: 0, or why the connection cannot go on. */
 int wfs_lane_receive(struct wfs_lane *lane);
 
+/* read.c */
+/* Those who wait for chunks of `far` (NULL: of any) see what became of them. */
+void wfs_fetch_wake_readers_locked(struct wfs_fetch *fetch,
+				   const struct wfs_far *far);
+
 /* fetch.c */
 /* Its connection failed, or could not be made. */
 void wfs_peer_failed_locked(struct wfs_peer *peer, const char *why);

@@ -86,24 +86,28 @@ static int run_batch(struct wfs_far *far, struct wfs_task *tasks, unsigned n)
 	return rc;
 }
 
-static void wake_readers_locked(const struct wfs_task_list *list,
-				const struct wfs_far *far)
+static void wake_locked(const struct wfs_task_list *list,
+			const struct wfs_far *far)
 {
 	for (struct wfs_task *task = list->head; task; task = task->next)
-		if (task->batch->far == far)
+		if (!far || task->batch->far == far)
 			pthread_cond_signal(&task->batch->changed);
+}
+
+void wfs_fetch_wake_readers_locked(struct wfs_fetch *fetch,
+				   const struct wfs_far *far)
+{
+	wake_locked(&fetch->wanted, far);
+	wake_locked(&fetch->ahead, far);
+	wake_locked(&fetch->asked, far);
 }
 
 void wfs_far_end(struct wfs_far *far)
 {
-	struct wfs_fetch *fetch = far->fetch;
-
-	pthread_mutex_lock(&fetch->lock);
+	pthread_mutex_lock(&far->fetch->lock);
 	far->ended = true;
-	wake_readers_locked(&fetch->wanted, far);
-	wake_readers_locked(&fetch->ahead, far);
-	wake_readers_locked(&fetch->asked, far);
-	pthread_mutex_unlock(&fetch->lock);
+	wfs_fetch_wake_readers_locked(far->fetch, far);
+	pthread_mutex_unlock(&far->fetch->lock);
 }
 
 /* Where a chunk that is not wanted whole goes first. */
