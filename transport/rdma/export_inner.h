@@ -36,9 +36,8 @@ struct export_rail {
 	struct wfs_rail base; /* its id listens; NULL: its device is gone */
 	struct ibv_cq *cq;    /* of all its queue pairs: probes end there */
 	uint64_t region_max;
-	int reads;  /* under way to us on one connection, at most */
-	bool up;    /* nodes are told of it */
-	bool stale; /* its port was down: is it still? */
+	int reads; /* under way to us on one connection, at most */
+	bool up;   /* nodes are told of it; false: its port was down last */
 };
 
 struct export_region {

@@ -76,9 +76,8 @@ static bool open_rail(struct wfs_exporter *exporter, struct wfs_rail *base,
 	if (rail.cq && !verbs->rdma_listen(base->id, BACKLOG)) {
 		unblock(base);
 		rail.up = is_active(exporter, base);
-		rail.stale = !rail.up;
 		*ret_rail = rail;
-		if (rail.stale)
+		if (!rail.up)
 			exporter->bind_at = wfs_now_ns() + AGAIN_NS;
 		say(exporter, &rail);
 		return true;
@@ -168,11 +167,10 @@ static unsigned slot_of(const struct wfs_exporter *exporter,
 /* Its device was there all the time, and so was who listens. */
 static void offer_again(struct wfs_exporter *exporter, struct export_rail *rail)
 {
-	if (!rail->stale || !rail->base.id || !is_active(exporter, &rail->base))
+	if (rail->up || !rail->base.id || !is_active(exporter, &rail->base))
 		return;
 	pthread_mutex_lock(&exporter->lock);
 	rail->up = true;
-	rail->stale = false;
 	pthread_mutex_unlock(&exporter->lock);
 	say(exporter, rail);
 }
@@ -260,7 +258,6 @@ static void port_event(struct wfs_exporter *exporter,
 			continue;
 		pthread_mutex_lock(&exporter->lock);
 		rail->up = false;
-		rail->stale = true;
 		pthread_mutex_unlock(&exporter->lock);
 		say(exporter, rail);
 	}
