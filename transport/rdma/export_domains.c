@@ -63,14 +63,14 @@ static bool deregister_in(struct wfs_exporter *exporter,
 	return gone;
 }
 
-/* Where there is a domain; once. */
+/* Where there is a domain, and memory; once. */
 static bool register_on(struct wfs_exporter *exporter,
 			struct export_region *region, unsigned at,
 			unsigned rail)
 {
 	struct export_domain *domain = &exporter->domains[at];
 
-	if (!domain->pds[rail] || region->mrs[at][rail])
+	if (!region->map || !domain->pds[rail] || region->mrs[at][rail])
 		return true;
 	region->mrs[at][rail] = exporter->verbs->ibv_reg_mr_iova(
 		domain->pds[rail], region->map, region->map_len,
@@ -155,9 +155,8 @@ static void register_all(struct wfs_exporter *exporter,
 {
 	domain->again_at = 0;
 	for (size_t i = 0; i < exporter->region_count; i++)
-		if (exporter->regions[i].map)
-			register_in(exporter, &exporter->regions[i],
-				    index_of(exporter, domain));
+		register_in(exporter, &exporter->regions[i],
+			    index_of(exporter, domain));
 }
 
 /* What was refused may be granted now; not asked for too often. */
@@ -191,9 +190,7 @@ bool wfs_export_join_rail(struct wfs_exporter *exporter, unsigned rail)
 		if (!begin_on(exporter, &exporter->domains[i], rail))
 			return false;
 		for (size_t k = 0; k < exporter->region_count; k++)
-			if (exporter->regions[k].map)
-				register_on(exporter, &exporter->regions[k], i,
-					    rail);
+			register_on(exporter, &exporter->regions[k], i, rail);
 	}
 	return true;
 }

@@ -128,7 +128,7 @@ struct export_domain *wfs_export_domain(struct wfs_exporter *exporter,
 /* The connecting thread's: ends those that nobody has a session in. */
 void wfs_export_prune_domains(struct wfs_exporter *exporter);
 void wfs_export_clear_domains(struct wfs_exporter *exporter);
-/* For all domains; domains_lock is held. */
+/* For all domains, unless it has no memory; domains_lock is held. */
 void wfs_export_register(struct wfs_exporter *exporter,
 			 struct export_region *region);
 /* Nobody reads it any more; false: a device did not let go of it. */

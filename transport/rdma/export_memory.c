@@ -176,8 +176,7 @@ static void add(struct wfs_exporter *exporter,
 
 	take_in(exporter, item, &region);
 	pthread_mutex_lock(&exporter->domains_lock);
-	if (region.map)
-		wfs_export_register(exporter, &region);
+	wfs_export_register(exporter, &region);
 	pthread_mutex_lock(&exporter->lock);
 	exporter->regions =
 		wfs_realloc(exporter->regions,
