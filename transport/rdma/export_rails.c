@@ -158,8 +158,7 @@ static unsigned slot_of(const struct wfs_exporter *exporter,
 	unsigned i = 0;
 
 	while (i < exporter->rail_count &&
-	       (strcmp(exporter->rails[i].base.device, base->device) ||
-		exporter->rails[i].base.port != base->port))
+	       !wfs_rail_is_same(&exporter->rails[i].base, base))
 		i++;
 	return i;
 }

@@ -59,11 +59,15 @@ static bool bind_rail(const struct wfs_verbs *verbs,
 	return true;
 }
 
+bool wfs_rail_is_same(const struct wfs_rail *a, const struct wfs_rail *b)
+{
+	return strcmp(a->device, b->device) == 0 && a->port == b->port;
+}
+
 static bool is_known(const struct wfs_rail *rails, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (!strcmp(rails[i].device, rails[n].device) &&
-		    rails[i].port == rails[n].port)
+		if (wfs_rail_is_same(&rails[i], &rails[n]))
 			return true;
 	return false;
 }

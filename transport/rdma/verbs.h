@@ -86,6 +86,9 @@ struct wfs_rail {
 };
 #define WFS_RAILS_MAX 16
 
+/* Are both of the same port of the same device, by whatever address? */
+bool wfs_rail_is_same(const struct wfs_rail *a, const struct wfs_rail *b);
+
 /* One for each device and port of it that has an address; how many. */
 size_t wfs_rails_bind(const struct wfs_verbs *verbs,
 		      struct rdma_event_channel *channel,
