@@ -89,9 +89,12 @@ int wfs_unix_receive(int socket, void *message, size_t len, int *ret_fd)
 	do {
 		n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
-	if (n <= 0)
+	if (n < 0)
 		return -EIO;
+	/* A message of no bytes may bring one, too. */
 	rc = take_descriptor(&msg, &fd);
+	if (n == 0)
+		return -EIO;
 	if (rc)
 		return rc;
 	if ((size_t)n != len)
