@@ -164,6 +164,16 @@ def test_a_version_declared_falsely_is_not_mixed_in(mount, seeds, unlike):
     assert_is(m, *both)
 
 
+def test_a_version_declared_falsely_is_told_of_once(mount, seeds, unlike):
+    both = {dump: seeds() for dump in unlike("tp4")}
+    for dump, seed in both.items():
+        seed.offer_live("llama", dump, list(RANKS), declared="v1")
+    m = mount("rescan=0.2", args=args_of(*both.values()))
+    saying = "declares version 'v1', but"
+    m.wait_event("seed", saying=saying)
+    assert len([e for e in m.events() if saying in e["text"]]) == 1
+
+
 def test_ranks_of_a_version_declared_falsely_are_no_model(mount, engine,
                                                           unlike):
     workers = [w for dump in unlike("tp4")

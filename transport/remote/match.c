@@ -81,32 +81,6 @@ wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
 	return has ? file : NULL;
 }
 
-/* Its word is all there is for a declared version, and it contradicts it. */
-static void tell_odd(const struct wfs_remote_source *source, size_t index,
-		     const struct remote_seed *seed)
-{
-	struct remote_model *model =
-		wfs_remote_model_locked(seed, source->remote_name);
-	const struct wfs_workers *workers = source->manifest->workers;
-	const char *path = source->manifest->files[index].path;
-	const struct wfs_manifest_file *file;
-	char *text wfs_autofree = NULL;
-
-	if (!workers || !workers->live.declared || !model || !model->manifest ||
-	    !model->manifest->workers ||
-	    wfs_workers_differ(workers, model->manifest->workers))
-		return;
-	file = wfs_manifest_find(model->manifest, path);
-	if (!file || !file->has_head)
-		return;
-	text = wfs_asprintf("seed '%s', model '%s': declares version '%s', "
-			    "but its '%s' has another size or header than "
-			    "that of others who do: it is not asked for it",
-			    seed->link->label, model->name,
-			    workers->live.declared, path);
-	wfs_remote_complain(&model->odd, text);
-}
-
 static void match_file(struct wfs_remote_source *source, size_t index,
 		       struct remote_seed *seed)
 {
@@ -125,8 +99,6 @@ static void match_file(struct wfs_remote_source *source, size_t index,
 	    !wfs_remote_model_locked(seed, source->remote_name))
 		return;
 	file = wfs_remote_same_locked(source, index, seed);
-	if (!file)
-		tell_odd(source, index, seed);
 	if (file)
 		wfs_far_hold(far, seed->peer, file->id);
 	else
@@ -187,6 +159,62 @@ static void end_if_lost(struct wfs_remote_source *source)
 		 source->name, source->manifest->files[lost].path);
 }
 
+/* What of the model is not what others have who declare the same; or NULL. */
+static const struct wfs_manifest_file *
+find_odd(const struct wfs_remote_source *source, const struct remote_seed *seed,
+	 const struct remote_model *model)
+{
+	const struct wfs_manifest *whole = source->manifest;
+
+	for (size_t i = 0; i < whole->count; i++) {
+		const struct wfs_manifest_file *file = wfs_manifest_find(
+			model->manifest, whole->files[i].path);
+
+		if (file && file->has_head &&
+		    !wfs_remote_same_locked(source, i, seed))
+			return file;
+	}
+	return NULL;
+}
+
+/*
+ * A seed's word is all there is for a declared version, and it contradicts it.
+ * One file is enough: a text for each would be another one every time.
+ */
+static void tell_odd(const struct wfs_remote_source *source,
+		     const struct remote_seed *seed)
+{
+	struct remote_model *model =
+		wfs_remote_model_locked(seed, source->remote_name);
+	const struct wfs_workers *workers = source->manifest->workers;
+	const struct wfs_manifest_file *file;
+	char *text wfs_autofree = NULL;
+
+	if (seed->away || !model || !model->manifest ||
+	    !model->manifest->workers ||
+	    wfs_workers_differ(workers, model->manifest->workers))
+		return;
+	file = find_odd(source, seed, model);
+	if (!file)
+		return;
+	text = wfs_asprintf("seed '%s', model '%s': declares version '%s', "
+			    "but its '%s' has another size or header than "
+			    "that of others who do: it is not asked for it",
+			    seed->link->label, model->name,
+			    workers->live.declared, file->path);
+	wfs_remote_complain(&model->odd, text);
+}
+
+static void tell_all_odd(const struct wfs_remote_source *source)
+{
+	const struct wfs_workers *workers = source->manifest->workers;
+
+	if (!workers || !workers->live.declared)
+		return;
+	for (size_t i = 0; i < source->remote->seed_count; i++)
+		tell_odd(source, source->remote->seeds[i]);
+}
+
 void wfs_remote_match_source_locked(struct wfs_remote_source *source)
 {
 	struct wfs_remote *remote = source->remote;
@@ -209,6 +237,7 @@ void wfs_remote_match_source_locked(struct wfs_remote_source *source)
 		for (size_t k = 0; k < remote->seed_count; k++)
 			match_file(source, i, remote->seeds[k]);
 	}
+	tell_all_odd(source);
 	end_if_lost(source);
 }
 
