@@ -17,17 +17,11 @@
 #include "core/base/text.h"
 #include "transport/remote/inner.h"
 
-/* Who has which rank. */
-struct pick {
-	const struct remote_seed *seed; /* NULL: nobody */
-	const struct wfs_live_origin *origin;
-};
-
 struct gather {
 	const struct wfs_remote *remote;
 	const struct wfs_choice *choice;
-	const struct remote_model *lead; /* what the others are to be like */
-	struct pick *picks;		 /* by rank */
+	const struct remote_model *lead;  /* what the others are to be like */
+	const struct remote_seed **picks; /* who has a rank; NULL: nobody */
 	/* Two that have the same rank, of nobody knows which engine. */
 	const struct remote_seed *twice[2];
 	uint32_t twice_rank;
@@ -47,26 +41,26 @@ static const char *apart(const struct wfs_manifest *a,
 	return why;
 }
 
-/* Has it a rank that another one was picked for, and another one's? */
-static const struct pick *find_conflict(const struct gather *g,
-					const struct wfs_manifest *m,
-					uint32_t *ret_rank)
+static const struct wfs_manifest *manifest_of(const struct gather *g,
+					      const struct remote_seed *seed)
 {
-	const struct wfs_workers *w = m->workers;
+	return wfs_remote_live_of(g->choice, seed)->manifest;
+}
 
-	for (size_t i = 0; i < w->live.rank_count; i++) {
-		const struct pick *p = &g->picks[w->ranks[i]];
+/* Who was picked for a rank of which it has another one; or NULL. */
+static const struct remote_seed *find_conflict(const struct gather *g,
+					       const struct wfs_manifest *m,
+					       uint32_t *ret_rank)
+{
+	for (size_t i = 0; i < m->workers->live.rank_count; i++) {
+		uint32_t rank = m->workers->ranks[i];
+		const struct remote_seed *picked = g->picks[rank];
 
-		*ret_rank = w->ranks[i];
-		if (!p->seed)
-			continue;
-		if (w->live.declared ?
-			    !wfs_live_same_rank(wfs_remote_live_of(g->choice,
-								   p->seed)
-							->manifest,
-						m, w->ranks[i]) :
-			    !wfs_workers_same_origin(p->origin, &w->origins[i]))
-			return p;
+		if (picked &&
+		    !wfs_live_same_rank(manifest_of(g, picked), m, rank)) {
+			*ret_rank = rank;
+			return picked;
+		}
 	}
 	return NULL;
 }
@@ -81,12 +75,12 @@ static void pick(struct gather *g, const struct remote_seed *seed)
 {
 	const struct remote_model *m = wfs_remote_live_of(g->choice, seed);
 	const struct wfs_workers *workers = m->manifest->workers;
-	const struct pick *other;
+	const struct remote_seed *other;
 	uint32_t rank;
 
 	other = find_conflict(g, m->manifest, &rank);
 	if (other && !m->via && !has_all(g->lead)) {
-		g->twice[0] = other->seed;
+		g->twice[0] = other;
 		g->twice[1] = seed;
 		g->twice_rank = rank;
 	}
@@ -97,12 +91,9 @@ static void pick(struct gather *g, const struct remote_seed *seed)
 	 */
 	if (other)
 		return;
-	for (size_t i = 0; i < workers->live.rank_count; i++) {
-		struct pick *p = &g->picks[workers->ranks[i]];
-
-		if (!p->seed)
-			*p = (struct pick){ seed, &workers->origins[i] };
-	}
+	for (size_t i = 0; i < workers->live.rank_count; i++)
+		if (!g->picks[workers->ranks[i]])
+			g->picks[workers->ranks[i]] = seed;
 }
 
 /* The lead and all that go with it, those that have it first hand at first. */
@@ -111,6 +102,8 @@ static void pick_all(struct gather *g, const struct remote_seed *of_lead)
 	const struct wfs_manifest *lead = g->lead->manifest;
 
 	pick(g, of_lead);
+	if (has_all(g->lead) && !lead->workers->live.declared)
+		return; /* nobody else's would be its own */
 	for (int passed = 0; passed < 2; passed++)
 		for (size_t i = 0; i < g->remote->seed_count; i++) {
 			const struct remote_seed *seed = g->remote->seeds[i];
@@ -118,28 +111,26 @@ static void pick_all(struct gather *g, const struct remote_seed *of_lead)
 				wfs_remote_live_of(g->choice, seed);
 
 			if (m && seed->up && !!m->via == passed &&
-			    (!has_all(g->lead) ||
-			     lead->workers->live.declared) &&
 			    !apart(lead, m->manifest))
 				pick(g, seed);
 		}
 }
 
-static bool is_whole(const struct gather *g)
+static uint32_t count_picks(const struct gather *g)
 {
-	if (g->twice[0])
-		return false;
+	uint32_t n = 0;
+
 	for (uint32_t i = 0; i < g->lead->manifest->workers->world; i++)
-		if (!g->picks[i].seed)
-			return false;
-	return true;
+		n += g->picks[i] != NULL;
+	return n;
 }
 
 /* ---- what is said */
 
-static void add_have(const struct gather *g, struct wfs_text *text, bool *has)
+static void add_have(const struct gather *g, struct wfs_text *text)
 {
 	uint32_t world = g->lead->manifest->workers->world;
+	bool *has wfs_autofree = wfs_calloc(world, sizeof(*has));
 	const char *between = "";
 
 	for (size_t k = 0; k < g->remote->seed_count; k++) {
@@ -147,9 +138,7 @@ static void add_have(const struct gather *g, struct wfs_text *text, bool *has)
 		bool any = false;
 
 		for (uint32_t i = 0; i < world; i++) {
-			const struct remote_seed *of = g->picks[i].seed;
-
-			has[i] = of && of == seed;
+			has[i] = g->picks[i] == seed;
 			any |= has[i];
 		}
 		if (!any)
@@ -215,10 +204,10 @@ static char *make_complaint(const struct gather *g)
 		return text.data;
 	}
 	for (uint32_t i = 0; i < world; i++)
-		has[i] = !g->picks[i].seed;
+		has[i] = !g->picks[i];
 	wfs_workers_add_ranks(&text, has, world);
 	wfs_text_add(&text, " of %u missing: ", world);
-	add_have(g, &text, has);
+	add_have(g, &text);
 	add_others(g, &text);
 	return text.data;
 }
@@ -226,15 +215,13 @@ static char *make_complaint(const struct gather *g)
 static void tell(struct wfs_choice *choice, const struct gather *g)
 {
 	const struct wfs_live *live = &choice->whole->workers->live;
-	bool *has wfs_autofree =
-		wfs_calloc(choice->whole->workers->world, sizeof(*has));
 	char *engine wfs_autofree = wfs_live_text(live);
 	struct wfs_text text = { 0 };
 
 	wfs_text_add(&text,
 		     "model '%s' of %s: all ranks are there: ", choice->name,
 		     engine);
-	add_have(g, &text, has);
+	add_have(g, &text);
 	if (live->declared)
 		wfs_info(
 			"%s; that others have the same rests on version '%s', "
@@ -262,7 +249,7 @@ static void add_files(const struct gather *g, struct wfs_manifest *m,
 		bool is_ranks =
 			!wfs_workers_rank_of(m->workers, file->path, &rank);
 
-		if (is_ranks ? g->picks[rank].seed != seed : of != g->lead)
+		if (is_ranks ? g->picks[rank] != seed : of != g->lead)
 			continue;
 		m->files = wfs_realloc(m->files,
 				       (m->count + 1) * sizeof(*m->files));
@@ -277,18 +264,18 @@ static int make_whole(const struct gather *g, struct wfs_manifest **ret,
 	struct wfs_manifest *m = wfs_calloc(1, sizeof(*m));
 	char *what wfs_autofree =
 		wfs_asprintf("model '%s'", g->choice->remote_name);
-	uint64_t epoch;
 	int rc;
 
 	atomic_init(&m->refs, 1);
 	m->workers = wfs_workers_like(g->lead->manifest->workers);
 	for (uint32_t i = 0; i < m->workers->world; i++) {
+		const struct wfs_workers *of =
+			manifest_of(g, g->picks[i])->workers;
+
 		m->workers->ranks[i] = i;
-		m->workers->origins[i] = *g->picks[i].origin;
-		epoch = wfs_remote_live_of(g->choice, g->picks[i].seed)
-				->manifest->workers->live.epoch;
-		if (epoch > m->workers->live.epoch)
-			m->workers->live.epoch = epoch;
+		m->workers->origins[i] = *wfs_workers_origin(of, i);
+		if (m->workers->live.epoch < of->live.epoch)
+			m->workers->live.epoch = of->live.epoch;
 	}
 	m->workers->live.rank_count = m->workers->world;
 	for (size_t i = 0; i < g->remote->seed_count; i++)
@@ -327,15 +314,6 @@ static void take(struct wfs_choice *choice, const struct gather *g)
 	tell(choice, g);
 }
 
-static uint32_t count_picks(const struct gather *g)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < g->lead->manifest->workers->world; i++)
-		n += g->picks[i].seed != NULL;
-	return n;
-}
-
 /*
  * What can be put together of those that are like this seed's: true if it is
  * all.  Otherwise *best is the most that could, and *why what it lacks.
@@ -344,21 +322,22 @@ static bool try_lead(const struct wfs_remote *remote, struct wfs_choice *choice,
 		     const struct remote_seed *seed, uint32_t *best, char **why)
 {
 	const struct remote_model *lead = wfs_remote_live_of(choice, seed);
+	uint32_t world = lead->manifest->workers->world, n;
 	struct gather g = {
 		.remote = remote,
 		.choice = choice,
 		.lead = lead,
-		.picks = wfs_calloc(lead->manifest->workers->world,
-				    sizeof(*g.picks)),
+		.picks = wfs_calloc(world, sizeof(struct remote_seed *)),
 	};
 	bool whole;
 
 	pick_all(&g, seed);
-	whole = is_whole(&g);
+	n = count_picks(&g);
+	whole = n == world && !g.twice[0];
 	if (whole) {
 		take(choice, &g);
-	} else if (count_picks(&g) > *best) {
-		*best = count_picks(&g);
+	} else if (n > *best) {
+		*best = n;
 		free(*why);
 		*why = make_complaint(&g);
 	}

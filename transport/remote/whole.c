@@ -53,14 +53,13 @@ void wfs_whole_set_version(struct wfs_manifest *m)
 		 (unsigned long long)hash);
 }
 
-/* Which ranks of the version a seed has, into has[world]. */
-static void find_ranks(const struct wfs_choice *choice,
-		       const struct remote_seed *seed, bool *has)
+/* Which ranks of the version that manifest has, into has[world]. */
+static void find_ranks(const struct wfs_manifest *whole,
+		       const struct wfs_manifest *manifest, bool *has)
 {
-	const struct remote_model *m = wfs_remote_live_of(choice, seed);
-	for (uint32_t i = 0; i < choice->whole->workers->world; i++)
-		has[i] = m && wfs_workers_origin(m->manifest->workers, i) &&
-			 wfs_live_same_rank(choice->whole, m->manifest, i);
+	for (uint32_t i = 0; i < whole->workers->world; i++)
+		has[i] = wfs_workers_origin(manifest->workers, i) &&
+			 wfs_live_same_rank(whole, manifest, i);
 }
 
 enum wfs_standing wfs_whole_standing_locked(const struct wfs_remote *remote,
@@ -73,14 +72,14 @@ enum wfs_standing wfs_whole_standing_locked(const struct wfs_remote *remote,
 
 	for (size_t i = 0; i < remote->seed_count; i++) {
 		const struct remote_seed *seed = remote->seeds[i];
+		const struct remote_model *m = wfs_remote_live_of(choice, seed);
 		enum wfs_standing here = WFS_FIRST_HAND;
 
-		if (!wfs_remote_live_of(choice, seed))
+		if (!m)
 			continue;
-		if (wfs_remote_live_of(choice, seed)->via || seed->away ||
-		    wfs_remote_is_gone_locked(seed))
+		if (m->via || seed->away || wfs_remote_is_gone_locked(seed))
 			here = WFS_PASSED_ON;
-		find_ranks(choice, seed, has);
+		find_ranks(choice->whole, m->manifest, has);
 		for (uint32_t r = 0; r < world; r++)
 			if (has[r] && best[r] < here)
 				best[r] = here;
@@ -130,10 +129,9 @@ char *wfs_whole_via_locked(const struct wfs_remote *remote,
 			const struct remote_model *m =
 				wfs_remote_live_of(choice, seed);
 
-			if (!m || wfs_workers_differ(choice->whole->workers,
-						     m->manifest->workers))
+			if (!m)
 				continue;
-			find_ranks(choice, seed, has);
+			find_ranks(choice->whole, m->manifest, has);
 			if (memchr(has, true, world))
 				add_via(&via, further ? m->via : seed->node,
 					&count);
