@@ -47,6 +47,11 @@ char *wfs_strdup(const char *s)
 	return must(strdup(s));
 }
 
+char *wfs_strdup_or_null(const char *s)
+{
+	return s ? wfs_strdup(s) : NULL;
+}
+
 char *wfs_asprintf(const char *fmt, ...)
 {
 	va_list ap;

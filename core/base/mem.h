@@ -70,6 +70,7 @@ void *wfs_malloc(size_t size);
 void *wfs_calloc(size_t n, size_t size);
 void *wfs_realloc(void *p, size_t size);
 char *wfs_strdup(const char *s);
+char *wfs_strdup_or_null(const char *s); /* NULL of NULL */
 char *wfs_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*

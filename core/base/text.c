@@ -218,6 +218,11 @@ bool wfs_text_replace(char **at, const char *text)
 	return true;
 }
 
+bool wfs_text_same(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
 bool wfs_starts_with(const char *s, const char *start)
 {
 	return strncmp(s, start, strlen(start)) == 0;

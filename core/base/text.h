@@ -34,6 +34,9 @@ size_t wfs_utf8_sequence(const char *s, size_t len);
  */
 bool wfs_text_replace(char **at, const char *text);
 
+/* Are they equal, where NULL is equal to NULL alone? */
+bool wfs_text_same(const char *a, const char *b);
+
 /* Does `s` end in `end`, or begin with `start`, or equal it? */
 bool wfs_ends_with(const char *s, const char *end);
 bool wfs_starts_with(const char *s, const char *start);

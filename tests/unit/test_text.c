@@ -250,6 +250,20 @@ static void what_is_stolen_is_not_cleaned_up(void **state)
 	free(kept);
 }
 
+static void a_text_that_is_missing_is_equal_to_no_other(void **state)
+{
+	char *copy wfs_autofree = wfs_strdup_or_null("kept");
+
+	(void)state;
+	assert_string_equal(copy, "kept");
+	assert_null(wfs_strdup_or_null(NULL));
+	assert_true(wfs_text_same(copy, "kept"));
+	assert_true(wfs_text_same(NULL, NULL));
+	assert_false(wfs_text_same(NULL, ""));
+	assert_false(wfs_text_same("", NULL));
+	assert_false(wfs_text_same(copy, "keep"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,6 +278,7 @@ int main(void)
 		T(a_hash_is_fnv1a_and_can_be_continued),
 		T(a_small_file_is_read_up_to_the_limit),
 		T(what_is_stolen_is_not_cleaned_up),
+		T(a_text_that_is_missing_is_equal_to_no_other),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

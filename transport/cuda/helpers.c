@@ -13,21 +13,12 @@
 #include "core/base/cond.h"
 #include "core/base/log.h"
 #include "core/base/mem.h"
+#include "core/base/text.h"
 #include "transport/cuda/inner.h"
 
 #define SECOND_NS     1000000000ull
 #define LOOK_NS	      (20 * SECOND_NS) /* what a look for GPUs may take */
 #define LOOK_AGAIN_NS (60 * SECOND_NS)
-
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static char *copy_text(const char *text)
-{
-	return text ? wfs_strdup(text) : NULL;
-}
 
 static bool same_device(const struct wfs_device_id *a,
 			const struct wfs_device_id *b)
@@ -57,8 +48,8 @@ static bool is_of(const struct wfs_gpu_helper *helper,
 	return lends || (helper->person.uid == person->uid &&
 			 helper->person.gid == person->gid &&
 			 helper->person.pidns == person->pidns &&
-			 same_text(helper->person.cgroup, person->cgroup) &&
-			 same_text(helper->person.groups, person->groups));
+			 wfs_text_same(helper->person.cgroup, person->cgroup) &&
+			 wfs_text_same(helper->person.groups, person->groups));
 }
 
 static struct wfs_gpu_helper *add_helper(struct wfs_cuda_device *dev,
@@ -69,8 +60,8 @@ static struct wfs_gpu_helper *add_helper(struct wfs_cuda_device *dev,
 	struct wfs_gpu_helper *helper = wfs_calloc(1, sizeof(*helper));
 
 	helper->person = *person;
-	helper->person.cgroup = copy_text(person->cgroup);
-	helper->person.groups = copy_text(person->groups);
+	helper->person.cgroup = wfs_strdup_or_null(person->cgroup);
+	helper->person.groups = wfs_strdup_or_null(person->groups);
 	helper->pidns = pidns;
 	helper->device = *device;
 	helper->lends = lends;

@@ -13,11 +13,6 @@
 #include "core/model/names.h"
 #include "core/plan/layout.h"
 
-static char *keep(const char *word)
-{
-	return word ? wfs_strdup(word) : NULL;
-}
-
 static int check_words(const struct wfs_live_model *model, struct wfs_err *err)
 {
 	const char *words[] = { model->name,	       model->engine,
@@ -84,12 +79,15 @@ int wfs_live_image_new(const struct wfs_live_model *model,
 	image->bounces = bounces;
 	image->one_name = model->one_name;
 	image->name = wfs_strdup(model->name);
-	image->live.engine = image->words[0] = keep(model->engine);
+	image->live.engine = image->words[0] =
+		wfs_strdup_or_null(model->engine);
 	image->live.engine_version = image->words[1] =
-		keep(model->engine_version);
-	image->live.layout = image->words[2] = keep(model->layout);
-	image->live.state = image->words[3] = keep(model->state);
-	image->live.declared = image->words[4] = keep(model->declared);
+		wfs_strdup_or_null(model->engine_version);
+	image->live.layout = image->words[2] =
+		wfs_strdup_or_null(model->layout);
+	image->live.state = image->words[3] = wfs_strdup_or_null(model->state);
+	image->live.declared = image->words[4] =
+		wfs_strdup_or_null(model->declared);
 	rc = read_layout(model, image, err);
 	if (!rc && getrandom(image->id, sizeof(image->id), 0) !=
 			   (ssize_t)sizeof(image->id))

@@ -190,7 +190,7 @@ static bool from_environment(struct wfs_aws_keys *keys)
 		return false;
 	keys->id = wfs_strdup(id);
 	keys->secret = wfs_strdup(secret);
-	keys->session = session ? wfs_strdup(session) : NULL;
+	keys->session = wfs_strdup_or_null(session);
 	strcpy(keys->from, "the environment");
 	return true;
 }

@@ -37,11 +37,6 @@ bool wfs_origin_is_url(const char *text)
 	       strncmp(path, SEED_PATH, strlen(SEED_PATH)) != 0;
 }
 
-static char *dup_or_null(const char *text)
-{
-	return text ? wfs_strdup(text) : NULL;
-}
-
 static int open_aws(struct wfs_origins *o,
 		    const struct wfs_origins_config *config,
 		    struct wfs_err *err)
@@ -71,8 +66,8 @@ int wfs_origins_open(const struct wfs_origins_config *config,
 	}
 	o = wfs_calloc(1, sizeof(*o));
 	o->token = token;
-	o->ca_file = dup_or_null(config->ca_file);
-	o->trust_key = dup_or_null(config->trust_key);
+	o->ca_file = wfs_strdup_or_null(config->ca_file);
+	o->trust_key = wfs_strdup_or_null(config->trust_key);
 	o->lanes = config->lanes ? config->lanes : LANES;
 	o->deadline_ns = config->deadline_ns ? config->deadline_ns :
 					       DEADLINE_NS;

@@ -21,17 +21,12 @@ bool wfs_remote_is_url(const char *text)
 	return !strncmp(text, "http://", 7) || !strncmp(text, "https://", 8);
 }
 
-static char *dup_or_null(const char *text)
-{
-	return text ? wfs_strdup(text) : NULL;
-}
-
 static int set_security(const struct wfs_remote_config *config,
 			struct wfs_security *s, struct wfs_err *err)
 {
-	s->ca_file = dup_or_null(config->ca_file);
-	s->cert_file = dup_or_null(config->cert_file);
-	s->key_file = dup_or_null(config->key_file);
+	s->ca_file = wfs_strdup_or_null(config->ca_file);
+	s->cert_file = wfs_strdup_or_null(config->cert_file);
+	s->key_file = wfs_strdup_or_null(config->key_file);
 	return config->token_file ?
 		       wfs_token_read(config->token_file, WFS_TOKEN_MAX,
 				      &s->token, err) :
@@ -158,7 +153,7 @@ int wfs_remote_open(const struct wfs_remote_config *config,
 						    DEADLINE_NS;
 	remote->forget_ns = config->forget_ns;
 	remote->passes_on = config->passes_on;
-	remote->trust_key = dup_or_null(config->trust_key);
+	remote->trust_key = wfs_strdup_or_null(config->trust_key);
 	if (config->lending)
 		remote->lending = *config->lending;
 	wfs_boot_id_read(remote->boot_id);

@@ -184,11 +184,6 @@ void wfs_workers_add_ranks(struct wfs_text *text, const bool *has,
 	}
 }
 
-static const char *dup_or_null(const char *text)
-{
-	return text ? wfs_strdup(text) : NULL;
-}
-
 struct wfs_workers *wfs_workers_like(const struct wfs_workers *workers)
 {
 	struct wfs_workers *made = wfs_calloc(1, sizeof(*made));
@@ -196,11 +191,11 @@ struct wfs_workers *wfs_workers_like(const struct wfs_workers *workers)
 
 	atomic_init(&made->refs, 1);
 	made->live = (struct wfs_live){
-		.engine = dup_or_null(live->engine),
-		.engine_version = dup_or_null(live->engine_version),
-		.layout = dup_or_null(live->layout),
-		.state = dup_or_null(live->state),
-		.declared = dup_or_null(live->declared),
+		.engine = wfs_strdup_or_null(live->engine),
+		.engine_version = wfs_strdup_or_null(live->engine_version),
+		.layout = wfs_strdup_or_null(live->layout),
+		.state = wfs_strdup_or_null(live->state),
+		.declared = wfs_strdup_or_null(live->declared),
 	};
 	made->tp = workers->tp;
 	made->world = workers->world;
@@ -258,25 +253,20 @@ bool wfs_workers_same_origin(const struct wfs_live_origin *a,
 	return !strcmp(a->node, b->node) && !strcmp(a->version, b->version);
 }
 
-static bool is_same(const char *a, const char *b)
-{
-	return a && b ? !strcmp(a, b) : a == b;
-}
-
 const char *wfs_workers_differ(const struct wfs_workers *a,
 			       const struct wfs_workers *b)
 {
 	const struct wfs_live *x = &a->live, *y = &b->live;
 
-	if (!is_same(x->engine, y->engine))
+	if (!wfs_text_same(x->engine, y->engine))
 		return "engine";
-	if (!is_same(x->engine_version, y->engine_version))
+	if (!wfs_text_same(x->engine_version, y->engine_version))
 		return "version of the engine";
 	if (a->tp != b->tp || a->world != b->world)
 		return "layout";
-	if (!is_same(x->declared, y->declared))
+	if (!wfs_text_same(x->declared, y->declared))
 		return "declared version";
-	return is_same(x->state, y->state) ? NULL : "state";
+	return wfs_text_same(x->state, y->state) ? NULL : "state";
 }
 
 int wfs_workers_rank_of(const struct wfs_workers *workers, const char *path,
