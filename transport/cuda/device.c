@@ -202,8 +202,7 @@ static int fill(struct wfs_device *base, const struct wfs_device_fill *fill,
 	struct wfs_gpu_request ask;
 	struct wfs_gpu_talk talk = { .ask = &ask,
 				     .fds = { fill->fd, -1 },
-				     .deadline_ns = fill->deadline_ns,
-				     .fd = -1 };
+				     .deadline_ns = fill->deadline_ns };
 	struct wfs_gpu_caller caller;
 	int rc = wfs_gpu_caller_find(&fill->caller, &caller);
 
@@ -222,7 +221,6 @@ static int fill(struct wfs_device *base, const struct wfs_device_fill *fill,
 			talk.fds.memory = fill->memory_fd;
 		rc = fill_as(dev, &caller, fill, &talk, fault, err);
 	}
-	wfs_closep(&talk.fd);
 	wfs_gpu_caller_clear(&caller);
 	if (!rc)
 		*ret_filled = (struct wfs_device_filled){
@@ -252,7 +250,7 @@ static int drop_cookie(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
 		       uint64_t cookie)
 {
 	struct wfs_gpu_request ask = { .op = WFS_GPU_FORGET, .cookie = cookie };
-	struct wfs_gpu_talk talk = { .ask = &ask, .fds = { -1, -1 }, .fd = -1 };
+	struct wfs_gpu_talk talk = { .ask = &ask, .fds = { -1, -1 } };
 	uint64_t last = UINT64_MAX;
 	int rc = -ENOENT;
 
@@ -281,7 +279,6 @@ static int drop_cookie(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
 		if (wfs_gpu_helper_ask(dev, helper, &talk, &fault, NULL) == 0 &&
 		    talk.answer.status == 0)
 			rc = 0;
-		wfs_closep(&talk.fd);
 		wfs_gpu_helper_put(dev, helper);
 	}
 }

@@ -197,8 +197,11 @@ static int failed(struct wfs_device_fault *fault, enum wfs_device_stage stage,
 
 /* Only who has it busy; started, and with its device taken. */
 static int start(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
-		 uint64_t deadline_ns, struct wfs_gpu_talk *hello)
+		 struct wfs_gpu_talk *talk, struct wfs_device_fault *fault,
+		 struct wfs_err *err)
 {
+	struct wfs_gpu_request hello = { .op = WFS_GPU_HELLO,
+					 .device = helper->device };
 	const struct wfs_gpu_person person = {
 		.uid = helper->person.uid,
 		.gid = helper->person.gid,
@@ -211,21 +214,19 @@ static int start(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 	int rc = wfs_gpu_start(&person, &process);
 
 	if (rc)
-		return rc;
-	*hello->ask = (struct wfs_gpu_request){ .op = WFS_GPU_HELLO,
-						.device = helper->device };
-	rc = wfs_gpu_ask(&process, hello->ask, (struct wfs_gpu_fds){ -1, -1 },
-			 deadline_ns, &hello->answer, &hello->fd);
-	wfs_closep(&hello->fd);
+		return failed(fault, WFS_DEVICE_STAGE_DEVICE, err, rc);
+	rc = wfs_gpu_ask(&process, &hello, (struct wfs_gpu_fds){ -1, -1 },
+			 talk->deadline_ns, &talk->answer, NULL);
 	pthread_mutex_lock(&dev->lock);
-	if (rc || hello->answer.status) {
+	if (rc || talk->answer.status) {
 		kill_helper(dev, &process);
 	} else {
 		helper->process = process;
 		helper->starts++;
 	}
 	pthread_mutex_unlock(&dev->lock);
-	return rc;
+	return rc ? failed(fault, WFS_DEVICE_STAGE_DEVICE, err, rc) :
+		    wfs_gpu_answer_result(&talk->answer, fault, err);
 }
 
 /* Until it is ours alone: -ETIMEDOUT. */
@@ -248,10 +249,8 @@ static int occupy(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 static void ended(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 		  int rc, const struct wfs_gpu_answer *answer)
 {
-	if (!rc && !answer->ends)
-		return;
-	kill_helper(dev, &helper->process);
-	helper->forget_count = 0;
+	if (rc || answer->ends)
+		kill_helper(dev, &helper->process);
 }
 
 /* With the lock and busy: what died clients had is forgotten, now. */
@@ -264,13 +263,12 @@ static void forget_dead(struct wfs_cuda_device *dev,
 			.client = helper->forget[--helper->forget_count],
 		};
 		struct wfs_gpu_answer answer = { 0 };
-		int fd = -1, rc;
+		int rc;
 
 		pthread_mutex_unlock(&dev->lock);
 		rc = wfs_gpu_ask(&helper->process, &ask,
 				 (struct wfs_gpu_fds){ -1, -1 },
-				 wfs_now_ns() + WFS_GPU_TIDY_NS, &answer, &fd);
-		wfs_closep(&fd);
+				 wfs_now_ns() + WFS_GPU_TIDY_NS, &answer, NULL);
 		pthread_mutex_lock(&dev->lock);
 		ended(dev, helper, rc, &answer);
 	}
@@ -300,29 +298,21 @@ int wfs_gpu_helper_ask(struct wfs_cuda_device *dev,
 		       struct wfs_gpu_helper *helper, struct wfs_gpu_talk *talk,
 		       struct wfs_device_fault *fault, struct wfs_err *err)
 {
-	struct wfs_gpu_request hello_ask;
-	struct wfs_gpu_talk hello = { .ask = &hello_ask, .fd = -1 };
 	int rc = occupy(dev, helper, talk->deadline_ns);
 
 	if (rc)
 		return failed(fault, WFS_DEVICE_STAGE_DEVICE, err, rc);
-	if (!helper->process.pid) {
-		rc = start(dev, helper, talk->deadline_ns, &hello);
-		if (rc)
-			rc = failed(fault, WFS_DEVICE_STAGE_DEVICE, err, rc);
-		else
-			rc = wfs_gpu_answer_result(&hello.answer, fault, err);
-	}
+	if (!helper->process.pid)
+		rc = start(dev, helper, talk, fault, err);
 	if (!rc) {
 		rc = wfs_gpu_ask(&helper->process, talk->ask, talk->fds,
-				 talk->deadline_ns, &talk->answer, &talk->fd);
+				 talk->deadline_ns, &talk->answer,
+				 talk->ret_fd);
 		if (rc)
 			failed(fault, WFS_DEVICE_STAGE_COPY, err, rc);
-		pthread_mutex_lock(&dev->lock);
-		ended(dev, helper, rc, &talk->answer);
-	} else {
-		pthread_mutex_lock(&dev->lock);
 	}
+	pthread_mutex_lock(&dev->lock);
+	ended(dev, helper, rc, &talk->answer);
 	release(dev, helper);
 	pthread_mutex_unlock(&dev->lock);
 	return rc;
@@ -337,14 +327,12 @@ static int look_now(struct wfs_cuda_device *dev)
 	struct wfs_gpu_request ask = { .op = WFS_GPU_COUNT };
 	struct wfs_gpu_answer answer = { 0 };
 	struct wfs_gpu_process process;
-	int fd = -1;
 	int rc = wfs_gpu_start(&self, &process);
 
 	if (rc)
 		return rc;
 	rc = wfs_gpu_ask(&process, &ask, (struct wfs_gpu_fds){ -1, -1 },
-			 wfs_now_ns() + LOOK_NS, &answer, &fd);
-	wfs_closep(&fd);
+			 wfs_now_ns() + LOOK_NS, &answer, NULL);
 	pthread_mutex_lock(&dev->lock);
 	kill_helper(dev, &process);
 	pthread_mutex_unlock(&dev->lock);

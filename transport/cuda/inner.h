@@ -122,7 +122,7 @@ struct wfs_gpu_talk {
 	struct wfs_gpu_fds fds;
 	uint64_t deadline_ns;
 	struct wfs_gpu_answer answer;
-	int fd; /* the caller's; -1: none */
+	int *ret_fd; /* as wfs_gpu_ask has it */
 };
 
 /*

@@ -88,6 +88,7 @@ static int make_once(struct wfs_cuda_device *dev, struct wfs_gpu_lent *lent,
 		     const struct wfs_device_want *want,
 		     struct wfs_device_fault *fault, struct wfs_err *err)
 {
+	int fd wfs_autoclose = -1;
 	struct wfs_gpu_request ask = { .op = WFS_GPU_MAKE,
 				       .copy = lent->id,
 				       .memory = want->memory,
@@ -96,20 +97,18 @@ static int make_once(struct wfs_cuda_device *dev, struct wfs_gpu_lent *lent,
 	struct wfs_gpu_talk talk = { .ask = &ask,
 				     .fds = { want->fd, -1 },
 				     .deadline_ns = want->deadline_ns,
-				     .fd = -1 };
+				     .ret_fd = &fd };
 	int rc = wfs_gpu_helper_ask(dev, lent->helper, &talk, fault, err);
 
 	if (!rc)
 		rc = wfs_gpu_answer_result(&talk.answer, fault, err);
-	if (rc) {
-		wfs_closep(&talk.fd);
+	if (rc)
 		return rc;
-	}
 	pthread_mutex_lock(&dev->lock);
 	lent->memory = talk.answer.memory;
 	lent->memory_bytes = talk.answer.memory_bytes;
 	memcpy(lent->handle, talk.answer.handle, sizeof(lent->handle));
-	lent->fd = talk.fd;
+	lent->fd = wfs_steal_fd(&fd);
 	lent->starts = lent->helper->starts;
 	pthread_mutex_unlock(&dev->lock);
 	return 0;
@@ -214,9 +213,7 @@ uint64_t wfs_gpu_free_idle(struct wfs_cuda_device *dev, uint64_t now)
 	while (lent) {
 		struct wfs_gpu_request ask = { .op = WFS_GPU_UNMAKE,
 					       .copy = lent->id };
-		struct wfs_gpu_talk talk = { .ask = &ask,
-					     .fds = { -1, -1 },
-					     .fd = -1 };
+		struct wfs_gpu_talk talk = { .ask = &ask, .fds = { -1, -1 } };
 		struct wfs_gpu_helper *helper = lent->helper;
 		struct wfs_device_fault fault;
 		uint64_t until = lent->idle_ns + dev->keep_ns;
@@ -234,7 +231,6 @@ uint64_t wfs_gpu_free_idle(struct wfs_cuda_device *dev, uint64_t now)
 			pthread_mutex_unlock(&dev->lock);
 			talk.deadline_ns = wfs_now_ns() + WFS_GPU_TIDY_NS;
 			wfs_gpu_helper_ask(dev, helper, &talk, &fault, NULL);
-			wfs_closep(&talk.fd);
 			pthread_mutex_lock(&dev->lock);
 		}
 		remove_lent(dev, lent);

@@ -218,7 +218,8 @@ int wfs_gpu_ask(struct wfs_gpu_process *process, struct wfs_gpu_request *ask,
 	if (!is_sound(&answer, ask->seq))
 		return -EIO;
 	*ret_answer = answer;
-	*ret_fd = wfs_steal_fd(&fd);
+	if (ret_fd)
+		*ret_fd = wfs_steal_fd(&fd);
 	return 0;
 }
 

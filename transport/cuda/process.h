@@ -40,7 +40,8 @@ struct wfs_gpu_fds {
 /*
  * One request and its answer, checked: 0 with what the helper said, whatever
  * that was; -ETIMEDOUT, -EIO when it is gone or said nonsense, after which it
- * must be ended.  *ret_fd is the caller's, -1 for none.
+ * must be ended.  *ret_fd is the caller's, -1 for none; NULL: none is wanted,
+ * and one that comes is closed.
  */
 int wfs_gpu_ask(struct wfs_gpu_process *process, struct wfs_gpu_request *ask,
 		struct wfs_gpu_fds fds, uint64_t deadline_ns,
