@@ -132,75 +132,75 @@ int wfs_gpu_import(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 	return rc;
 }
 
-void wfs_gpu_unmap(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory)
+void wfs_gpu_let_go(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory)
 {
+	void *ptr = (void *)(uintptr_t)memory->ptr;
+
 	if (memory->kind == WFS_DEVICE_VMM_FD)
 		unmap_alloc(work, memory);
+	else if (memory->kind && memory->own)
+		wfs_cuda_call(work->cuda, cudaFree, ptr);
 	else if (memory->kind)
-		wfs_cuda_call(work->cuda, cudaIpcCloseMemHandle,
-			      (void *)(uintptr_t)memory->ptr);
+		wfs_cuda_call(work->cuda, cudaIpcCloseMemHandle, ptr);
 	memory->kind = 0;
 }
 
-void wfs_gpu_free(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory)
-{
-	if (memory->kind == WFS_DEVICE_VMM_FD)
-		unmap_alloc(work, memory);
-	else if (memory->kind)
-		wfs_cuda_call(work->cuda, cudaFree,
-			      (void *)(uintptr_t)memory->ptr);
-	memory->kind = 0;
-}
-
-static unsigned allocate_fd(struct wfs_gpu_work *work, uint64_t grain,
-			    struct wfs_gpu_memory *memory)
+/* Both take whole pages, and set how many bytes that came to. */
+static int allocate_fd(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory)
 {
 	const cu_prop prop = own_prop(work);
+	size_t grain = 0;
 	unsigned code;
+	int rc = granularity(work, &grain);
 
+	if (rc)
+		return rc;
 	memory->bytes = (memory->bytes + grain - 1) / grain * grain;
 	code = wfs_cuda_call(work->cuda, cuMemCreate, &memory->alloc,
 			     memory->bytes, &prop, 0);
+	if (!code) {
+		code = map_alloc(work, memory);
+		if (code)
+			wfs_cuda_call(work->cuda, cuMemRelease, memory->alloc);
+	}
+	return code ? wfs_gpu_fail(work, WFS_DEVICE_STAGE_DEVICE, code,
+				   "memory to be lent") :
+		      0;
+}
+
+static int allocate_block(struct wfs_gpu_work *work,
+			  struct wfs_gpu_memory *memory)
+{
+	void *ptr = NULL;
+	unsigned code;
+
+	memory->bytes = (memory->bytes + BLOCK - 1) / BLOCK * BLOCK;
+	code = wfs_cuda_call(work->cuda, cudaMalloc, &ptr, memory->bytes);
 	if (code)
-		return code;
-	code = map_alloc(work, memory);
-	if (code)
-		wfs_cuda_call(work->cuda, cuMemRelease, memory->alloc);
-	return code;
+		return wfs_gpu_fail(work, WFS_DEVICE_STAGE_DEVICE, code,
+				    "memory to be lent");
+	memory->ptr = (uint64_t)(uintptr_t)ptr;
+	return 0;
 }
 
 int wfs_gpu_allocate(struct wfs_gpu_work *work, uint32_t kind, uint64_t bytes,
 		     struct wfs_gpu_memory *ret_memory)
 {
-	struct wfs_gpu_memory memory = { .bytes = bytes };
-	void *ptr = NULL;
-	size_t grain = 0;
-	unsigned code;
-	int rc = 0;
+	bool vmm = work->cuda->vmm && kind != WFS_DEVICE_CUDA_IPC;
+	struct wfs_gpu_memory memory = {
+		.kind = vmm ? WFS_DEVICE_VMM_FD : WFS_DEVICE_CUDA_IPC,
+		.bytes = bytes,
+		.own = true,
+	};
+	int rc;
 
-	if (kind == WFS_DEVICE_VMM_FD && !work->cuda->vmm)
+	if (kind && kind != memory.kind)
 		return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_DEVICE,
 				      -EOPNOTSUPP,
 				      "the driver has no memory by "
 				      "descriptors");
-	memory.kind = kind	      ? kind :
-		      work->cuda->vmm ? WFS_DEVICE_VMM_FD :
-					WFS_DEVICE_CUDA_IPC;
-	if (memory.kind == WFS_DEVICE_VMM_FD)
-		rc = granularity(work, &grain);
-	if (rc)
-		return rc;
-	if (memory.kind == WFS_DEVICE_VMM_FD) {
-		code = allocate_fd(work, grain, &memory);
-	} else {
-		memory.bytes = (bytes + BLOCK - 1) / BLOCK * BLOCK;
-		code = wfs_cuda_call(work->cuda, cudaMalloc, &ptr,
-				     memory.bytes);
-		memory.ptr = (uint64_t)(uintptr_t)ptr;
-	}
-	if (code)
-		return wfs_gpu_fail(work, WFS_DEVICE_STAGE_DEVICE, code,
-				    "memory to be lent");
-	*ret_memory = memory;
-	return 0;
+	rc = vmm ? allocate_fd(work, &memory) : allocate_block(work, &memory);
+	if (!rc)
+		*ret_memory = memory;
+	return rc;
 }

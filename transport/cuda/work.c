@@ -124,7 +124,7 @@ static struct wfs_gpu_map *find_map(struct wfs_gpu_work *work,
 		    map->memory.bytes == ask->memory_bytes &&
 		    memcmp(map->handle, ask->handle, sizeof(map->handle)) == 0)
 			return map;
-		wfs_gpu_unmap(work, &map->memory);
+		wfs_gpu_let_go(work, &map->memory);
 	}
 	return NULL;
 }
@@ -142,7 +142,7 @@ static struct wfs_gpu_map *room_for_map(struct wfs_gpu_work *work)
 		if (map->used < oldest->used)
 			oldest = map;
 	}
-	wfs_gpu_unmap(work, &oldest->memory);
+	wfs_gpu_let_go(work, &oldest->memory);
 	return oldest;
 }
 
@@ -211,7 +211,7 @@ int wfs_gpu_fill(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 				  map ? map->memory.ptr : memory.ptr);
 	if (event)
 		wfs_cuda_call(work->cuda, cudaEventDestroy, event);
-	wfs_gpu_unmap(work, &memory);
+	wfs_gpu_let_go(work, &memory);
 	return rc;
 }
 
@@ -225,7 +225,7 @@ int wfs_gpu_forget(struct wfs_gpu_work *work, uint64_t client, uint64_t cookie)
 		if (!map->memory.kind || map->client != client ||
 		    (cookie && map->cookie != cookie))
 			continue;
-		wfs_gpu_unmap(work, &map->memory);
+		wfs_gpu_let_go(work, &map->memory);
 		rc = 0;
 	}
 	return rc ? wfs_gpu_refuse(work, WFS_DEVICE_STAGE_MAP, rc,
@@ -299,7 +299,7 @@ int wfs_gpu_make(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 	if (!rc)
 		rc = export_copy(work, &memory, ret_fd);
 	if (rc) {
-		wfs_gpu_free(work, &memory);
+		wfs_gpu_let_go(work, &memory);
 		return rc;
 	}
 	copy->id = ask->copy;
@@ -316,7 +316,7 @@ int wfs_gpu_unmake(struct wfs_gpu_work *work, uint64_t id)
 	if (!copy)
 		return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_DEVICE, -ENOENT,
 				      "there is no such copy");
-	wfs_gpu_free(work, &copy->memory);
+	wfs_gpu_let_go(work, &copy->memory);
 	copy->id = 0;
 	return 0;
 }

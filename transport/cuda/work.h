@@ -22,6 +22,7 @@ struct wfs_gpu_memory {
 	uint32_t kind; /* enum wfs_device_memory; 0: none */
 	uint64_t ptr;
 	uint64_t bytes; /* mapped */
+	bool own;	/* made, not imported */
 	cu_alloc alloc; /* VMM */
 };
 
@@ -84,9 +85,8 @@ int wfs_gpu_import(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 /* `bytes` of new memory; of either kind where `kind` is 0. */
 int wfs_gpu_allocate(struct wfs_gpu_work *work, uint32_t kind, uint64_t bytes,
 		     struct wfs_gpu_memory *ret_memory);
-/* Unmaps what was imported, frees what was allocated. */
-void wfs_gpu_unmap(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory);
-void wfs_gpu_free(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory);
+/* Unmaps what was imported, frees what was allocated; none is fine. */
+void wfs_gpu_let_go(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory);
 
 /* Where bytes come from. */
 struct wfs_gpu_file {
