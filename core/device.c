@@ -22,8 +22,12 @@ static uint64_t last_of(uint64_t deadline_ns)
 	return deadline_ns < last ? deadline_ns : last;
 }
 
-int wfs_device_span(uint64_t off, uint64_t len, uint64_t stride, uint64_t count,
-		    uint64_t bytes)
+/*
+ * One side of a segment: do its runs end within `bytes`, however it overflows?
+ * The stride of a single run is not looked at.
+ */
+static int span(uint64_t off, uint64_t len, uint64_t stride, uint64_t count,
+		uint64_t bytes)
 {
 	uint64_t last = 0, end;
 
@@ -39,15 +43,14 @@ int wfs_device_span(uint64_t off, uint64_t len, uint64_t stride, uint64_t count,
 static int check_segment(const struct wfs_device_segment *s,
 			 uint64_t file_bytes, uint64_t memory_bytes)
 {
-	int rc = wfs_device_span(s->file_off, s->len, s->file_stride, s->count,
-				 file_bytes);
+	int rc =
+		span(s->file_off, s->len, s->file_stride, s->count, file_bytes);
 
 	if (rc)
 		return rc;
 	if (s->count > 1 && s->dst_stride < s->len)
 		return -EINVAL;
-	return wfs_device_span(s->dst_off, s->len, s->dst_stride, s->count,
-			       memory_bytes);
+	return span(s->dst_off, s->len, s->dst_stride, s->count, memory_bytes);
 }
 
 int wfs_device_segments_check(const struct wfs_device_segment *segments,

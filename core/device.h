@@ -137,7 +137,6 @@ enum wfs_device_path {
 
 struct wfs_device_filled {
 	uint64_t bytes;
-	uint64_t ns;
 	uint32_t path; /* enum wfs_device_path, of most of it */
 };
 
@@ -195,14 +194,6 @@ struct wfs_device {
 };
 
 /*
- * One side of a segment: do its runs end within `bytes`?  0, -EINVAL for no
- * bytes at all, -ERANGE, however it overflows.  The stride of a single run is
- * not looked at.
- */
-int wfs_device_span(uint64_t off, uint64_t len, uint64_t stride, uint64_t count,
-		    uint64_t bytes);
-
-/*
  * Every segment: in the file, in the destination, runs that do not overlap.
  * 0, -EINVAL or -ERANGE with the number of the first that is not so.
  */
@@ -211,8 +202,8 @@ int wfs_device_segments_check(const struct wfs_device_segment *segments,
 			      uint64_t memory_bytes, struct wfs_err *err);
 
 /*
- * `dev` may be NULL in all of these: a node without such a thing, -ENXIO; its
- * info is all zero.
+ * `dev` may be NULL in all of these: a node without such a thing, -ENXIO.  Its
+ * info is all zero, and it has nothing to drop: -ENOENT.
  */
 int wfs_device_info(struct wfs_device *dev,
 		    const struct wfs_device_caller *caller,
@@ -234,7 +225,7 @@ int wfs_device_lend(struct wfs_device *dev, const struct wfs_device_want *want,
 
 /*
  * Gives a lease back, or has a kept mapping closed, or both; 0 is none.  0,
- * -ENOENT when there is none such of the caller's, -ESRCH.
+ * -ENOENT when there is none such of the caller's, -ESRCH, -EINVAL for neither.
  */
 int wfs_device_drop(struct wfs_device *dev,
 		    const struct wfs_device_caller *caller, uint64_t lease,

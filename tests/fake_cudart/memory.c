@@ -156,21 +156,6 @@ static unsigned pin(const void *at, size_t size, bool own)
 	return code;
 }
 
-static unsigned unpin(const void *at, bool own)
-{
-	unsigned code = WFS_CU_NOT_REGISTERED;
-
-	pthread_mutex_lock(&pin_lock);
-	for (int i = 0; i < PINS; i++) {
-		if (pins[i].at == at && pins[i].own == own) {
-			pins[i].at = NULL;
-			code = WFS_CU_OK;
-		}
-	}
-	pthread_mutex_unlock(&pin_lock);
-	return code;
-}
-
 bool fake_is_pinned(const void *ptr, size_t size)
 {
 	const char *at = ptr;
@@ -199,15 +184,6 @@ cu_error cudaHostAlloc(void **ptr, size_t size, unsigned flags)
 	else
 		*ptr = at;
 	return code;
-}
-
-cu_error cudaFreeHost(void *ptr)
-{
-	FAKE_ENTER();
-	if (unpin(ptr, true))
-		return WFS_CU_INVALID_VALUE;
-	free(ptr);
-	return WFS_CU_OK;
 }
 
 /* As the driver would find out: may these pages be written? */
@@ -242,6 +218,16 @@ cu_error cudaHostRegister(void *ptr, size_t size, unsigned flags)
 
 cu_error cudaHostUnregister(void *ptr)
 {
+	unsigned code = WFS_CU_NOT_REGISTERED;
+
 	FAKE_ENTER();
-	return unpin(ptr, false);
+	pthread_mutex_lock(&pin_lock);
+	for (int i = 0; i < PINS; i++) {
+		if (pins[i].at == ptr && !pins[i].own) {
+			pins[i].at = NULL;
+			code = WFS_CU_OK;
+		}
+	}
+	pthread_mutex_unlock(&pin_lock);
+	return code;
 }

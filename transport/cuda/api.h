@@ -66,7 +66,6 @@ typedef struct {
 	X(cudaMalloc, (void **ptr, size_t size))                               \
 	X(cudaFree, (void *ptr))                                               \
 	X(cudaHostAlloc, (void **ptr, size_t size, unsigned flags))            \
-	X(cudaFreeHost, (void *ptr))                                           \
 	X(cudaHostRegister, (void *ptr, size_t size, unsigned flags))          \
 	X(cudaHostUnregister, (void *ptr))                                     \
 	X(cudaMemcpyAsync, (void *dst, const void *src, size_t size,           \
@@ -155,7 +154,6 @@ enum {
 	WFS_CU_LAZY_PEER_ACCESS = 1,
 	WFS_CU_REGISTER_READ_ONLY = 8,
 	WFS_CU_ATTR_MAX_PITCH = 11,
-	WFS_CU_ATTR_REGISTER = 99, /* cudaDevAttrHostRegisterSupported */
 	WFS_CU_ATTR_REGISTER_READ_ONLY = 113,
 
 	WFS_CU_PINNED = 1,     /* CU_MEM_ALLOCATION_TYPE_PINNED */

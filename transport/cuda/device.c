@@ -36,10 +36,11 @@ void wfs_gpu_caller_clear(struct wfs_gpu_caller *caller)
 	*caller = (struct wfs_gpu_caller){ 0 };
 }
 
-int wfs_gpu_client_get(struct wfs_cuda_device *dev,
-		       const struct wfs_gpu_caller *caller,
-		       struct wfs_gpu_helper *helper,
-		       struct wfs_gpu_client **ret_client)
+/* The client of that process, made if there is none; with the lock. */
+static int client_get(struct wfs_cuda_device *dev,
+		      const struct wfs_gpu_caller *caller,
+		      struct wfs_gpu_helper *helper,
+		      struct wfs_gpu_client **ret_client)
 {
 	struct wfs_gpu_client *client;
 	int pidfd;
@@ -121,7 +122,7 @@ static int enlist(struct wfs_cuda_device *dev,
 	int rc;
 
 	pthread_mutex_lock(&dev->lock);
-	rc = wfs_gpu_client_get(dev, caller, helper, &client);
+	rc = client_get(dev, caller, helper, &client);
 	if (!rc) {
 		client->keeps |= ask->cookie != 0;
 		ask->client = client->id;
@@ -198,7 +199,6 @@ static int fill(struct wfs_device *base, const struct wfs_device_fill *fill,
 		struct wfs_device_fault *fault, struct wfs_err *err)
 {
 	struct wfs_cuda_device *dev = (struct wfs_cuda_device *)base;
-	uint64_t start = wfs_now_ns();
 	struct wfs_gpu_request ask;
 	struct wfs_gpu_talk talk = { .ask = &ask,
 				     .fds = { fill->fd, -1 },
@@ -225,7 +225,6 @@ static int fill(struct wfs_device *base, const struct wfs_device_fill *fill,
 	if (!rc)
 		*ret_filled = (struct wfs_device_filled){
 			.bytes = talk.answer.bytes,
-			.ns = wfs_now_ns() - start,
 			.path = talk.answer.path,
 		};
 	return rc;

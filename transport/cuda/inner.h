@@ -161,12 +161,6 @@ void wfs_gpu_helper_check(struct wfs_cuda_device *dev,
 /* Are there GPUs?  -ENXIO; blocks while that is found out. */
 int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_err *err);
 
-/* The client of that process, made if there is none; with the lock. */
-int wfs_gpu_client_get(struct wfs_cuda_device *dev,
-		       const struct wfs_gpu_caller *caller,
-		       struct wfs_gpu_helper *helper,
-		       struct wfs_gpu_client **ret_client);
-
 /*
  * With the lock: takes it off the list, and notes what its helper is to forget.
  */
