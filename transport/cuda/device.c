@@ -85,11 +85,10 @@ void wfs_gpu_client_end(struct wfs_gpu_client **at)
 	helper->clients--;
 }
 
-static int refused(struct wfs_device_fault *fault, struct wfs_err *err, int rc,
-		   const char *why)
+int wfs_gpu_say(struct wfs_device_fault *fault, enum wfs_device_stage stage,
+		struct wfs_err *err, int rc, const char *why)
 {
-	fault->stage = WFS_DEVICE_STAGE_AUTH;
-	fault->cuda_err = 0;
+	*fault = (struct wfs_device_fault){ .stage = stage };
 	return wfs_err_set(err, rc, "%s", why);
 }
 
@@ -156,29 +155,19 @@ static int fill_as(struct wfs_cuda_device *dev,
 	int rc = wfs_gpu_helper_get(dev, caller, &fill->device, false, &helper);
 
 	if (rc)
-		return refused(fault, err, rc,
-			       rc == -ESRCH ? "the caller is gone" :
-					      "too many GPU helpers");
+		return wfs_gpu_say(fault, WFS_DEVICE_STAGE_AUTH, err, rc,
+				   rc == -ESRCH ? "the caller is gone" :
+						  "too many GPU helpers");
 	rc = enlist(dev, caller, helper, talk->ask);
 	if (rc)
-		refused(fault, err, rc, "the caller is gone");
+		wfs_gpu_say(fault, WFS_DEVICE_STAGE_AUTH, err, rc,
+			    "the caller is gone");
 	else
 		rc = wfs_gpu_helper_ask(dev, helper, talk, fault, err);
 	if (rc)
 		dismiss(dev, helper);
 	wfs_gpu_helper_put(dev, helper);
 	return rc ? rc : wfs_gpu_answer_result(&talk->answer, fault, err);
-}
-
-static int look(struct wfs_cuda_device *dev, struct wfs_device_fault *fault,
-		struct wfs_err *err)
-{
-	int rc = wfs_gpu_look(dev, err);
-
-	if (rc)
-		*fault =
-			(struct wfs_device_fault){ WFS_DEVICE_STAGE_DEVICE, 0 };
-	return rc;
 }
 
 /* May a helper be had as this caller? */
@@ -207,14 +196,14 @@ static int fill(struct wfs_device *base, const struct wfs_device_fill *fill,
 	int rc = wfs_gpu_caller_find(&fill->caller, &caller);
 
 	if (rc)
-		return refused(fault, err, rc, "the caller is gone");
+		return wfs_gpu_say(fault, WFS_DEVICE_STAGE_AUTH, err, rc,
+				   "the caller is gone");
 	rc = admit(dev, &caller, fill->memory);
 	if (rc)
-		rc = refused(fault, err, rc,
-			     "no GPU helper can be had as the "
-			     "caller");
+		rc = wfs_gpu_say(fault, WFS_DEVICE_STAGE_AUTH, err, rc,
+				 "no GPU helper can be had as the caller");
 	if (!rc)
-		rc = look(dev, fault, err);
+		rc = wfs_gpu_look(dev, fault, err);
 	if (!rc) {
 		describe(fill, &ask);
 		if (fill->memory == WFS_DEVICE_VMM_FD)
@@ -325,7 +314,7 @@ static const struct wfs_device_ops ops = {
 
 int wfs_cuda_device_look(struct wfs_device *dev, struct wfs_err *err)
 {
-	return wfs_gpu_look((struct wfs_cuda_device *)dev, err);
+	return wfs_gpu_look((struct wfs_cuda_device *)dev, NULL, err);
 }
 
 int wfs_cuda_device_open(const struct wfs_cuda_config *config,

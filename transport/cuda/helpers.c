@@ -187,8 +187,7 @@ int wfs_gpu_answer_result(const struct wfs_gpu_answer *answer,
 static int failed(struct wfs_device_fault *fault, enum wfs_device_stage stage,
 		  struct wfs_err *err, int rc)
 {
-	fault->stage = stage;
-	fault->cuda_err = 0;
+	*fault = (struct wfs_device_fault){ .stage = stage };
 	return wfs_err_set(err, rc, "gpu helper: %s",
 			   rc == -ETIMEDOUT ? "the deadline passed" :
 			   rc == -EIO ? "it ended in the middle of a request" :
@@ -344,7 +343,8 @@ static int look_now(struct wfs_cuda_device *dev)
 	return rc;
 }
 
-int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_err *err)
+int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_device_fault *fault,
+		 struct wfs_err *err)
 {
 	uint64_t now = wfs_now_ns();
 	int rc;
@@ -361,5 +361,9 @@ int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_err *err)
 		wfs_err_set(err, -ENXIO, "no GPU on this node: %s",
 			    dev->count_why);
 	pthread_mutex_unlock(&dev->count_lock);
+	if (rc && fault)
+		*fault = (struct wfs_device_fault){
+			.stage = WFS_DEVICE_STAGE_DEVICE
+		};
 	return rc ? -ENXIO : 0;
 }

@@ -158,8 +158,16 @@ void wfs_gpu_helper_tidy(struct wfs_cuda_device *dev,
 void wfs_gpu_helper_check(struct wfs_cuda_device *dev,
 			  struct wfs_gpu_helper *helper);
 
-/* Are there GPUs?  -ENXIO; blocks while that is found out. */
-int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_err *err);
+/* A failure that is none of a helper's: rc, with its stage and why. */
+int wfs_gpu_say(struct wfs_device_fault *fault, enum wfs_device_stage stage,
+		struct wfs_err *err, int rc, const char *why);
+
+/*
+ * Are there GPUs?  -ENXIO; blocks while that is found out.  `fault` may be
+ * NULL.
+ */
+int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_device_fault *fault,
+		 struct wfs_err *err);
 
 /*
  * With the lock: takes it off the list, and notes what its helper is to forget.

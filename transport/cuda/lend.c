@@ -259,14 +259,6 @@ static struct wfs_gpu_lent *settle(struct wfs_cuda_device *dev,
 	}
 }
 
-static int say(struct wfs_device_fault *fault, enum wfs_device_stage stage,
-	       struct wfs_err *err, int rc, const char *why)
-{
-	fault->stage = stage;
-	fault->cuda_err = 0;
-	return wfs_err_set(err, rc, "%s", why);
-}
-
 /* With the lock. */
 static int hand_out(struct wfs_cuda_device *dev,
 		    const struct wfs_gpu_caller *caller,
@@ -321,16 +313,18 @@ static int lend_from(struct wfs_cuda_device *dev,
 		if (rc)
 			remove_lent(dev, lent);
 	} else if (!lent) {
-		rc = say(fault, WFS_DEVICE_STAGE_COPY, err, -ETIMEDOUT,
-			 "the deadline passed while another made the copy");
+		rc = wfs_gpu_say(
+			fault, WFS_DEVICE_STAGE_COPY, err, -ETIMEDOUT,
+			"the deadline passed while another made the copy");
 	}
 	if (!rc) {
 		rc = hand_out(dev, caller, lent, ret_lent);
 		if (rc)
-			say(fault, WFS_DEVICE_STAGE_AUTH, err, rc,
-			    rc == -EXDEV ? "a handle means nothing in another "
-					   "pid namespace" :
-					   "no lease can be had");
+			wfs_gpu_say(fault, WFS_DEVICE_STAGE_AUTH, err, rc,
+				    rc == -EXDEV ?
+					    "a handle means nothing in another "
+					    "pid namespace" :
+					    "no lease can be had");
 		wfs_gpu_wake(dev); /* an unused copy is kept for a while */
 	}
 	pthread_mutex_unlock(&dev->lock);
@@ -351,18 +345,15 @@ static int lend_as(struct wfs_cuda_device *dev,
 	int rc;
 
 	if (!wfs_gpu_may_borrow(dev, caller->uid))
-		return say(fault, WFS_DEVICE_STAGE_AUTH, err, -EACCES,
-			   "memory is not lent to this user");
-	rc = wfs_gpu_look(dev, err);
-	if (rc) {
-		*fault =
-			(struct wfs_device_fault){ WFS_DEVICE_STAGE_DEVICE, 0 };
+		return wfs_gpu_say(fault, WFS_DEVICE_STAGE_AUTH, err, -EACCES,
+				   "memory is not lent to this user");
+	rc = wfs_gpu_look(dev, fault, err);
+	if (rc)
 		return rc;
-	}
 	rc = wfs_gpu_helper_get(dev, &self, &want->device, true, &helper);
 	if (rc)
-		return say(fault, WFS_DEVICE_STAGE_DEVICE, err, rc,
-			   "too many GPU helpers");
+		return wfs_gpu_say(fault, WFS_DEVICE_STAGE_DEVICE, err, rc,
+				   "too many GPU helpers");
 	rc = lend_from(dev, caller, helper, want, ret_lent, fault, err);
 	wfs_gpu_helper_put(dev, helper);
 	return rc;
@@ -377,8 +368,8 @@ int wfs_gpu_lend(struct wfs_device *base, const struct wfs_device_want *want,
 	int rc = wfs_gpu_caller_find(&want->caller, &caller);
 
 	if (rc)
-		return say(fault, WFS_DEVICE_STAGE_AUTH, err, rc,
-			   "the caller is gone");
+		return wfs_gpu_say(fault, WFS_DEVICE_STAGE_AUTH, err, rc,
+				   "the caller is gone");
 	rc = lend_as(dev, &caller, want, ret_lent, fault, err);
 	wfs_gpu_caller_clear(&caller);
 	return rc;

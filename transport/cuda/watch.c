@@ -149,7 +149,7 @@ static void *watch(void *arg)
 {
 	struct wfs_cuda_device *dev = arg;
 
-	wfs_gpu_look(dev, NULL);
+	wfs_gpu_look(dev, NULL, NULL);
 	pthread_mutex_lock(&dev->lock);
 	while (!dev->ending) {
 		uint64_t next = wfs_gpu_free_idle(dev, wfs_now_ns());
