@@ -156,15 +156,20 @@ static void *watch(void *arg)
 		int timeout = timeout_until(dev, next);
 		struct pollfd *polls;
 		eventfd_t events;
+		bool ended;
 		nfds_t n;
+		int ready;
 
 		polls = gather(dev, &n);
 		pthread_mutex_unlock(&dev->lock);
-		poll(polls, n, timeout);
+		ready = poll(polls, n, timeout);
+		/* Each fill wakes us, and there may be thousands to ask. */
+		ended = ready != (polls[0].revents != 0);
 		eventfd_read(dev->wake, &events);
 		free(polls);
 		pthread_mutex_lock(&dev->lock);
-		end_what_died(dev, false);
+		if (ended)
+			end_what_died(dev, false);
 		tidy_helpers(dev);
 		wait_for_dead(dev);
 	}
