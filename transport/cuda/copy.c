@@ -190,25 +190,31 @@ static bool wants_staging(const struct wfs_gpu_work *work,
 	       (s->file_stride < s->len || s->file_stride > work->pitch_max);
 }
 
+static uint64_t sum(const struct wfs_device_segment *segments, size_t count)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += segments[i].len * segments[i].count;
+	return bytes;
+}
+
 static int copy_all(const struct job *job, bool registered,
 		    const struct wfs_device_segment *segments, size_t count)
 {
 	struct wfs_gpu_work *w = job->work;
-	uint64_t bytes = 0;
 	unsigned code;
 	int rc = 0;
 
-	for (size_t i = 0; i < count && !rc; i++) {
+	for (size_t i = 0; i < count && !rc; i++)
 		rc = registered && !wants_staging(w, &segments[i]) ?
 			     direct(job, &segments[i]) :
 			     stage(job, &segments[i]);
-		bytes += segments[i].len * segments[i].count;
-	}
 	/* Also after a failure: nothing may still write when we answer. */
 	code = wfs_cuda_call(w->cuda, cudaStreamSynchronize, w->stream);
 	if (code && !rc)
 		rc = wfs_gpu_fail(w, WFS_DEVICE_STAGE_SYNC, code, "the copies");
-	w->answer->bytes = rc ? 0 : bytes;
+	w->answer->bytes = rc ? 0 : sum(segments, count);
 	w->answer->path = registered ? WFS_DEVICE_PATH_REGISTERED :
 				       WFS_DEVICE_PATH_STAGED;
 	return rc;
@@ -219,15 +225,6 @@ static bool register_map(struct wfs_gpu_work *work, void *at, uint64_t bytes)
 	return work->registers &&
 	       wfs_cuda_call(work->cuda, cudaHostRegister, at, bytes,
 			     WFS_CU_REGISTER_READ_ONLY) == WFS_CU_OK;
-}
-
-static uint64_t sum(const struct wfs_device_segment *segments, size_t count)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < count; i++)
-		bytes += segments[i].len * segments[i].count;
-	return bytes;
 }
 
 int wfs_gpu_copy(struct wfs_gpu_work *work, const struct wfs_gpu_file *file,
