@@ -214,6 +214,26 @@ static pid_t start_apart(struct gpu_world *w, const struct apart *apart)
 	_exit(status != 0);
 }
 
+/* It could not open one, so that nothing is copied for it either. */
+static void expect_no_legacy_loan(struct gpu_world *w, pid_t reader)
+{
+	const struct wfs_device_want want = {
+		.caller = { reader, geteuid(), getegid() },
+		.memory = WFS_DEVICE_CUDA_IPC,
+		.fd = w->fd,
+		.file_bytes = SMALL,
+		.steady = true,
+		.deadline_ns = wfs_now_ns() + 60 * SECOND_NS,
+	};
+	struct wfs_device_lent lent;
+	unsigned calls = w->fake->calls;
+
+	assert_int_equal(-EXDEV, wfs_device_lend(w->dev, &want, &lent,
+						 &w->fault, &w->err));
+	assert_int_equal(WFS_DEVICE_STAGE_AUTH, w->fault.stage);
+	assert_int_equal(calls, w->fake->calls);
+}
+
 static void a_reader_in_another_pid_namespace_is_served_in_it(void **state)
 {
 	struct gpu_world *w = *state;
@@ -236,6 +256,7 @@ static void a_reader_in_another_pid_namespace_is_served_in_it(void **state)
 	fill = gpu_fill_of(w, &t, &segment);
 	fill.caller.pid = reader;
 	assert_int_equal(0, gpu_fill(w, &fill));
+	expect_no_legacy_loan(w, reader);
 	assert_int_not_equal(wfs_proc_namespace(getpid(), "pid"),
 			     wfs_proc_namespace(reader, "pid"));
 	assert_int_equal(wfs_proc_namespace(reader, "pid"),

@@ -170,6 +170,12 @@ static int fill_as(struct wfs_cuda_device *dev,
 	return rc ? rc : wfs_gpu_answer_result(&talk->answer, fault, err);
 }
 
+bool wfs_gpu_is_beyond(const struct wfs_cuda_device *dev,
+		       const struct wfs_gpu_caller *caller, uint32_t memory)
+{
+	return memory == WFS_DEVICE_CUDA_IPC && caller->pidns != dev->own_pidns;
+}
+
 /* May a helper be had as this caller? */
 static int admit(const struct wfs_cuda_device *dev,
 		 const struct wfs_gpu_caller *caller, uint32_t memory)
@@ -178,9 +184,7 @@ static int admit(const struct wfs_cuda_device *dev,
 		return 0;
 	if (caller->uid != geteuid())
 		return -EPERM;
-	if (caller->pidns != dev->own_pidns && memory == WFS_DEVICE_CUDA_IPC)
-		return -EXDEV;
-	return 0;
+	return wfs_gpu_is_beyond(dev, caller, memory) ? -EXDEV : 0;
 }
 
 static int fill(struct wfs_device *base, const struct wfs_device_fill *fill,

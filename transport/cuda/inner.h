@@ -174,6 +174,10 @@ int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_device_fault *fault,
  */
 void wfs_gpu_client_end(struct wfs_gpu_client **at);
 
+/* Is it memory whose handle means nothing in the caller's pid namespace? */
+bool wfs_gpu_is_beyond(const struct wfs_cuda_device *dev,
+		       const struct wfs_gpu_caller *caller, uint32_t memory);
+
 int wfs_gpu_lend(struct wfs_device *base, const struct wfs_device_want *want,
 		 struct wfs_device_lent *ret_lent,
 		 struct wfs_device_fault *fault, struct wfs_err *err);

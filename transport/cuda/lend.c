@@ -16,6 +16,8 @@
 #include "core/base/mem.h"
 #include "transport/cuda/inner.h"
 
+static const char beyond[] = "a handle means nothing in another pid namespace";
+
 bool wfs_gpu_may_borrow(const struct wfs_cuda_device *dev, uid_t uid)
 {
 	for (size_t i = 0; i < dev->lend_to_count; i++) {
@@ -268,8 +270,7 @@ static int hand_out(struct wfs_cuda_device *dev,
 	int fd wfs_autoclose = -1;
 	int rc;
 
-	if (lent->memory == WFS_DEVICE_CUDA_IPC &&
-	    caller->pidns != dev->own_pidns)
+	if (wfs_gpu_is_beyond(dev, caller, lent->memory))
 		return -EXDEV;
 	if (lent->fd >= 0) {
 		fd = fcntl(lent->fd, F_DUPFD_CLOEXEC, 0);
@@ -321,10 +322,8 @@ static int lend_from(struct wfs_cuda_device *dev,
 		rc = hand_out(dev, caller, lent, ret_lent);
 		if (rc)
 			wfs_gpu_say(fault, WFS_DEVICE_STAGE_AUTH, err, rc,
-				    rc == -EXDEV ?
-					    "a handle means nothing in another "
-					    "pid namespace" :
-					    "no lease can be had");
+				    rc == -EXDEV ? beyond :
+						   "no lease can be had");
 		wfs_gpu_wake(dev); /* an unused copy is kept for a while */
 	}
 	pthread_mutex_unlock(&dev->lock);
@@ -350,6 +349,10 @@ static int lend_as(struct wfs_cuda_device *dev,
 	rc = wfs_gpu_look(dev, fault, err);
 	if (rc)
 		return rc;
+	/* Not only when it is made, for nobody. */
+	if (wfs_gpu_is_beyond(dev, caller, want->memory))
+		return wfs_gpu_say(fault, WFS_DEVICE_STAGE_AUTH, err, -EXDEV,
+				   beyond);
 	rc = wfs_gpu_helper_get(dev, &self, &want->device, true, &helper);
 	if (rc)
 		return wfs_gpu_say(fault, WFS_DEVICE_STAGE_DEVICE, err, rc,
