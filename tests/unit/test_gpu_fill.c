@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/base/mem.h"
+#include "tests/unit/chance.h"
 #include "tests/unit/gpu_world.h"
 
 #define SMALL	  (64u << 10)
@@ -89,27 +90,25 @@ static void random_segments_land_where_they_should(void **state)
 	struct gpu_target t = gpu_target_make(w, WFS_DEVICE_CUDA_IPC, SMALL);
 	struct wfs_device_segment segments[WFS_DEVICE_SEGMENTS];
 	struct wfs_device_fill fill = gpu_fill_of(w, &t, segments);
-	unsigned seed = (unsigned)getpid();
+	struct chance c = chance_new();
 	uint8_t *truth = wfs_malloc(SMALL);
 
-	print_message("seed %u\n", seed);
-	srandom(seed);
 	for (int i = 0; i < CYCLES; i++) {
-		size_t n = 1 + (size_t)random() % 8;
+		size_t n = 1 + chance_below(&c, 8);
 		uint8_t *got;
 
 		clear(w, &t);
 		memset(truth, 0xaa, SMALL);
 		for (size_t k = 0; k < n; k++) {
-			uint64_t len = 1 + (uint64_t)random() % 300;
+			uint64_t len = 1 + chance_below(&c, 300);
 
 			segments[k] = (struct wfs_device_segment){
-				.file_off = (uint64_t)random() % 1000000,
-				.dst_off = (uint64_t)random() % 20000,
+				.file_off = chance_below(&c, 1000000),
+				.dst_off = chance_below(&c, 20000),
 				.len = len,
-				.file_stride = (uint64_t)random() % 5000,
-				.dst_stride = len + (uint64_t)random() % 50,
-				.count = 1 + (uint64_t)random() % 100,
+				.file_stride = chance_below(&c, 5000),
+				.dst_stride = len + chance_below(&c, 50),
+				.count = 1 + chance_below(&c, 100),
 			};
 			apply(&segments[k], w->bytes, truth);
 		}
