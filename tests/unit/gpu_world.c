@@ -5,6 +5,7 @@
 #include "tests/unit/t.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -68,12 +69,23 @@ static const cu_prop prop = { .type = WFS_CU_PINNED,
 static const cu_access access_all = { .location.type = WFS_CU_ON_DEVICE,
 				      .flags = WFS_CU_READ_WRITE };
 
+void gpu_target_map(const struct gpu_world *w, struct gpu_target *t)
+{
+	cu_devptr at;
+
+	assert_int_equal(0,
+			 w->cuda->cuMemAddressReserve(&at, t->bytes, 0, 0, 0));
+	assert_int_equal(0, w->cuda->cuMemMap(at, t->bytes, 0, t->alloc, 0));
+	assert_int_equal(0,
+			 w->cuda->cuMemSetAccess(at, t->bytes, &access_all, 1));
+	t->ptr = (void *)(uintptr_t)at;
+}
+
 struct gpu_target gpu_target_make(const struct gpu_world *w, uint32_t memory,
 				  uint64_t bytes)
 {
 	struct gpu_target t = { .memory = memory, .bytes = bytes, .fd = -1 };
 	cu_mem_handle handle;
-	cu_devptr at;
 
 	if (memory == WFS_DEVICE_CUDA_IPC) {
 		assert_int_equal(0, w->cuda->cudaMalloc(&t.ptr, bytes));
@@ -85,10 +97,7 @@ struct gpu_target gpu_target_make(const struct gpu_world *w, uint32_t memory,
 	assert_int_equal(0, w->cuda->cuMemCreate(&t.alloc, bytes, &prop, 0));
 	assert_int_equal(0, w->cuda->cuMemExportToShareableHandle(
 				    &t.fd, t.alloc, WFS_CU_POSIX_FD, 0));
-	assert_int_equal(0, w->cuda->cuMemAddressReserve(&at, bytes, 0, 0, 0));
-	assert_int_equal(0, w->cuda->cuMemMap(at, bytes, 0, t.alloc, 0));
-	assert_int_equal(0, w->cuda->cuMemSetAccess(at, bytes, &access_all, 1));
-	t.ptr = (void *)(uintptr_t)at;
+	gpu_target_map(w, &t);
 	return t;
 }
 
@@ -162,6 +171,22 @@ int gpu_fill(struct gpu_world *w, const struct wfs_device_fill *fill)
 
 	w->err.text[0] = '\0';
 	return wfs_device_fill(w->dev, fill, &filled, &w->fault, &w->err);
+}
+
+pid_t gpu_reader_start(int *ret_hold)
+{
+	int hold[2];
+	pid_t child;
+
+	assert_int_equal(0, pipe2(hold, O_CLOEXEC));
+	child = fork();
+	if (child == 0) {
+		close(hold[1]);
+		_exit(read(hold[0], &(char){ 0 }, 1) < 0);
+	}
+	close(hold[0]);
+	*ret_hold = hold[1];
+	return child;
 }
 
 /* A child of ours that was executed as a helper, and has not ended. */

@@ -45,6 +45,8 @@ struct gpu_target {
 };
 struct gpu_target gpu_target_make(const struct gpu_world *w, uint32_t memory,
 				  uint64_t bytes);
+/* Gives a descriptor's memory, of which `alloc` is set, its addresses. */
+void gpu_target_map(const struct gpu_world *w, struct gpu_target *target);
 void gpu_target_free(const struct gpu_world *w, struct gpu_target *target);
 /* What lies in it now; freed by the caller. */
 uint8_t *gpu_target_read(const struct gpu_world *w,
@@ -59,6 +61,9 @@ struct wfs_device_fill gpu_fill_of(const struct gpu_world *w,
 				   const struct gpu_target *target,
 				   struct wfs_device_segment *segment);
 int gpu_fill(struct gpu_world *w, const struct wfs_device_fill *fill);
+
+/* A process that lives until the other end, *ret_hold, is closed. */
+pid_t gpu_reader_start(int *ret_hold);
 
 /* Helpers that this process has now. */
 unsigned gpu_helpers(void);

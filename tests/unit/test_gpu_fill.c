@@ -5,7 +5,6 @@
 #include "tests/unit/t.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>

@@ -279,21 +279,15 @@ static void a_dead_readers_mappings_go_from_a_helper_that_stays(void **state)
 	struct wfs_device_fill fill = gpu_fill_of(w, &own, &segment);
 	uint64_t until = wfs_now_ns() + 60 * SECOND_NS;
 	pid_t child;
-	int hold[2];
+	int hold;
 
 	assert_int_equal(0, gpu_fill(w, &fill));
-	assert_int_equal(0, pipe2(hold, O_CLOEXEC));
-	child = fork();
-	if (child == 0) {
-		close(hold[1]);
-		_exit(read(hold[0], &(char){ 0 }, 1) < 0);
-	}
+	child = gpu_reader_start(&hold);
 	fill.caller.pid = child;
 	fill.cookie = 9;
 	assert_int_equal(0, gpu_fill(w, &fill));
 	assert_int_equal(1, fake_cu_holds(w->fake));
-	close(hold[0]);
-	close(hold[1]);
+	close(hold);
 	waitpid(child, NULL, 0);
 	while (fake_cu_holds(w->fake))
 		assert_true(wfs_now_ns() < until);

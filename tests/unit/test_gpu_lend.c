@@ -6,7 +6,6 @@
 #include "tests/unit/t.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -55,11 +54,8 @@ static void expect_tensor(struct gpu_world *w, struct wfs_device_lent *lent)
 {
 	struct gpu_target t = { .memory = lent->memory,
 				.bytes = lent->memory_bytes };
-	const cu_access access = { .location.type = WFS_CU_ON_DEVICE,
-				   .flags = WFS_CU_READ_WRITE };
 	cu_mem_handle handle;
 	uint8_t *got;
-	cu_devptr at;
 
 	if (lent->memory == WFS_DEVICE_CUDA_IPC) {
 		memcpy(&handle, lent->handle, sizeof(handle));
@@ -71,13 +67,7 @@ static void expect_tensor(struct gpu_world *w, struct wfs_device_lent *lent)
 					    &t.alloc,
 					    (void *)(intptr_t)lent->memory_fd,
 					    WFS_CU_POSIX_FD));
-		assert_int_equal(0, w->cuda->cuMemAddressReserve(&at, t.bytes,
-								 0, 0, 0));
-		assert_int_equal(0,
-				 w->cuda->cuMemMap(at, t.bytes, 0, t.alloc, 0));
-		assert_int_equal(0, w->cuda->cuMemSetAccess(at, t.bytes,
-							    &access, 1));
-		t.ptr = (void *)(uintptr_t)at;
+		gpu_target_map(w, &t);
 	}
 	got = gpu_target_read(w, &t);
 	assert_int_equal(0, lent->offset);
@@ -195,23 +185,6 @@ static void a_thousand_leases_leave_nothing_behind(void **state)
 	gpu_await_used(w, 3ull * ROOM);
 }
 
-/* A process that lives until the descriptor's other end is closed. */
-static pid_t start_reader(int *ret_hold)
-{
-	int hold[2];
-	pid_t child;
-
-	assert_int_equal(0, pipe2(hold, O_CLOEXEC));
-	child = fork();
-	if (child == 0) {
-		close(hold[1]);
-		_exit(read(hold[0], &(char){ 0 }, 1) < 0);
-	}
-	close(hold[0]);
-	*ret_hold = hold[1];
-	return child;
-}
-
 static void leases_end_with_the_reader_that_is_killed(void **state)
 {
 	struct gpu_world *w = *state;
@@ -221,7 +194,7 @@ static void leases_end_with_the_reader_that_is_killed(void **state)
 		struct wfs_device_want want = want_of(w, 1, kind);
 		struct wfs_device_lent lent;
 		int hold;
-		pid_t child = start_reader(&hold);
+		pid_t child = gpu_reader_start(&hold);
 
 		want.caller.pid = child;
 		assert_int_equal(0, lend(w, &want, &lent));
