@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/base/text.h"
+#include "core/base/mem.h"
 #include "fs/copy.h"
 #include "fs/residence.h"
 
@@ -192,6 +192,12 @@ static int lend_node(struct asking *a, const struct wfs_node *node,
 	struct wfs_node_recipe recipe;
 	int rc;
 
+	if (a->lend.reserved)
+		return -EINVAL;
+	/* Over a descriptor there is no way to send one back. */
+	if (a->lend.memory > WEIGHTFS_MEMORY_CUDA_IPC)
+		return -EOPNOTSUPP;
+	fault->stage = WFS_DEVICE_STAGE_FETCH;
 	if (a->lend.version && a->lend.version != node->model->fingerprint)
 		return -ESTALE;
 	rc = wfs_node_check(node);
@@ -217,14 +223,7 @@ static void run_lend(struct wfs_work *work, void *room)
 
 	(void)room;
 	rc = wfs_ioctl_file(a->fs, a->id, &node);
-	/* Over a descriptor there is no way to send one back. */
-	if (!rc &&
-	    (a->lend.memory > WEIGHTFS_MEMORY_CUDA_IPC || a->lend.reserved)) {
-		wfs_node_clear(&node);
-		rc = a->lend.reserved ? -EINVAL : -EOPNOTSUPP;
-	}
 	if (!rc) {
-		fault.stage = WFS_DEVICE_STAGE_FETCH;
 		rc = lend_node(a, &node, &fault);
 		wfs_node_clear(&node);
 	}
