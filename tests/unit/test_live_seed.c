@@ -158,6 +158,21 @@ static void a_model_is_made_once_and_says_what_is_wrong(void **state)
 	weightfs_seed_free(seed);
 }
 
+static void a_second_publish_changes_nothing(void **state)
+{
+	struct weightfs_seed *seed = new_seed();
+	struct weightfs_seed_model *model = serve(seed, "m");
+
+	(void)state;
+	assert_int_equal(weightfs_seed_publish(model), -EALREADY);
+	assert_int_equal(weightfs_seed_update_begin(model), 0);
+	assert_int_equal(weightfs_seed_update_end(model), 0);
+	assert_true(says(seed, "/v1/models/m/manifest", "\"epoch\": 2,"));
+	weightfs_seed_model_free(model);
+	assert_false(says(seed, "/v1/models", "\"name\":\"m\""));
+	weightfs_seed_free(seed);
+}
+
 static void options_that_cannot_be_are_refused(void **state)
 {
 	struct weightfs_seed_options options = { .size = sizeof(options) };
@@ -319,6 +334,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(models_of_a_seed_are_apart),
 		T(a_model_is_made_once_and_says_what_is_wrong),
+		T(a_second_publish_changes_nothing),
 		T(options_that_cannot_be_are_refused),
 		T(an_update_is_another_version),
 		T(a_thousand_models_leave_nothing),

@@ -170,7 +170,8 @@ int weightfs_seed_publish(struct weightfs_seed_model *model)
 		rc = wfs_live_image_seal(model->image, err);
 	if (!rc)
 		rc = offer_whole(model, err);
-	model->published = rc == 0;
+	if (!rc)
+		model->published = true;
 	return rc;
 }
 
