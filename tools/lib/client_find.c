@@ -66,12 +66,11 @@ static int names_of_index(struct weightfs_set *set,
 /* Is it a file of this rank, as sharded_state names them?  Its part. */
 static bool of_rank(const char *name, const char *rank, uint32_t *ret_part)
 {
-	struct wfs_sharded_name parsed;
+	struct wfs_sharded_name parsed = { 0 };
 	char of[64];
 
 	if (wfs_sharded_parse(name, &parsed) != 0)
 		return false;
-	parsed.rank = parsed.tp;
 	wfs_sharded_rank_name(&parsed, of, sizeof(of));
 	*ret_part = parsed.part;
 	return strcmp(of, rank) == 0;
@@ -87,7 +86,7 @@ static int compare_tags(const void *a, const void *b)
 
 /*
  * Files of the directory: of `rank`, by part; without one all safetensors
- * files by name or, if it has none, all that are no directories, as listed.
+ * files by name or, if it has none, all other files, as listed.
  */
 static int names_of_dir(struct weightfs_set *set, const char *rank,
 			struct wfs_weights_names *names, struct wfs_err *err)
@@ -141,10 +140,7 @@ static int enter(struct weightfs_set *set, const char *name)
 	return 0;
 }
 
-/*
- * Goes to where a rank's tensor files are; or says true: the model has one
- * rank, which its own files are.
- */
+/* Has the model one rank, which its own files are? */
 static bool is_whole_model(const struct weightfs_set *set, const char *rank)
 {
 	char ranks[ATTR_MAX], format[ATTR_MAX];
@@ -157,6 +153,7 @@ static bool is_whole_model(const struct weightfs_set *set, const char *rank)
 	       !strcmp(ranks, "1") && !strcmp(format, "hf");
 }
 
+/* Goes to where a rank's tensor files are. */
 static int enter_rank(struct weightfs_set *set, const char *rank,
 		      struct wfs_err *err)
 {
