@@ -24,9 +24,10 @@ struct wfs_asked *wfs_asked_new(const char *cache);
 
 /*
  * The digest of a model; never waits.  -EINPROGRESS: it is being computed,
- * with `start` from now on.  -ENODATA: it has none, since a file of it is not on this node,
- * has a name that no digest manifest can have, or changed; what could not be
- * read is tried again half a minute later.
+ * with `start` from now on.  -ENODATA: it has none, since nobody asked with
+ * `start`, or a file of it is not on this node, has a name that no digest
+ * manifest can have, or changed; what could not be read is tried again half a
+ * minute later.
  */
 int wfs_asked_digest(struct wfs_asked *asked, struct wfs_model *model,
 		     bool start, uint8_t ret_root[WFS_ROOT_BYTES]);

@@ -19,7 +19,7 @@ struct wfs_bounces;
 /* What a child has to give back of a seed.  The seed's. */
 struct wfs_forkable {
 	struct wfs_forkable *next;
-	unsigned generation; /* wfs_generation(), then */
+	unsigned generation; /* fork.c's */
 	uint16_t port;	     /* sockets of this end are the seed's */
 	struct wfs_bounces *bounces;
 };

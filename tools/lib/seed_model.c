@@ -3,7 +3,6 @@
  * The models of <weightfs/seed.h>: what they are made of, their epochs.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "core/base/mem.h"

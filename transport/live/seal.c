@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/base/keys.h"
 #include "core/base/text.h"
 #include "core/model/header.h"
 #include "transport/live/image.h"
