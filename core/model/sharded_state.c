@@ -63,7 +63,8 @@ int wfs_sharded_parse(const char *file, struct wfs_sharded_name *ret)
 	return 0;
 }
 
-static void file_name(const struct wfs_sharded_name *n, char *buf, size_t size)
+void wfs_sharded_file_name(const struct wfs_sharded_name *n, char *buf,
+			   size_t size)
 {
 	if (n->pipeline)
 		snprintf(buf, size,
@@ -101,10 +102,10 @@ static int missing(const struct wfs_sharded_name *next,
 		   const struct wfs_sharded_name *seen, const char *dir,
 		   struct wfs_err *err)
 {
-	char gone[128], there[128];
+	char gone[WFS_SHARDED_FILE_BYTES], there[WFS_SHARDED_FILE_BYTES];
 
-	file_name(next, gone, sizeof(gone));
-	file_name(seen, there, sizeof(there));
+	wfs_sharded_file_name(next, gone, sizeof(gone));
+	wfs_sharded_file_name(seen, there, sizeof(there));
 	return wfs_err_set(err, -ENOENT,
 			   "'%s': ranks and parts are not contiguous: '%s' is "
 			   "missing although '%s' is there",

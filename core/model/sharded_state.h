@@ -41,6 +41,11 @@ int wfs_sharded_arrange(struct wfs_sharded_name *names, size_t count, bool some,
 			const char *dir, uint32_t *ret_ranks,
 			struct wfs_err *err);
 
+/* What wfs_sharded_parse takes apart. */
+#define WFS_SHARDED_FILE_BYTES 72 /* with the NUL */
+void wfs_sharded_file_name(const struct wfs_sharded_name *name, char *buf,
+			   size_t size);
+
 /* The directory name of a rank: "3", or "pp-0-tp-3". */
 void wfs_sharded_rank_name(const struct wfs_sharded_name *name, char *buf,
 			   size_t size);

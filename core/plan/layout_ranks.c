@@ -6,11 +6,11 @@
  * uneven layout each is made by itself.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/base/text.h"
 #include "core/model/header.h"
+#include "core/model/sharded_state.h"
 #include "core/plan/inner.h"
 
 struct stage {
@@ -217,34 +217,36 @@ static void cut_parts(struct stage *s)
 	add_part(s, first, rank->count - first, number);
 }
 
+/* As sharded_state has it: of a rank, and of a part of it. */
+static struct wfs_sharded_name name_of(const struct stage *s, unsigned tp,
+				       uint32_t part)
+{
+	return (struct wfs_sharded_name){
+		.pipeline = s->layout->spec.pp > 1,
+		.pp = s->number,
+		.tp = tp,
+		.part = part,
+	};
+}
+
 static const char *name_part(struct stage *s, unsigned tp, uint32_t number)
 {
-	char name[96];
-	int len;
+	struct wfs_sharded_name name = name_of(s, tp, number);
+	char text[WFS_SHARDED_FILE_BYTES];
 
 	if (s->layout->spec.whole)
 		return "model.safetensors";
-	if (s->layout->spec.pp > 1)
-		len = snprintf(name, sizeof(name),
-			       "model-pp-%u-tp-%u-part-%u.safetensors",
-			       s->number, tp, number);
-	else
-		len = snprintf(name, sizeof(name),
-			       "model-rank-%u-part-%u.safetensors", tp, number);
-	return wfs_pool_text(&s->layout->pool, name, (size_t)len);
+	wfs_sharded_file_name(&name, text, sizeof(text));
+	return wfs_pool_text(&s->layout->pool, text, strlen(text));
 }
 
 static void name_rank(struct stage *s, struct wfs_rank *rank, unsigned tp)
 {
-	char name[32];
-	int len;
+	struct wfs_sharded_name name = name_of(s, tp, 0);
+	char text[WFS_SHARDED_FILE_BYTES];
 
-	if (s->layout->spec.pp > 1)
-		len = snprintf(name, sizeof(name), "pp-%u-tp-%u", s->number,
-			       tp);
-	else
-		len = snprintf(name, sizeof(name), "%u", tp);
-	rank->name = wfs_pool_text(&s->layout->pool, name, (size_t)len);
+	wfs_sharded_rank_name(&name, text, sizeof(text));
+	rank->name = wfs_pool_text(&s->layout->pool, text, strlen(text));
 }
 
 static void *copy(const void *from, size_t size)

@@ -8,6 +8,7 @@
 
 #include "core/base/text.h"
 #include "core/model/header.h"
+#include "core/model/sharded_state.h"
 #include "transport/live/image.h"
 
 #define PAGE   4096
@@ -189,6 +190,19 @@ static int probe(const struct wfs_live_image *image,
 		    0;
 }
 
+static char *file_path(const struct wfs_live_image *image, uint32_t rank)
+{
+	struct wfs_sharded_name name = {
+		.pipeline = image->stages,
+		.pp = rank / image->tp,
+		.tp = rank % image->tp,
+	};
+	char path[WFS_SHARDED_FILE_BYTES];
+
+	wfs_sharded_file_name(&name, path, sizeof(path));
+	return wfs_strdup(path);
+}
+
 static int add_rank(struct wfs_live_image *image, struct wfs_live_rank *rank,
 		    struct wfs_err *err)
 {
@@ -205,13 +219,7 @@ static int add_rank(struct wfs_live_image *image, struct wfs_live_rank *rank,
 	put_in_order(rank);
 	*file = (struct wfs_live_file){ .rank = rank };
 	image->file_count++;
-	file->path = image->stages ?
-			     wfs_asprintf("model-pp-%u-tp-%u-part-0"
-					  ".safetensors",
-					  rank->number / image->tp,
-					  rank->number % image->tp) :
-			     wfs_asprintf("model-rank-%u-part-0.safetensors",
-					  rank->number);
+	file->path = file_path(image, rank->number);
 	return make_header(image, rank, file, err);
 }
 
