@@ -148,17 +148,13 @@ int wfs_sharded_arrange(struct wfs_sharded_name *names, size_t count, bool some,
 		if (same) {
 			next = n[-1];
 			next.part++;
-		} else {
-			if (i)
-				next = next_rank(&n[-1], last_tp);
-			if (some)
-				next = (struct wfs_sharded_name){
-					.pp = n->pp,
-					.tp = n->tp,
-					.pipeline = n->pipeline,
-				};
-			rank += i > 0;
+		} else if (some) {
+			next = *n;
+			next.part = 0;
+		} else if (i) {
+			next = next_rank(&n[-1], last_tp);
 		}
+		rank += i && !same;
 		if (by_place(n, &next))
 			return missing(&next, n, dir, err);
 		n->rank = rank;
