@@ -204,29 +204,18 @@ static int run(struct job *job)
 	return job->err.code;
 }
 
-/* What the caller wants, of which it may know less than we do. */
-static int copy_wanted(const struct weightfs_load *load, struct job *job)
-{
-	if (load &&
-	    (load->size < sizeof(load->size) || load->size > sizeof(job->want)))
-		return -EINVAL;
-	if (load)
-		memcpy(&job->want, load, load->size);
-	if (!job->want.ahead)
-		job->want.ahead = AHEAD;
-	return 0;
-}
-
 int weightfs_load(struct weightfs_set *set, const struct weightfs_load *load)
 {
 	struct wfs_err *err = wfs_face_err();
 	struct job job = { .set = set };
-	int rc = copy_wanted(load, &job);
+	int rc = load ? wfs_face_take(load, "a load", &job.want,
+				      sizeof(job.want), err) :
+			0;
 
 	if (rc)
-		return wfs_err_set(err, rc,
-				   "struct weightfs_load is of another "
-				   "version of libweightfs");
+		return rc;
+	if (!job.want.ahead)
+		job.want.ahead = AHEAD;
 	job.left = wfs_calloc(set->file_count + 1, sizeof(*job.left));
 	for (uint32_t i = 0; i < set->count; i++) {
 		job.total += wanted_of(&job, i);

@@ -74,16 +74,12 @@ static int read_options(const struct weightfs_seed_options *options,
 			struct weightfs_seed_options *ret, struct wfs_err *err)
 {
 	struct weightfs_seed_options known = { 0 };
+	int rc = options ? wfs_face_take(options, "options", &known,
+					 sizeof(known), err) :
+			   0;
 
-	if (options) {
-		if (!options->size || options->size > sizeof(known))
-			return wfs_err_set(err, -EINVAL,
-					   "options of %zu bytes, this library "
-					   "knows %zu: set size to that of the "
-					   "struct",
-					   options->size, sizeof(known));
-		memcpy(&known, options, options->size);
-	}
+	if (rc)
+		return rc;
 	if (known.nice < 0 || known.nice > NICE_MAX)
 		return wfs_err_set(err, -EINVAL, "nice %d is none of 1 to %d",
 				   known.nice, NICE_MAX);

@@ -12,14 +12,11 @@ static int read_model(const struct weightfs_seed_model_options *options,
 		      struct wfs_live_model *ret, struct wfs_err *err)
 {
 	struct weightfs_seed_model_options known = { 0 };
+	int rc = wfs_face_take(options, "options of a model", &known,
+			       sizeof(known), err);
 
-	if (!options || !options->size || options->size > sizeof(known))
-		return wfs_err_set(err, -EINVAL,
-				   "options of a model of %zu bytes, this "
-				   "library knows %zu: set size to that of the "
-				   "struct",
-				   options ? options->size : 0, sizeof(known));
-	memcpy(&known, options, options->size);
+	if (rc)
+		return rc;
 	*ret = (struct wfs_live_model){
 		.name = known.name,
 		.engine = known.engine,
@@ -93,14 +90,11 @@ int weightfs_seed_add_tensor(struct weightfs_seed_model *model,
 	struct wfs_live_said said;
 	int rc = wfs_face_check(model->seed, err);
 
+	if (!rc)
+		rc = wfs_face_take(tensor, "a tensor", &known, sizeof(known),
+				   err);
 	if (rc)
 		return rc;
-	if (!tensor->size || tensor->size > sizeof(known))
-		return wfs_err_set(err, -EINVAL,
-				   "a tensor of %zu bytes, this library knows "
-				   "%zu: set size to that of the struct",
-				   tensor->size, sizeof(known));
-	memcpy(&known, tensor, tensor->size);
 	if (known.device != WEIGHTFS_SEED_HOST)
 		return wfs_err_set(err, -ENOTSUP,
 				   "tensor '%.200s' lies in the memory of a "
