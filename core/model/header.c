@@ -30,6 +30,19 @@ unsigned wfs_dtype_place(enum wfs_dtype dtype)
 	return places[dtype];
 }
 
+uint32_t *wfs_header_order(const struct wfs_tensor *tensors, uint32_t count)
+{
+	uint32_t *order = wfs_calloc((size_t)count + 1, sizeof(*order));
+	uint32_t n = 0;
+
+	for (unsigned place = 0; place < WFS_DTYPE_COUNT; place++)
+		for (uint32_t i = 0; i < count; i++)
+			if (wfs_dtype_place((enum wfs_dtype)tensors[i].dtype) ==
+			    place)
+				order[n++] = i;
+	return order;
+}
+
 /* As serde_json writes a string. */
 static void add_name(struct wfs_text *t, const char *s)
 {

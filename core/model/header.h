@@ -18,6 +18,12 @@ struct wfs_text;
 unsigned wfs_dtype_place(enum wfs_dtype dtype);
 
 /*
+ * The order in which a file has tensors that lie in order of their names:
+ * indices, which the caller frees.
+ */
+uint32_t *wfs_header_order(const struct wfs_tensor *tensors, uint32_t count);
+
+/*
  * Adds the header, with its length, of a file that has the tensors in that
  * order (indices in `tensors`), one after the other.  Their offsets are not
  * looked at.  `format`: with the metadata "format": "pt".

@@ -140,34 +140,27 @@ static void fill_tensors(struct stage *s)
 	}
 }
 
-static int by_name(const void *a, const void *b, void *ctx)
+static int by_dtype(const void *a, const void *b, void *ctx)
 {
 	const struct wfs_rank *rank = ctx;
+	const struct wfs_tensor *x = &rank->tensors[*(const uint32_t *)a];
+	const struct wfs_tensor *y = &rank->tensors[*(const uint32_t *)b];
 
-	return strcmp(rank->tensors[*(const uint32_t *)a].name,
-		      rank->tensors[*(const uint32_t *)b].name);
+	if (x->dtype == y->dtype)
+		return strcmp(x->name, y->name);
+	return (int)wfs_dtype_place((enum wfs_dtype)x->dtype) -
+	       (int)wfs_dtype_place((enum wfs_dtype)y->dtype);
 }
 
 /* By dtype, then by name. */
 static void order_file(struct stage *s)
 {
 	struct wfs_rank *rank = s->rank;
-	uint32_t n = 0;
 
-	rank->file_order =
-		wfs_calloc((size_t)rank->count + 1, sizeof(*rank->file_order));
-	for (unsigned place = 0; place < WFS_DTYPE_COUNT; place++) {
-		uint32_t first = n;
-
-		for (uint32_t i = 0; i < rank->count; i++)
-			if (wfs_dtype_place(
-				    (enum wfs_dtype)rank->tensors[i].dtype) ==
-			    place)
-				rank->file_order[n++] = i;
-		if (s->escaped)
-			qsort_r(rank->file_order + first, n - first,
-				sizeof(*rank->file_order), by_name, rank);
-	}
+	rank->file_order = wfs_header_order(rank->tensors, rank->count);
+	if (s->escaped)
+		qsort_r(rank->file_order, rank->count,
+			sizeof(*rank->file_order), by_dtype, rank);
 }
 
 static void add_part(struct stage *s, uint32_t first, uint32_t count,

@@ -92,18 +92,7 @@ static int check_names(const struct wfs_live_image *image,
 	return 0;
 }
 
-/* The tensors of each dtype in turn, by name: the order of a file. */
-static void put_in_order(struct wfs_live_rank *rank)
-{
-	uint32_t n = 0;
-
-	rank->order = wfs_calloc(rank->count + 1, sizeof(*rank->order));
-	for (unsigned place = 0; place < WFS_DTYPE_COUNT; place++)
-		for (uint32_t i = 0; i < rank->count; i++)
-			if (wfs_dtype_place(rank->tensors[i].dtype) == place)
-				rank->order[n++] = i;
-}
-
+/* Of tensors that were sorted by name. */
 static int make_header(const struct wfs_live_image *image,
 		       struct wfs_live_rank *rank, struct wfs_live_file *file,
 		       struct wfs_err *err)
@@ -121,6 +110,7 @@ static int make_header(const struct wfs_live_image *image,
 		all[i].dtype = (uint8_t)t->dtype;
 		all[i].ndim = (uint8_t)t->ndim;
 	}
+	rank->order = wfs_header_order(all, rank->count);
 	wfs_header_write(all, rank->order, rank->count, false, &text);
 	file->bytes = text.data;
 	file->len = file->size = text.len;
@@ -216,7 +206,6 @@ static int add_rank(struct wfs_live_image *image, struct wfs_live_rank *rank,
 		rc = probe(image, rank, err);
 	if (rc)
 		return rc;
-	put_in_order(rank);
 	*file = (struct wfs_live_file){ .rank = rank };
 	image->file_count++;
 	file->path = file_path(image, rank->number);
