@@ -275,10 +275,8 @@ void wfs_write_expects(const struct wfs_learn *k,
 			continue;
 		wfs_text_add(text, "expect ");
 		wfs_write_name(k, rule, p->source, text);
-		wfs_text_add(text, " [");
-		for (unsigned d = 0; d < p->ndim; d++)
-			wfs_text_add(text, "%s%" PRIu64, d ? ", " : "",
-				     p->full[d]);
-		wfs_text_add(text, "]\n");
+		wfs_text_add(text, " ");
+		wfs_shape_add(text, p->full, p->ndim);
+		wfs_text_add(text, "\n");
 	}
 }
