@@ -17,7 +17,7 @@
 
 #define SIZE	  (37ull * WFS_CHUNK + 12345)
 #define MS	  1000000ull
-#define PEERS_MAX 4
+#define PEERS_MAX 200
 /* Of reads that must not fail: never the reason for what a test says. */
 #define PATIENT (600ull * 1000 * MS)
 

@@ -17,6 +17,8 @@
 #include "tests/unit/chance.h"
 #include "tests/unit/fetch_fixture.h"
 
+#define CHANCE_PEERS 4
+
 static void any_stretch_is_read(void **state)
 {
 	struct fetch_bench *b = fetch_bench_open(2, 0);
@@ -309,7 +311,7 @@ static void *read_many(void *arg)
 /* One good peer is left at any time: no read fails, no byte is wrong. */
 static void faults_by_chance_lose_no_read(void **state)
 {
-	struct fetch_bench *b = fetch_bench_open(PEERS_MAX, 0);
+	struct fetch_bench *b = fetch_bench_open(CHANCE_PEERS, 0);
 	struct chance chance = chance_new();
 	struct reader readers[6];
 
@@ -324,7 +326,7 @@ static void faults_by_chance_lose_no_read(void **state)
 	}
 	for (int i = 0; i < 60; i++) {
 		struct fake *fake =
-			&b->fakes[1 + chance_below(&chance, PEERS_MAX - 1)];
+			&b->fakes[1 + chance_below(&chance, CHANCE_PEERS - 1)];
 		bool on = chance_below(&chance, 2);
 
 		switch (chance_below(&chance, 5)) {

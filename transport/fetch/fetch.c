@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Peers and far files: who has what, who is well, what they delivered.
+ * Peers: who is well, and what they delivered.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -69,6 +69,7 @@ void wfs_fetch_free(struct wfs_fetch *fetch)
 		free(peer->label);
 		free(peer);
 	}
+	free(fetch->peers);
 	pthread_cond_destroy(&fetch->work);
 	pthread_cond_destroy(&fetch->landed);
 	pthread_mutex_destroy(&fetch->lock);
@@ -109,12 +110,21 @@ int wfs_peer_add(struct wfs_fetch *fetch, const char *label,
 		lanes = WFS_LANES_MAX;
 	pthread_mutex_lock(&fetch->lock);
 	peer->index = fetch->peer_count;
-	if (peer->index == WFS_PEERS_MAX || atomic_load(&fetch->closing))
+	if (fetch->lane_count >= WFS_LANES_MANY)
+		lanes = 1;
+	if (atomic_load(&fetch->closing))
+		rc = -ESHUTDOWN;
+	else if (peer->index == WFS_PEERS_MAX)
 		rc = -E2BIG;
 	if (!rc)
 		rc = start_lanes(peer, lanes);
-	if (!rc)
+	if (!rc) {
+		fetch->peers = wfs_realloc(fetch->peers,
+					   (fetch->peer_count + 1) *
+						   sizeof(struct wfs_peer *));
 		fetch->peers[fetch->peer_count++] = peer;
+		fetch->lane_count += peer->lane_count;
+	}
 	pthread_mutex_unlock(&fetch->lock);
 	if (rc) {
 		free(peer->label);
@@ -123,6 +133,17 @@ int wfs_peer_add(struct wfs_fetch *fetch, const char *label,
 	}
 	*ret_peer = peer;
 	return 0;
+}
+
+const char *wfs_peer_refusal(int error)
+{
+	if (error == -E2BIG)
+		return "as many as can be are used already: name fewer "
+		       "--seed, or hosts with fewer addresses";
+	if (error == -EAGAIN)
+		return "no more threads can be started: raise the limit of "
+		       "processes (ulimit -u), or name fewer --seed";
+	return strerror(-error);
 }
 
 void wfs_peer_prefer(struct wfs_peer *faster, struct wfs_peer *peer)
@@ -288,90 +309,4 @@ void wfs_peer_stats(struct wfs_peer *peer, struct wfs_peer_stats *ret)
 	}
 	memcpy(ret->why, peer->why, sizeof(ret->why));
 	pthread_mutex_unlock(&fetch->lock);
-}
-
-struct wfs_far *wfs_far_new(struct wfs_fetch *fetch, const char *model,
-			    const char *path, uint64_t size)
-{
-	struct wfs_far *far = wfs_calloc(1, sizeof(*far));
-
-	far->fetch = fetch;
-	far->model = wfs_strdup(model);
-	far->path = wfs_strdup(path);
-	far->size = size;
-	return far;
-}
-
-void wfs_far_set_group(struct wfs_far *far, struct wfs_far_group *group)
-{
-	far->group = group;
-}
-
-void wfs_far_free(struct wfs_far *far)
-{
-	if (!far)
-		return;
-	free(far->digests);
-	free(far->model);
-	free(far->path);
-	free(far);
-}
-
-void wfs_far_hold(struct wfs_far *far, struct wfs_peer *peer,
-		  const uint8_t id[WFS_WIRE_ID_BYTES])
-{
-	struct wfs_fetch *fetch = far->fetch;
-	struct wfs_holder *holder;
-
-	pthread_mutex_lock(&fetch->lock);
-	holder = wfs_far_holder_locked(far, peer);
-	if (!holder)
-		holder = &far->holders[far->holder_count++];
-	*holder = (struct wfs_holder){ .peer = peer };
-	memcpy(holder->id, id, sizeof(holder->id));
-	pthread_cond_broadcast(&fetch->work);
-	pthread_mutex_unlock(&fetch->lock);
-}
-
-void wfs_far_drop(struct wfs_far *far, struct wfs_peer *peer)
-{
-	struct wfs_fetch *fetch = far->fetch;
-	struct wfs_holder *holder;
-
-	pthread_mutex_lock(&fetch->lock);
-	holder = wfs_far_holder_locked(far, peer);
-	if (holder)
-		*holder = far->holders[--far->holder_count];
-	pthread_mutex_unlock(&fetch->lock);
-}
-
-bool wfs_far_trust(struct wfs_far *far, struct wfs_digests *digests)
-{
-	struct wfs_fetch *fetch = far->fetch;
-	bool first;
-
-	pthread_mutex_lock(&fetch->lock);
-	first = !far->digests;
-	if (first)
-		far->digests = digests;
-	pthread_mutex_unlock(&fetch->lock);
-	if (!first)
-		free(digests);
-	return first;
-}
-
-const struct wfs_digests *wfs_far_digests(const struct wfs_far *far)
-{
-	struct wfs_fetch *fetch = far->fetch;
-	const struct wfs_digests *digests;
-
-	pthread_mutex_lock(&fetch->lock);
-	digests = far->digests;
-	pthread_mutex_unlock(&fetch->lock);
-	return digests;
-}
-
-bool wfs_far_is_trusted(const struct wfs_far *far)
-{
-	return wfs_far_digests(far);
 }

@@ -36,8 +36,13 @@
 #include "core/digest/digests.h"
 #include "transport/wire/frame.h"
 
-#define WFS_PEERS_MAX 64 /* of one fetch */
-#define WFS_RANKS_MAX 4
+/*
+ * Of one fetch; each lane is a thread.  Once there are so many lanes, a peer
+ * that is added has one: many peers are fast enough with one each.
+ */
+#define WFS_PEERS_MAX  4096
+#define WFS_LANES_MANY 512
+#define WFS_RANKS_MAX  4
 
 struct wfs_fetch;
 struct wfs_peer;
@@ -128,11 +133,14 @@ void wfs_fetch_free(struct wfs_fetch *fetch);
 
 /*
  * Adds a peer with `lanes` connections, made when they are needed.  `ctx` is
- * for the lane's open and must outlive the fetch.  -E2BIG, -EAGAIN.
+ * for the lane's open and must outlive the fetch.  -E2BIG: there are
+ * WFS_PEERS_MAX; -EAGAIN: no thread can be started; -ESHUTDOWN.
  */
 int wfs_peer_add(struct wfs_fetch *fetch, const char *label,
 		 const struct wfs_lane_ops *ops, void *ctx, unsigned lanes,
 		 struct wfs_peer **ret_peer);
+/* Why it was not added, and what to do. */
+const char *wfs_peer_refusal(int error);
 /*
  * Both lead to the same bytes, and `faster` is asked first: what both hold
  * `peer` takes only where that one failed, is in quarantine, is late, or brings

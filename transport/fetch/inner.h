@@ -2,7 +2,8 @@
 /*
  * What the files of the fetch share; nobody else includes it.
  *
- *	fetch.c  peers and files, and what is said of them
+ *	fetch.c  peers, and what is said of them
+ *	far.c	 files: who has them
  *	read.c   readers: chunks handed in, waited for, called back
  *	queue.c  which chunk a lane takes, and what becomes of it
  *	rank.c   whether it is to be left to a peer of an earlier rank
@@ -28,6 +29,7 @@
 
 #include <pthread.h>
 
+#include "core/base/bits.h"
 #include "core/base/cond.h"
 #include "transport/fetch/fetch.h"
 
@@ -50,13 +52,13 @@ struct wfs_task {
 	uint64_t index; /* of the chunk */
 	void *to;
 	uint32_t len;
-	uint8_t state;	   /* enum wfs_task_state */
-	bool ahead;	   /* nobody waits for it yet */
-	bool taken;	   /* the writer is to let go */
-	bool copying;	   /* the writer only copies what it has */
-	uint8_t replaced;  /* so many hedges were late, too */
-	uint64_t tried;	   /* peers that failed, a bit each */
-	uint64_t retry_at; /* ns: then those may be asked again */
+	uint8_t state;	       /* enum wfs_task_state */
+	bool ahead;	       /* nobody waits for it yet */
+	bool taken;	       /* the writer is to let go */
+	bool copying;	       /* the writer only copies what it has */
+	uint8_t replaced;      /* so many hedges were late, too */
+	struct wfs_bits tried; /* peers that failed, by index */
+	uint64_t retry_at;     /* ns: then those may be asked again */
 	uint64_t queued_at;
 	uint64_t asked_at; /* ns: of the owner */
 	uint64_t hedged_at;
@@ -108,7 +110,7 @@ struct wfs_peer {
 	const struct wfs_lane_ops *ops;
 	void *ctx;
 	const struct wfs_peer *faster; /* to the same bytes; NULL: none */
-	unsigned index;		       /* of its bit */
+	unsigned index;
 	unsigned rank;
 	unsigned opening; /* connections that are being made */
 	/*
@@ -148,7 +150,7 @@ struct wfs_far {
 	char *model, *path;
 	uint64_t size;
 	struct wfs_far_group *group; /* NULL: none */
-	struct wfs_holder holders[WFS_PEERS_MAX];
+	struct wfs_holder *holders;  /* by their peers' index */
 	unsigned holder_count;
 	bool unreadable;	     /* somebody said so, and it was logged */
 	bool ended;		     /* wfs_far_end */
@@ -161,9 +163,9 @@ struct wfs_fetch {
 	pthread_cond_t work;   /* for lanes */
 	pthread_cond_t landed; /* a writer let go, a slot was freed */
 	struct wfs_task_list wanted, ahead, asked;
-	unsigned idle; /* lanes that wait for work */
-	struct wfs_peer *peers[WFS_PEERS_MAX];
-	unsigned peer_count;
+	unsigned idle;		 /* lanes that wait for work */
+	struct wfs_peer **peers; /* by index */
+	unsigned peer_count, lane_count;
 	uint64_t progress; /* ns: the last chunk done, anybody's */
 	atomic_bool closing;
 };

@@ -61,9 +61,18 @@ void wfs_task_queue_locked(struct wfs_fetch *fetch, struct wfs_task *task,
 struct wfs_holder *wfs_far_holder_locked(struct wfs_far *far,
 					 const struct wfs_peer *peer)
 {
-	for (unsigned i = 0; i < far->holder_count; i++)
-		if (far->holders[i].peer == peer)
-			return &far->holders[i];
+	unsigned from = 0, to = far->holder_count;
+
+	while (from < to) {
+		unsigned mid = from + (to - from) / 2;
+
+		if (far->holders[mid].peer == peer)
+			return &far->holders[mid];
+		if (far->holders[mid].peer->index < peer->index)
+			from = mid + 1;
+		else
+			to = mid;
+	}
 	return NULL;
 }
 
@@ -157,7 +166,7 @@ void wfs_task_return_locked(struct wfs_lane *lane, struct wfs_slot *slot,
 		pthread_cond_broadcast(&fetch->landed);
 	}
 	if (blame)
-		task->tried |= 1ull << lane->peer->index;
+		wfs_bits_add(&task->tried, lane->peer->index);
 	if (task->hedge == lane) {
 		task->hedge = NULL;
 	} else {
@@ -189,7 +198,7 @@ static bool another_may(const struct wfs_task *task,
 
 		if (holder->peer != peer &&
 		    wfs_holder_has_locked(far, holder) &&
-		    !(task->tried >> holder->peer->index & 1) &&
+		    !wfs_bits_has(&task->tried, holder->peer->index) &&
 		    wfs_peer_is_usable_locked(holder->peer, now))
 			return true;
 	}
@@ -222,7 +231,7 @@ static bool is_for_faster(const struct wfs_peer *peer,
 
 	if (!holder || holder->state != WFS_HOLDER_HAS ||
 	    task->state != WFS_TASK_QUEUED ||
-	    task->tried >> faster->index & 1 ||
+	    wfs_bits_has(&task->tried, faster->index) ||
 	    !wfs_peer_is_usable_locked(faster, now))
 		return false;
 	end = task->queued_at > faster->delivered_at ? task->queued_at :
@@ -244,7 +253,7 @@ static bool may_take(struct wfs_lane *lane, const struct wfs_task *task,
 	    is_for_faster(peer, task, now, until) ||
 	    wfs_is_for_better_locked(task, peer, now, until))
 		return false;
-	if (!(task->tried >> peer->index & 1))
+	if (!wfs_bits_has(&task->tried, peer->index))
 		return true;
 	if (another_may(task, peer, now))
 		return false;
@@ -278,7 +287,7 @@ static bool may_hedge(struct wfs_lane *lane, const struct wfs_task *task,
 	return task->owner && !task->taken && !task->copying &&
 	       task->owner->peer != peer &&
 	       (!task->hedge || task->hedge->peer != peer) &&
-	       !(task->tried >> peer->index & 1) &&
+	       !wfs_bits_has(&task->tried, peer->index) &&
 	       may_take(lane, task, now, until);
 }
 

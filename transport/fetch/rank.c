@@ -56,13 +56,13 @@ bool wfs_is_for_better_locked(const struct wfs_task *task,
 {
 	const struct wfs_far *far = task->batch->far;
 
-	for (unsigned i = 0; i < far->holder_count; i++) {
+	for (unsigned i = 0; peer->rank && i < far->holder_count; i++) {
 		const struct wfs_holder *holder = &far->holders[i];
 		const struct wfs_peer *other = holder->peer;
 
 		if (other->rank >= peer->rank ||
 		    !wfs_holder_has_locked(far, holder) ||
-		    task->tried >> other->index & 1)
+		    wfs_bits_has(&task->tried, other->index))
 			continue;
 		/* Of a chunk that is late those who are late do not count. */
 		if ((task->owner && task->owner->peer == other) ||

@@ -21,7 +21,8 @@ static uint64_t deadline_locked(const struct wfs_batch *batch,
 	bool tried = false;
 
 	for (unsigned i = 0; i < n; i++)
-		tried |= tasks[i].state <= WFS_TASK_ASKED && tasks[i].tried;
+		tried |= tasks[i].state <= WFS_TASK_ASKED &&
+			 wfs_bits_any(&tasks[i].tried);
 	/* It may only stand in line behind others, who get theirs. */
 	if (!tried && fetch->progress > since)
 		since = fetch->progress;
@@ -149,6 +150,8 @@ int wfs_far_read(struct wfs_far *far, void *buf, size_t len, uint64_t off)
 			len -= part;
 		}
 		rc = run_batch(far, tasks, n);
+		for (unsigned i = 0; i < n; i++)
+			wfs_bits_clear(&tasks[i].tried);
 		for (unsigned i = 0; i < edge_count; i++) {
 			if (!rc)
 				memcpy(edges[i].to,

@@ -304,10 +304,8 @@ static int match(struct wfs_remote_copy *copy, struct wfs_remote_source *source,
 	}
 	rc = add_peer(copy);
 	if (rc)
-		return wfs_err_set(err, rc,
-				   "copy '%s' is left out: there are too many "
-				   "seeds and copies",
-				   copy->label);
+		return wfs_err_set(err, rc, "copy '%s' is left out: %s",
+				   copy->label, wfs_peer_refusal(rc));
 	hold_files(copy, source, &pairs);
 	return 0;
 }

@@ -53,16 +53,17 @@ void wfs_remote_add_fast_locked(struct remote_seed *seed)
 		.ctx = seed,
 	};
 	char *label wfs_autofree = NULL;
+	int rc;
 
 	if (!remote->fabric.ops || seed->fast_ctx)
 		return;
 	label = wfs_asprintf("%s (RDMA)", seed->link->label);
 	seed->fast_ctx = remote->fabric.peer_new(&control);
-	if (wfs_peer_add(remote->fetch, label, remote->fabric.ops,
-			 seed->fast_ctx, remote->lanes, &seed->fast)) {
-		wfs_warn("seed '%s' is read over TCP alone: there are too many "
-			 "seeds",
-			 seed->link->label);
+	rc = wfs_peer_add(remote->fetch, label, remote->fabric.ops,
+			  seed->fast_ctx, remote->lanes, &seed->fast);
+	if (rc) {
+		wfs_warn("seed '%s' is read over TCP alone: %s",
+			 seed->link->label, wfs_peer_refusal(rc));
 		return;
 	}
 	wfs_peer_set_rank(seed->fast, remote->rank);

@@ -65,11 +65,12 @@ static void add_seed(struct remote_url *url, const char *address)
 				       remote->lanes, &seed->peer) :
 			  -ENOMEM;
 	if (rc) {
-		char *text wfs_autofree = wfs_asprintf(
-			"seed '%s' is left out: %s", seed->link->label,
-			rc == -E2BIG ? "there are too many" : strerror(-rc));
+		char *text wfs_autofree =
+			wfs_asprintf("seed '%s' is left out: %s",
+				     seed->link->label, wfs_peer_refusal(rc));
 
-		wfs_remote_complain(&url->complaint, text);
+		if (!atomic_load(&remote->stop))
+			wfs_remote_complain(&url->complaint, text);
 		curl_easy_cleanup(seed->curl);
 		wfs_link_free(seed->link);
 		free(seed);
@@ -77,6 +78,10 @@ static void add_seed(struct remote_url *url, const char *address)
 	}
 	wfs_peer_set_rank(seed->peer, remote->rank);
 	pthread_mutex_lock(&remote->lock);
+	seed->index = remote->seed_count;
+	remote->seeds =
+		wfs_realloc(remote->seeds,
+			    (seed->index + 1) * sizeof(struct remote_seed *));
 	remote->seeds[remote->seed_count++] = seed;
 	seed->started = !pthread_create(&seed->thread, NULL, run_seed, seed);
 	pthread_mutex_unlock(&remote->lock);

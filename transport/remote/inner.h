@@ -29,6 +29,7 @@
 
 #include <pthread.h>
 
+#include "core/base/bits.h"
 #include "core/base/ids.h"
 #include "transport/fetch/fetch.h"
 #include "transport/remote/link.h"
@@ -64,6 +65,7 @@ struct remote_url {
 struct remote_seed {
 	struct wfs_remote *remote;
 	struct remote_url *url;
+	size_t index; /* among the remote's */
 	struct wfs_link *link;
 	struct wfs_peer *peer;
 	struct wfs_peer *fast; /* by the fabric; NULL: none (yet) */
@@ -99,11 +101,11 @@ struct remote_region {
 	struct wfs_far *far;
 	struct remote_seed *authority;
 	bool has_root;
-	bool no_list;	   /* the authority gives no sound one */
-	bool proven;	   /* not read without a SHA-256 list */
-	bool awaited;	   /* somebody waits for that */
-	uint64_t refused;  /* seeds that gave none, a bit each */
-	uint64_t asked_at; /* ns: some seed is asked for it */
+	bool no_list;		 /* the authority gives no sound one */
+	bool proven;		 /* not read without a SHA-256 list */
+	bool awaited;		 /* somebody waits for that */
+	struct wfs_bits refused; /* seeds that gave none, by index */
+	uint64_t asked_at;	 /* ns: some seed is asked for it */
 	/* A descriptor of it, of whom; -1 until there is one, for good. */
 	atomic_int lent;
 	struct remote_seed *lender;
@@ -190,7 +192,7 @@ struct wfs_remote {
 	bool passes_on;
 	struct remote_url *urls;
 	size_t url_count;
-	struct remote_seed *seeds[WFS_PEERS_MAX];
+	struct remote_seed **seeds;
 	size_t seed_count;
 	struct wfs_remote_source *sources;
 	uint64_t serial;	    /* the last source's */
@@ -343,8 +345,6 @@ void wfs_remote_match_source_locked(struct wfs_remote_source *source);
 const struct wfs_manifest_file *
 wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
 		       const struct remote_seed *seed);
-/* Its bit in a set of seeds. */
-uint64_t wfs_remote_seed_bit(const struct remote_seed *seed);
 /* Has it not answered for so long that it is not waited for? */
 bool wfs_remote_is_gone_locked(const struct remote_seed *seed);
 /* May this seed's models be offered under the choice's name? */

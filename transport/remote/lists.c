@@ -137,10 +137,10 @@ static void give_list(struct remote_seed *seed, const struct listless *file,
 		if (digests)
 			wfs_far_trust(r->far, wfs_steal_ptr(&digests));
 		else if (r->proven)
-			r->refused |= wfs_remote_seed_bit(seed);
+			wfs_bits_add(&r->refused, seed->index);
 		else
 			r->no_list = true;
-		if (r->refused)
+		if (wfs_bits_any(&r->refused))
 			wfs_remote_match_source_locked(s);
 	}
 	pthread_cond_broadcast(&remote->changed);

@@ -45,14 +45,6 @@ static void learn_root(struct remote_region *region,
 	memcpy(region->root, file->root, sizeof(file->root));
 }
 
-uint64_t wfs_remote_seed_bit(const struct remote_seed *seed)
-{
-	for (size_t i = 0; i < seed->remote->seed_count; i++)
-		if (seed->remote->seeds[i] == seed)
-			return 1ull << i;
-	return 0;
-}
-
 const struct wfs_manifest_file *
 wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
 		       const struct remote_seed *seed)
@@ -67,7 +59,7 @@ wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
 		file = wfs_manifest_find(model->manifest,
 					 source->manifest->files[index].path);
 	if (!file || file->is_dir || file->size != region->base.size ||
-	    region->refused & wfs_remote_seed_bit(seed))
+	    wfs_bits_has(&region->refused, seed->index))
 		return NULL;
 	has = is_same(region, file) ||
 	      (own && !memcmp(region->id, file->id, sizeof(file->id)));

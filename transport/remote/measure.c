@@ -6,8 +6,7 @@
 #include "core/base/metric.h"
 #include "transport/remote/inner.h"
 
-#define PREFIX	 "weightfs_remote_"
-#define ROWS_MAX (2 * WFS_PEERS_MAX)
+#define PREFIX "weightfs_remote_"
 
 typedef unsigned long long ull;
 
@@ -57,15 +56,17 @@ struct row {
 };
 
 struct rows {
-	struct row row[ROWS_MAX];
+	struct row *row;
 	size_t count;
 };
 
 static struct row *add_row(struct rows *rows, const char *seed, const char *way,
 			   bool first)
 {
-	struct row *row = &rows->row[rows->count++];
+	struct row *row;
 
+	rows->row = wfs_realloc(rows->row, (rows->count + 1) * sizeof(*row));
+	row = &rows->row[rows->count++];
 	*row = (struct row){ .seed = seed, .way = way, .first = first };
 	return row;
 }
@@ -138,14 +139,16 @@ static void add_family(struct wfs_text *text, enum wfs_metric_form form,
 static void measure_fast(struct wfs_remote *remote, enum wfs_metric_form form,
 			 struct wfs_text *text)
 {
-	const char *labels[WFS_PEERS_MAX];
-	void *peers[WFS_PEERS_MAX];
+	const char **labels wfs_autofree =
+		wfs_calloc(remote->seed_count + 1, sizeof(*labels));
+	void **peers wfs_autofree =
+		wfs_calloc(remote->seed_count + 1, sizeof(*peers));
 	size_t n = 0;
 
 	for (size_t i = 0; i < remote->seed_count; i++) {
 		const struct remote_seed *seed = remote->seeds[i];
 
-		if (!seed->fast || n == WFS_PEERS_MAX)
+		if (!seed->fast)
 			continue;
 		peers[n] = seed->fast_ctx;
 		labels[n++] = seed->link->label;
@@ -157,15 +160,16 @@ static void measure_fast(struct wfs_remote *remote, enum wfs_metric_form form,
 void wfs_remote_measure(struct wfs_remote *remote, enum wfs_metric_form form,
 			struct wfs_text *text)
 {
-	struct rows *rows wfs_autofree = wfs_calloc(1, sizeof(*rows));
+	struct rows rows = { 0 };
 
 	pthread_mutex_lock(&remote->lock);
 	for (size_t i = 0; i < remote->seed_count; i++)
-		take_seed(rows, remote->seeds[i]);
+		take_seed(&rows, remote->seeds[i]);
 	for (const struct wfs_remote_copy *c = remote->copies; c; c = c->next)
-		take_copy(rows, c);
+		take_copy(&rows, c);
 	for (int f = 0; f < FIGURES; f++)
-		add_family(text, form, (enum figure)f, rows);
+		add_family(text, form, (enum figure)f, &rows);
 	measure_fast(remote, form, text);
 	pthread_mutex_unlock(&remote->lock);
+	free(rows.row);
 }

@@ -264,6 +264,7 @@ void wfs_remote_close(struct wfs_remote *remote)
 		free(remote->choices[i].complaint);
 		wfs_manifest_put(remote->choices[i].whole);
 	}
+	free(remote->seeds);
 	free(remote->urls);
 	free(remote->choices);
 	free(remote->trust_key);

@@ -106,8 +106,10 @@ static void remote_close(struct wfs_source *src)
 		*at = source->next;
 	wfs_remote_give_back(source);
 	pthread_mutex_unlock(&remote->lock);
-	for (size_t i = 0; i < source->manifest->count; i++)
+	for (size_t i = 0; i < source->manifest->count; i++) {
 		wfs_far_free(source->regions[i].far);
+		wfs_bits_clear(&source->regions[i].refused);
+	}
 	wfs_manifest_put(source->manifest);
 	free(source->name);
 	free(source->remote_name);
