@@ -18,6 +18,7 @@
 
 struct wfs_device;
 struct wfs_fs;
+struct wfs_orders;
 
 enum wfs_passthrough {
 	WFS_PASSTHROUGH_AUTO, /* where the kernel and our privilege allow */
@@ -38,6 +39,7 @@ struct wfs_fs_config {
 	uint32_t readers;	/* threads that answer READs; 0 = default */
 	struct wfs_chunks *chunks; /* for its numbers; NULL: none */
 	struct wfs_device *device; /* NULL: no GPU is served */
+	struct wfs_orders *orders; /* of loads; NULL: none is kept */
 	/* Adds a JSON array, what is told of seeds; NULL: there are none. */
 	void (*report_seeds)(void *ctx, struct wfs_text *text);
 	/* Adds the same as Prometheus text; may be NULL. */

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "core/base/text.h"
-#include "fs/order.h"
+#include "fs/orders.h"
 #include "fs/state.h"
 
 #define BUCKETS	  256
@@ -42,6 +42,7 @@ struct file {
 struct wfs_intent {
 	pthread_mutex_t lock;
 	struct wfs_fs *fs;
+	struct wfs_orders *orders;
 	struct wfs_deadline look; /* whether a guess is still worth it */
 	bool looking, stopped;
 	struct group *groups[BUCKETS];
@@ -114,20 +115,31 @@ static void look_at_guesses(struct wfs_deadline *deadline)
 		look_later(in);
 }
 
-struct wfs_intent *wfs_intent_new(struct wfs_fs *fs)
+struct wfs_intent *wfs_intent_new(struct wfs_fs *fs, struct wfs_orders *orders)
 {
 	struct wfs_intent *in = wfs_calloc(1, sizeof(*in));
 
 	in->fs = fs;
+	in->orders = orders;
 	in->look.fire = look_at_guesses;
 	pthread_mutex_init(&in->lock, NULL);
 	return in;
+}
+
+/* A first pass that was not ended, ends. */
+static void keep_first(struct wfs_intent *in, struct wfs_order *order)
+{
+	if (wfs_order_finish(order))
+		wfs_orders_keep_later(in->orders, in->fs->fillers, order);
 }
 
 void wfs_intent_stop(struct wfs_intent *in)
 {
 	pthread_mutex_lock(&in->lock);
 	in->stopped = true;
+	for (int b = 0; b < BUCKETS; b++)
+		for (struct group *g = in->groups[b]; g; g = g->next)
+			keep_first(in, g->order);
 	pthread_mutex_unlock(&in->lock);
 }
 
@@ -135,23 +147,20 @@ void wfs_intent_stop(struct wfs_intent *in)
 static void forget(struct wfs_intent *in, uint64_t mask, uint64_t value)
 {
 	for (int b = 0; b < BUCKETS; b++) {
-		struct group **pg = &in->groups[b];
-		struct file **pf = &in->files[b];
+		struct group **pg = &in->groups[b], *g;
+		struct file **pf = &in->files[b], *f;
 
-		while (*pg) {
-			struct group *g = *pg;
-
+		while ((g = *pg)) {
 			if ((g->key & mask) != value) {
 				pg = &g->next;
 				continue;
 			}
 			*pg = g->next;
+			keep_first(in, g->order);
 			wfs_order_free(g->order);
 			free(g);
 		}
-		while (*pf) {
-			struct file *f = *pf;
-
+		while ((f = *pf)) {
 			if ((f->ino & mask) != value) {
 				pf = &f->next;
 				continue;
@@ -198,7 +207,7 @@ static struct group *group_of(struct wfs_intent *in,
 			return g;
 	g = wfs_calloc(1, sizeof(*g));
 	g->key = key;
-	g->order = wfs_order_first(node);
+	g->order = wfs_orders_first(in->orders, node);
 	g->last = NOWHERE;
 	g->next = *pg;
 	*pg = g;
@@ -243,7 +252,8 @@ bool wfs_intent_note_open(struct wfs_intent *in, const struct wfs_node *node)
 
 	pthread_mutex_lock(&in->lock);
 	g = group_of(in, node);
-	wfs_order_note(g->order, node->index);
+	if (wfs_order_note(g->order, node->index))
+		wfs_orders_keep_later(in->orders, in->fs->fillers, g->order);
 	if (!shown) {
 		f = file_of(in, wfs_node_ino(node));
 		f->opens++;
@@ -275,10 +285,8 @@ void wfs_intent_note_read(struct wfs_intent *in, struct wfs_fs *fs,
 	}
 	pthread_mutex_unlock(&in->lock);
 	if (now && wfs_node_recipe(node, &recipe) == 0) {
-		uint64_t wait;
-
 		(void)wfs_store_acquire(fs->store, wfs_node_ino(node),
-					recipe.recipe, NULL, &wait);
+					recipe.recipe, NULL, NULL);
 		wfs_node_recipe_clear(&recipe);
 		wfs_intent_prefetch(in, fs, node);
 	}
@@ -341,6 +349,16 @@ static unsigned gather(struct group *g, const struct wfs_node *node,
 		}
 	}
 	return n;
+}
+
+uint32_t wfs_intent_position(struct wfs_intent *in, const struct wfs_node *node)
+{
+	uint32_t position;
+
+	pthread_mutex_lock(&in->lock);
+	position = wfs_order_position(group_of(in, node)->order, node->index);
+	pthread_mutex_unlock(&in->lock);
+	return position;
 }
 
 void wfs_intent_prefetch(struct wfs_intent *in, struct wfs_fs *fs,

@@ -25,6 +25,7 @@
 struct wfs_fs;
 struct wfs_node;
 struct wfs_intent;
+struct wfs_orders;
 
 #define WFS_INTENT_FILE_BYTES (8u << 20)
 #define WFS_INTENT_RANK_BYTES (64u << 20)
@@ -33,9 +34,12 @@ struct wfs_intent;
 /* Nobody has opened anything of a model for so long, and nothing is open. */
 #define WFS_PREFETCH_IDLE_NS 2000000000ull
 
-/* `fs` outlives it; its store and notifier may be there later. */
-struct wfs_intent *wfs_intent_new(struct wfs_fs *fs);
-/* Before the notifier stops. */
+/*
+ * `fs` outlives it, and so do `orders` (NULL: none are kept); its store and
+ * threads may be there later.
+ */
+struct wfs_intent *wfs_intent_new(struct wfs_fs *fs, struct wfs_orders *orders);
+/* When nothing is opened any more, before the fs's threads stop. */
 void wfs_intent_stop(struct wfs_intent *intent);
 void wfs_intent_free(struct wfs_intent *intent); /* NULL is fine */
 
@@ -46,6 +50,13 @@ bool wfs_intent_note_open(struct wfs_intent *intent,
 /* Queues what should be hydrated after `node`, which was opened. */
 void wfs_intent_prefetch(struct wfs_intent *intent, struct wfs_fs *fs,
 			 const struct wfs_node *node);
+
+/*
+ * How many files like `node` are opened before it, by the last load, else by
+ * their place in the checkpoint; UINT32_MAX: it is loaded in no order.
+ */
+uint32_t wfs_intent_position(struct wfs_intent *intent,
+			     const struct wfs_node *node);
 
 /* `bytes` of `node` were read; may start a hydration. */
 void wfs_intent_note_read(struct wfs_intent *intent, struct wfs_fs *fs,

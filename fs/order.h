@@ -6,6 +6,7 @@
 #ifndef WFS_FS_ORDER_H
 #define WFS_FS_ORDER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct wfs_node;
@@ -25,10 +26,32 @@ struct wfs_order *wfs_order_first(const struct wfs_node *node);
 void wfs_order_free(struct wfs_order *order); /* NULL is fine */
 
 /*
- * Index `i` was opened.  When a second pass begins (the first one opened is
- * opened again) or all were opened, what was seen becomes the order.
+ * Of wfs_order_first: the same for the same files, told by the names of the
+ * model and of all its files, or of the rank's tensors.
  */
-void wfs_order_note(struct wfs_order *order, uint32_t i);
+uint64_t wfs_order_key(const struct wfs_order *order);
+
+/*
+ * Index `i` was opened.  When a second pass begins (the first one opened is
+ * opened again) or all were opened, what was seen becomes the order.  True when
+ * that is another one than before.
+ */
+bool wfs_order_note(struct wfs_order *order, uint32_t i);
+/*
+ * Nothing more is opened: what was seen of a first pass becomes the order,
+ * which is then true.
+ */
+bool wfs_order_finish(struct wfs_order *order);
+
+/* An order as it stands after a pass; freed by free(). */
+struct wfs_passed {
+	uint32_t count, passed; /* positions, and where the pass ended */
+	uint32_t at[];		/* position -> index */
+};
+
+struct wfs_passed *wfs_order_passed(const struct wfs_order *order);
+/* False, and nothing is changed, if it is not of the same indices. */
+bool wfs_order_resume(struct wfs_order *order, const struct wfs_passed *passed);
 
 /* Position of index `i`, or UINT32_MAX. */
 uint32_t wfs_order_position(const struct wfs_order *order, uint32_t i);

@@ -172,7 +172,7 @@ int wfs_fs_new(const struct wfs_fs_config *config,
 	fs->store = store;
 	fs->backing = wfs_backing_new();
 	fs->modes = wfs_modes_new();
-	fs->intent = wfs_intent_new(fs);
+	fs->intent = wfs_intent_new(fs, config->orders);
 	start_passing(fs);
 	r = make_session(fs, err);
 	if (r == 0) {
@@ -318,12 +318,12 @@ void wfs_fs_free(struct wfs_fs *fs)
 	if (fs->store)
 		wfs_store_detach(fs->store);
 	wfs_workers_stop(fs->readers);
+	wfs_intent_stop(fs->intent);
 	wfs_passing_stop(fs->passing); /* fills end with it */
 	wfs_workers_stop(fs->fillers);
 	wfs_slots_free(fs->slots);
 	wfs_ring_free(fs->ring);
 	wfs_control_stop(fs->control);
-	wfs_intent_stop(fs->intent);
 	wfs_notifier_stop(fs->notifier);
 	wfs_control_free(fs->control);
 	if (fs->mounted)

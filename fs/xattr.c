@@ -138,6 +138,23 @@ static int value_served(const struct subject *s, struct wfs_text *t)
 	return 0;
 }
 
+static int value_position(const struct subject *s, struct wfs_text *t)
+{
+	uint32_t position = wfs_intent_position(s->fs->intent, &s->node);
+
+	if (position == UINT32_MAX)
+		return -ENODATA;
+	wfs_text_add(t, "%" PRIu32, position);
+	return 0;
+}
+
+/* The next load may change it. */
+static bool has_position(const struct subject *s)
+{
+	(void)s;
+	return false;
+}
+
 /* The true name, bytes as they are: a NUL, held as C0 80, is one again. */
 static int value_name(const struct subject *s, struct wfs_text *t)
 {
@@ -259,6 +276,8 @@ static const struct attribute {
 	{ PREFIX "resident_bytes", TO_TENSOR | TO_FILE, value_resident_bytes,
 	  NULL },
 	{ PREFIX "served", TO_TENSOR | TO_FILE, value_served, NULL },
+	{ PREFIX "position", TO_TENSOR | TO_FILE, value_position,
+	  has_position },
 	{ PREFIX "name", TO_TENSOR | TO_FILE, value_name, NULL },
 	{ PREFIX "version", TO_MODEL, value_version, NULL },
 	{ PREFIX "digest", TO_MODEL, value_model_digest, has_model_digest },

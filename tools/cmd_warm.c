@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <time.h>
 
 #include "core/base/text.h"
@@ -24,6 +25,9 @@
 struct file {
 	char *path;
 	uint64_t size, shown; /* bytes; of them told to the progress */
+	uint64_t position;    /* of how it is loaded, in its directory … */
+	long dir;	      /* … of which so many were found before */
+	size_t found;	      /* so many files were */
 	bool started;
 };
 
@@ -61,8 +65,9 @@ static const struct argp argp = {
 	"PATH…",
 	"Brings files of a mount to this node and waits until they are there.\v"
 	"PATH is a file or a directory: of a model's directory its own files "
-	"are meant, of a rank's its tensors. Shows a bar on a terminal, else "
-	"a line for each file.",
+	"are meant, of a rank's its tensors, in the order in which they were "
+	"loaded the last time. Shows a bar on a terminal, else a line for each "
+	"file.",
 	NULL,
 	NULL,
 	NULL,
@@ -75,22 +80,52 @@ static bool is_rank(const char *name)
 	       name[strspn(name, "0123456789")] == '\0';
 }
 
-static void add(struct warm *w, const char *path, uint64_t size)
+/* 0 is before those that are loaded in an order: what is small. */
+static uint64_t position_of(const char *path)
+{
+	char text[24];
+	ssize_t n = getxattr(path, "user.weightfs.position", text,
+			     sizeof(text) - 1);
+
+	if (n < 0)
+		return 0;
+	text[n] = '\0';
+	return strtoull(text, NULL, 10) + 1;
+}
+
+static void add(struct warm *w, const FTSENT *e)
 {
 	if (w->count == w->cap) {
 		w->cap = w->cap ? w->cap * 2 : 64;
 		w->files = wfs_realloc(w->files, w->cap * sizeof(*w->files));
 	}
-	w->files[w->count++] =
-		(struct file){ .path = wfs_strdup(path), .size = size };
-	w->total += size;
+	w->files[w->count] = (struct file){
+		.path = wfs_strdup(e->fts_path),
+		.size = (uint64_t)e->fts_statp->st_size,
+		.position = position_of(e->fts_accpath),
+		.dir = e->fts_parent->fts_number,
+		.found = w->count,
+	};
+	w->total += w->files[w->count++].size;
 }
 
-/* Finds the files below all paths. */
+static int by_position(const void *a, const void *b)
+{
+	const struct file *x = a, *y = b;
+
+	if (x->dir != y->dir)
+		return x->dir < y->dir ? -1 : 1;
+	if (x->position != y->position)
+		return x->position < y->position ? -1 : 1;
+	return x->found < y->found ? -1 : 1;
+}
+
+/* Finds the files below all paths, those of a directory as it is loaded. */
 static int survey(struct warm *w, struct wfs_err *err)
 {
 	FTS *tree = fts_open(w->paths, FTS_PHYSICAL | FTS_COMFOLLOW, NULL);
 	FTSENT *e;
+	long dirs = 0;
 	int rc = 0;
 
 	if (!tree)
@@ -108,10 +143,14 @@ static int survey(struct warm *w, struct wfs_err *err)
 			 (is_rank(e->fts_name) ||
 			  !strcmp(e->fts_name, ".weightfs")))
 			fts_set(tree, e, FTS_SKIP);
+		else if (e->fts_info == FTS_D)
+			e->fts_number = ++dirs;
 		else if (e->fts_info == FTS_F)
-			add(w, e->fts_path, (uint64_t)e->fts_statp->st_size);
+			add(w, e);
 	}
 	fts_close(tree);
+	if (w->count)
+		qsort(w->files, w->count, sizeof(*w->files), by_position);
 	if (!rc && !w->count)
 		rc = wfs_err_set(err, -ENOENT, "no file is below '%s'",
 				 w->paths[0]);

@@ -76,6 +76,7 @@ void wfs_options_clear(struct wfs_options *options)
 	free(options->tls_key);
 	free(options->tls_client_ca);
 	free(options->digest_cache);
+	free(options->order_cache);
 	*options = (struct wfs_options){ 0 };
 }
 

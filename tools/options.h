@@ -73,6 +73,7 @@ struct wfs_options {
 	char *token_file;
 	char *tls_cert, *tls_key, *tls_client_ca;
 	char *digest_cache;
+	char *order_cache;    /* NULL: the usual */
 	uint64_t rdma_memory; /* bytes; 0: no RDMA */
 	uint64_t rate;	      /* bytes a second */
 	uint64_t client_timeout_ns;

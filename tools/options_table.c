@@ -145,6 +145,9 @@ const struct wfs_option wfs_option_table[] = {
 	ROW(BOTH, "digest_cache", PATH, digest_cache, "DIR",
 	    "Keep digests of files in DIR (default: /var/cache/weightfs/digests"
 	    ", or in ~/.cache)"),
+	ROW(MOUNT, "order_cache", PATH, order_cache, "DIR",
+	    "Keep the orders in which models are loaded in DIR (default: "
+	    "/var/cache/weightfs/orders, or in ~/.cache)"),
 	ROW(BOTH, "log_level", LEVEL, log_level, "error|warn|info|debug",
 	    "The least important lines that are logged (default: info)"),
 };

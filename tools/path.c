@@ -84,3 +84,17 @@ char *wfs_path_mountpoint(const char *path)
 {
 	return resolve(path, LINKS_MAX);
 }
+
+char *wfs_usual_cache(const char *part)
+{
+	const char *cache = getenv("XDG_CACHE_HOME");
+	const char *home = getenv("HOME");
+
+	if (cache && cache[0] == '/')
+		return wfs_asprintf("%s/weightfs/%s", cache, part);
+	if (geteuid() == 0)
+		return wfs_asprintf("/var/cache/weightfs/%s", part);
+	if (home && home[0] == '/')
+		return wfs_asprintf("%s/.cache/weightfs/%s", home, part);
+	return NULL;
+}

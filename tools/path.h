@@ -22,4 +22,11 @@ char *wfs_path_absolute(const char *path);
  */
 char *wfs_path_mountpoint(const char *path);
 
+/*
+ * Where what is to outlive a process is kept when nobody said where:
+ * weightfs/`part` in the user's directory for caches.  NULL: there is none.
+ * The caller frees it.
+ */
+char *wfs_usual_cache(const char *part);
+
 #endif

@@ -8,6 +8,7 @@
 
 #include "core/base/log.h"
 #include "core/base/text.h"
+#include "tools/path.h"
 
 static void complain(void *ctx, const char *text)
 {
@@ -40,25 +41,10 @@ int wfs_offer_first(const struct wfs_options *options,
 	return rc;
 }
 
-/* Where digests are kept when nobody said where; NULL: nowhere. */
-static char *usual_cache(void)
-{
-	const char *cache = getenv("XDG_CACHE_HOME");
-	const char *home = getenv("HOME");
-
-	if (geteuid() == 0)
-		return wfs_strdup("/var/cache/weightfs/digests");
-	if (cache && cache[0] == '/')
-		return wfs_asprintf("%s/weightfs/digests", cache);
-	if (home && home[0] == '/')
-		return wfs_asprintf("%s/.cache/weightfs/digests", home);
-	return NULL;
-}
-
 int wfs_open_book(const char *dir, struct wfs_book **ret_book,
 		  struct wfs_err *err)
 {
-	char *usual wfs_autofree = usual_cache();
+	char *usual wfs_autofree = wfs_usual_cache("digests");
 	struct wfs_book_config config = { .dir = dir };
 	struct wfs_err why = { 0 };
 

@@ -15,8 +15,10 @@
 #include "core/store/chunks.h"
 #include "core/store/store.h"
 #include "fs/fs.h"
+#include "fs/orders.h"
 #include "tools/hold.h"
 #include "tools/life.h"
+#include "tools/path.h"
 #include "tools/process.h"
 #include "tools/asked.h"
 #include "tools/seeding.h"
@@ -49,6 +51,7 @@ struct serve {
 	struct wfs_err why_no_store;
 	struct wfs_seeding seeding;
 	struct wfs_asked *asked; /* NULL: digests are off */
+	struct wfs_orders *orders;
 	bool ready;
 	struct wfs_err err; /* why it failed */
 };
@@ -190,6 +193,22 @@ static int digest(void *ctx, struct wfs_model *model, bool start,
 	return wfs_asked_digest(ctx, model, start, ret_root);
 }
 
+/* In the usual place, or when that cannot be had in none, unless one is named. */
+static int open_orders(struct serve *serve)
+{
+	const char *dir = serve->options->order_cache;
+	char *usual wfs_autofree = wfs_usual_cache("orders");
+	struct wfs_err why = { 0 };
+
+	if (dir)
+		return wfs_orders_open(dir, &serve->orders, &serve->err);
+	if (wfs_orders_open(usual, &serve->orders, &why) == 0)
+		return 0;
+	wfs_warn("the orders of loads are forgotten when this mount ends: %s",
+		 why.text);
+	return wfs_orders_open(NULL, &serve->orders, &serve->err);
+}
+
 static int make_mount(struct serve *serve)
 {
 	const struct wfs_options *options = serve->options;
@@ -210,6 +229,7 @@ static int make_mount(struct serve *serve)
 				   FAR_READERS,
 		.chunks = serve->chunks,
 		.device = serve->gpus,
+		.orders = serve->orders,
 		.report_seeds = serve->seeds ? wfs_seeds_report : NULL,
 		.measure_seeds = serve->seeds ? wfs_seeds_measure : NULL,
 		.report_ctx = serve->seeds,
@@ -347,6 +367,8 @@ static int live(struct serve *serve, const struct wfs_hooks *hooks)
 		rc = wfs_serve_gpus(serve->options->gpu, &serve->gpus,
 				    &serve->err);
 	if (!rc)
+		rc = open_orders(serve);
+	if (!rc)
 		rc = make_mount(serve);
 	return rc ? rc : run(serve);
 }
@@ -367,6 +389,7 @@ int wfs_serve(const struct wfs_options *options, const char *mountpoint,
 	wfs_seeding_close(&serve.seeding);
 	wfs_seeds_leave(serve.seeds);
 	wfs_fs_free(serve.fs);
+	wfs_orders_close(serve.orders);
 	wfs_device_close(serve.gpus);
 	wfs_asked_free(serve.asked);
 	wfs_store_close(serve.store);

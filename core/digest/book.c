@@ -177,12 +177,12 @@ static int start(struct wfs_book *book, unsigned threads)
 int wfs_book_open(const struct wfs_book_config *config,
 		  struct wfs_book **ret_book, struct wfs_err *err)
 {
-	struct wfs_shelf *shelf = NULL;
+	struct wfs_kept *shelf = NULL;
 	struct wfs_book *book;
 	int rc;
 
 	if (config->dir) {
-		rc = wfs_shelf_open(config->dir, &shelf, err);
+		rc = wfs_kept_open(config->dir, "digests", &shelf, err);
 		if (rc)
 			return rc;
 	}
@@ -215,7 +215,7 @@ void wfs_book_close(struct wfs_book *book)
 	for (unsigned i = 0; i < book->thread_count; i++)
 		pthread_join(book->threads[i], NULL);
 	free(book->threads);
-	wfs_shelf_close(book->shelf);
+	wfs_kept_close(book->shelf);
 	pthread_cond_destroy(&book->work);
 	pthread_cond_destroy(&book->changed);
 	pthread_mutex_destroy(&book->lock);

@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "core/digest/book.h"
+#include "core/digest/kept.h"
 
 #define WFS_BOOK_BUCKETS 1024u
 /* Lists are indexed by algorithm - 1. */
@@ -38,19 +39,14 @@ bool wfs_file_key_equal(const struct wfs_file_key *a,
 /* Was it changed so recently that one more change might not show? */
 bool wfs_file_key_young(const struct wfs_file_key *key);
 
-/* A directory of kept lists; NULL keeps nothing. */
-struct wfs_shelf;
+/* Lists are kept on a shelf; NULL keeps nothing. */
 
-int wfs_shelf_open(const char *dir, struct wfs_shelf **ret_shelf,
-		   struct wfs_err *err);
-void wfs_shelf_close(struct wfs_shelf *shelf); /* NULL is fine */
 /* The list that was kept of this file, or NULL; the caller frees it. */
-struct wfs_digests *wfs_shelf_load(struct wfs_shelf *shelf,
+struct wfs_digests *wfs_shelf_load(struct wfs_kept *shelf,
 				   const struct wfs_file_key *key,
 				   enum wfs_digest_algorithm algorithm);
-/* Keeps it, in the place of what was kept of the same inode before.  A
- * failure is logged once. */
-void wfs_shelf_save(struct wfs_shelf *shelf, const struct wfs_file_key *key,
+/* Keeps it, in the place of what was kept of the same inode before. */
+void wfs_shelf_save(struct wfs_kept *shelf, const struct wfs_file_key *key,
 		    const struct wfs_digests *list);
 
 enum wfs_page_state {
@@ -91,7 +87,7 @@ struct wfs_book {
 	pthread_cond_t work;	/* something was queued, or the end */
 	pthread_cond_t changed; /* a list is known, failed, or a call ended */
 	atomic_bool stop;
-	struct wfs_shelf *shelf;
+	struct wfs_kept *shelf;
 	struct wfs_page *buckets[WFS_BOOK_BUCKETS];
 	struct wfs_page *queue_head, **queue_tail;
 	pthread_t *threads;

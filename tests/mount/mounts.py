@@ -89,7 +89,7 @@ def wait_until(ready, what, seconds=DEADLINE, every=0.02):
 
 
 def environment(folder):
-    env = dict(os.environ)
+    env = {**os.environ, "XDG_CACHE_HOME": f"{folder}/cache"}
     for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS",
                  "LSAN_OPTIONS"):
         had = env.get(name)

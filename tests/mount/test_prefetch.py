@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a loader will open next is hydrated ahead of it."""
+import re
+
 import pytest
 
 import checkpoints as ck
-from mounts import assert_same, wait_until, xattr
+from mounts import assert_same, run, wait_until, xattr
 
 MIB = 1 << 20
 NAMES = [f"t{i:02}" for i in range(24)]
@@ -60,3 +62,54 @@ def test_the_order_of_the_last_load_is_remembered(mount, model):
     wait_until(lambda: m.evict() is None and not resident(m), "all closed")
     read(m, model, *order[:3])
     wait_until(lambda: resident(m) == set(order[:6]), "as the last time")
+
+
+@pytest.fixture
+def loaded(mount, folder, model):
+    """The order in which a mount, which has ended, saw the model loaded."""
+    order = [5, 17, 2, 11, 8, 20, 14, 0]
+    m = mount(f"order_cache={folder / 'orders'},prefetch=0", m=model)
+    read(m, model, *order)
+    assert m.terminate() == 0
+    return order
+
+
+def test_the_order_outlives_the_mount(mount, folder, model, loaded):
+    m = mount(f"order_cache={folder / 'orders'},prefetch=3M", m=model)
+    positions = [int(xattr(m.path / "m" / "0" / NAMES[i], "position"))
+                 for i in loaded]
+    assert positions == list(range(len(loaded)))
+    read(m, model, *loaded[:3])
+    wait_until(lambda: resident(m) == set(loaded[:6]), "as the last time")
+
+
+def test_what_is_warmed_comes_in_the_order_of_the_last_load(
+        mount, folder, model, loaded):
+    m = mount(f"order_cache={folder / 'orders'},hydrators=1", m=model)
+    done = run("warm", m.path / "m" / "0", folder=folder)
+    assert done.returncode == 0, done.stderr
+    shown = re.findall(r"/0/(t\d\d)$", done.stderr, re.M)
+    assert shown[:len(loaded)] == [NAMES[i] for i in loaded]
+    assert sorted(shown) == NAMES
+
+
+def test_an_order_that_is_damaged_is_left_out(mount, folder, model, loaded):
+    [kept] = (folder / "orders").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-3] + b"xyz")
+    m = mount(f"order_cache={folder / 'orders'},prefetch=3M", m=model)
+    assert m.log().count("are damaged") == 1 and kept.name in m.log()
+    assert not kept.exists()
+    order = [NAMES[int(xattr(m.path / "m" / "0" / name, "position"))]
+             for name in NAMES]
+    assert order == NAMES
+
+
+def test_an_order_is_only_kept_where_nobody_else_writes(folder, model):
+    shared, point = folder / "shared", folder / "point"
+    shared.mkdir()
+    shared.chmod(0o777)
+    point.mkdir()
+    done = run("mount", "-o", f"order_cache={shared}", "--model",
+               f"m={model.path}", point, folder=folder)
+    assert done.returncode == 1
+    assert "will not keep orders" in done.stderr and "0700" in done.stderr
