@@ -231,7 +231,7 @@ $(FAKE_CUDART): $(FAKE_CUDART_SRCS) $(wildcard tests/fake_cudart/*.h) \
 		transport/cuda/api.h $(BUILD)/flags
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE) $(WARN) -O2 -fPIC -shared -o $@ \
+	$(Q)$(CC) $(BASE) $(WARN) -O2 -fPIC -shared -Wl,-soname,$(@F) -o $@ \
 		$(FAKE_CUDART_SRCS) $(LDFLAGS)
 $(FUZZ)/fuzz_%: $(FUZZ)/obj/tests/fuzz/fuzz_%.o $(FUZZ_HELP) \
 		$(FUZZ)/libweightfs.a

@@ -75,6 +75,7 @@ struct fake_control {
 	bool no_register;  /* host memory cannot be registered read-only */
 	bool hold_events;  /* recorded events do not happen till released */
 	unsigned pageable; /* copies from memory that was not pinned */
+	unsigned pins;	   /* pieces of host memory that are pinned */
 	unsigned calls;	   /* copies queued, of all processes */
 	struct fake_fault fault;
 	struct fake_alloc allocs[FAKE_ALLOCS];

@@ -5,6 +5,7 @@
  */
 #include "tests/fake_cudart/regions.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,10 @@
 #include <unistd.h>
 
 #define PINS 64
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* since 5.14 */
+#endif
 
 /* What lies in a handle. */
 struct handle {
@@ -152,6 +157,8 @@ static unsigned pin(const void *at, size_t size, bool own)
 			code = WFS_CU_OK;
 		}
 	}
+	if (!code)
+		__atomic_fetch_add(&fake_control()->pins, 1, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&pin_lock);
 	return code;
 }
@@ -213,21 +220,43 @@ cu_error cudaHostRegister(void *ptr, size_t size, unsigned flags)
 		return WFS_CU_NOT_SUPPORTED;
 	if (!(flags & WFS_CU_REGISTER_READ_ONLY) && !is_writable(ptr))
 		return WFS_CU_INVALID_VALUE;
+	/* Pages that cannot be had, behind a file's end, cannot be pinned. */
+	if (madvise((char *)ptr - (uintptr_t)ptr % 4096,
+		    size + (uintptr_t)ptr % 4096, MADV_POPULATE_READ) != 0 &&
+	    errno == EFAULT)
+		return WFS_CU_INVALID_VALUE;
 	return pin(ptr, size, false);
 }
 
-cu_error cudaHostUnregister(void *ptr)
+static unsigned unpin(const void *at, bool own)
 {
 	unsigned code = WFS_CU_NOT_REGISTERED;
 
-	FAKE_ENTER();
 	pthread_mutex_lock(&pin_lock);
 	for (int i = 0; i < PINS; i++) {
-		if (pins[i].at == ptr && !pins[i].own) {
+		if (pins[i].at == at && pins[i].own == own) {
 			pins[i].at = NULL;
 			code = WFS_CU_OK;
 		}
 	}
 	pthread_mutex_unlock(&pin_lock);
+	if (!code)
+		__atomic_fetch_sub(&fake_control()->pins, 1, __ATOMIC_RELAXED);
 	return code;
+}
+
+cu_error cudaFreeHost(void *ptr)
+{
+	unsigned code = fake_enter(__func__);
+
+	if (unpin(ptr, true))
+		return WFS_CU_INVALID_VALUE;
+	free(ptr);
+	return code;
+}
+
+cu_error cudaHostUnregister(void *ptr)
+{
+	FAKE_ENTER();
+	return unpin(ptr, false);
 }

@@ -168,10 +168,11 @@ cu_error cudaStreamCreateWithFlags(cu_stream *stream, unsigned flags)
 
 cu_error cudaStreamDestroy(cu_stream stream)
 {
-	unsigned code;
+	/* Of a process that cannot use CUDA any more it goes, too. */
+	unsigned code = fake_enter(__func__);
 
-	FAKE_ENTER();
-	code = flush(stream);
+	if (!code)
+		code = flush(stream);
 	free(stream);
 	return code;
 }
@@ -263,12 +264,12 @@ cu_error cudaEventCreateWithFlags(cu_event *event, unsigned flags)
 cu_error cudaEventDestroy(cu_event event)
 {
 	struct event *e = event;
+	unsigned code = fake_enter(__func__);
 
-	FAKE_ENTER();
 	if (e->own)
 		fake_control()->events[e->slot].used = false;
 	free(e);
-	return WFS_CU_OK;
+	return code;
 }
 
 cu_error cudaEventRecord(cu_event event, cu_stream stream)

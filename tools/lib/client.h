@@ -33,7 +33,8 @@ struct wfs_weights_file {
 	pthread_mutex_t lock;
 	enum wfs_weights_state state;
 	int fd; /* -1: not open; else `state` is known */
-	struct weightfs_mapping *mapping; /* counted, or NULL */
+	struct weightfs_mapping *mapping;  /* counted, or NULL */
+	struct wfs_weights_shared *shared; /* of client_gpu.c, or NULL */
 };
 
 struct wfs_weights_tensor {

@@ -3,8 +3,10 @@
  * All tensors of a set, by several threads.
  *
  * The threads take pieces off the tensors in their order; whoever takes one
- * first starts the files that are wanted soon.  The thread that asked for the
- * load waits and tells how far it is.
+ * first starts the files that are wanted soon.  To host memory a thread copies
+ * its piece; to that of a GPU it sends it off and takes the next.  The thread
+ * that asked for the load waits and tells how far it is: it calls nothing of
+ * CUDA, so its current device stays what it was.
  */
 #include <errno.h>
 #include <sched.h>
@@ -12,8 +14,10 @@
 #include <string.h>
 
 #include "core/base/cond.h"
+#include "core/base/least.h"
 #include "core/base/mem.h"
 #include "tools/lib/client.h"
+#include "tools/lib/client_gpu.h"
 #include "tools/lib/face.h"
 
 #define PIECE	    (8u << 20)	 /* bytes */
@@ -24,6 +28,7 @@
 struct job {
 	struct weightfs_set *set;
 	struct weightfs_load want;
+	struct wfs_weights_gpu gpu;
 	uint64_t total; /* bytes */
 	atomic_bool stop;
 	pthread_mutex_t lock; /* for what is below */
@@ -45,10 +50,16 @@ static uint64_t wanted_of(const struct job *job, uint32_t tensor)
 	return job->set->tensors[tensor].size;
 }
 
+/* Bytes from there on that are registered with a device together. */
+static uint64_t to_window(uint64_t off)
+{
+	return WFS_WEIGHTS_WINDOW - off % WFS_WEIGHTS_WINDOW;
+}
+
 /* Under the lock.  False when there is none left. */
 static bool take(struct job *job, struct wfs_weights_piece *ret)
 {
-	uint64_t size;
+	const struct wfs_weights_tensor *t;
 
 	while (job->tensor < job->set->count &&
 	       job->off >= wanted_of(job, job->tensor)) {
@@ -57,11 +68,11 @@ static bool take(struct job *job, struct wfs_weights_piece *ret)
 	}
 	if (job->tensor == job->set->count || atomic_load(&job->stop))
 		return false;
-	size = job->set->tensors[job->tensor].size;
+	t = &job->set->tensors[job->tensor];
 	*ret = (struct wfs_weights_piece){ job->tensor, job->off,
-					   size - job->off };
-	if (ret->len > PIECE)
-		ret->len = PIECE;
+					   t->size - job->off };
+	ret->len = wfs_least(
+		ret->len, job->gpu.cuda ? to_window(t->off + job->off) : PIECE);
 	job->off += ret->len;
 	return true;
 }
@@ -82,21 +93,26 @@ static void start_ahead(struct job *job)
 	}
 }
 
-static int load_piece(struct job *job, const struct wfs_weights_piece *piece,
+/* With a lane it is not loaded yet, but on its way. */
+static int load_piece(struct job *job, struct wfs_weights_lane *lane,
+		      const struct wfs_weights_piece *piece,
 		      struct wfs_err *err)
 {
 	struct weightfs_set *set = job->set;
 	struct wfs_weights_file *file =
 		&set->files[set->tensors[piece->tensor].file];
 	struct weightfs_mapping *mapping;
+	char *to = NULL;
 	int rc = wfs_weights_file_open(set, file, &job->stop, err);
 
 	if (rc)
 		return rc;
 	if (job->want.to)
-		return wfs_weights_piece_read(
-			set, piece,
-			(char *)job->want.to[piece->tensor] + piece->off, err);
+		to = (char *)job->want.to[piece->tensor] + piece->off;
+	if (lane)
+		return wfs_weights_lane_send(lane, piece, to, err);
+	if (job->want.to)
+		return wfs_weights_piece_read(set, piece, to, err);
 	rc = wfs_weights_file_map(set, file, &mapping, err);
 	return rc ? rc : wfs_weights_piece_fill(set, piece, err);
 }
@@ -104,39 +120,81 @@ static int load_piece(struct job *job, const struct wfs_weights_piece *piece,
 /* All of a file is loaded: it stays mapped, or is not needed any more. */
 static void end_file(struct job *job, struct wfs_weights_file *file)
 {
+	if (job->gpu.cuda)
+		wfs_weights_file_unregister(&job->gpu, file);
 	if (!job->want.to && file->mapping->anonymous)
 		memset(file->mapping->filled, 1, file->count);
 	else if (job->want.to && !file->mapping)
 		wfs_weights_file_drop(file);
 }
 
+/* A piece, or a part of one, is where it is to be. */
+static void landed(void *ctx, const struct wfs_weights_piece *piece)
+{
+	struct job *job = ctx;
+	uint32_t file = job->set->tensors[piece->tensor].file;
+	bool is_last;
+
+	pthread_mutex_lock(&job->lock);
+	job->done += piece->len;
+	job->left[file] -= piece->len;
+	is_last = !job->left[file];
+	pthread_mutex_unlock(&job->lock);
+	if (is_last)
+		end_file(job, &job->set->files[file]);
+	pthread_cond_signal(&job->step);
+}
+
+/* Takes pieces until there are none. */
+static int load_pieces(struct job *job, struct wfs_weights_lane *lane,
+		       struct wfs_err *err)
+{
+	struct wfs_weights_piece piece;
+	bool is_more;
+	int rc = 0;
+
+	for (;;) {
+		pthread_mutex_lock(&job->lock);
+		is_more = take(job, &piece);
+		if (is_more)
+			start_ahead(job);
+		pthread_mutex_unlock(&job->lock);
+		if (!is_more)
+			return lane ? wfs_weights_lane_drain(lane, err) : 0;
+		rc = load_piece(job, lane, &piece, err);
+		if (rc)
+			return rc;
+		if (!lane)
+			landed(job, &piece);
+	}
+}
+
+/* By the last thread of a load that may have been given up. */
+static void end_all_files(struct job *job)
+{
+	for (uint32_t i = 0; i < job->set->file_count; i++)
+		wfs_weights_file_unregister(&job->gpu, &job->set->files[i]);
+}
+
 static void *work(void *arg)
 {
 	struct job *job = arg;
-	struct wfs_weights_piece piece;
+	struct wfs_weights_lane *lane = NULL;
 	struct wfs_err err;
+	int rc = 0;
 
+	if (job->gpu.cuda)
+		rc = wfs_weights_lane_new(&job->gpu, job->set, &lane, &err);
+	if (!rc)
+		rc = load_pieces(job, lane, &err);
+	if (rc)
+		atomic_store(&job->stop, true);
+	wfs_weights_lane_free(lane);
 	pthread_mutex_lock(&job->lock);
-	while (take(job, &piece)) {
-		uint32_t file = job->set->tensors[piece.tensor].file;
-		int rc;
-
-		start_ahead(job);
-		pthread_mutex_unlock(&job->lock);
-		rc = load_piece(job, &piece, &err);
-		pthread_mutex_lock(&job->lock);
-		if (rc && !job->err.code)
-			job->err = err;
-		if (rc) {
-			atomic_store(&job->stop, true);
-			break;
-		}
-		job->done += piece.len;
-		job->left[file] -= piece.len;
-		if (!job->left[file])
-			end_file(job, &job->set->files[file]);
-		pthread_cond_signal(&job->step);
-	}
+	if (rc && !job->err.code)
+		job->err = err;
+	if (job->running == 1 && job->gpu.cuda)
+		end_all_files(job);
 	job->running--;
 	pthread_cond_signal(&job->step);
 	pthread_mutex_unlock(&job->lock);
@@ -212,8 +270,17 @@ int weightfs_load(struct weightfs_set *set, const struct weightfs_load *load)
 				      sizeof(job.want), err) :
 			0;
 
+	if (!rc)
+		rc = wfs_weights_gpu_find(job.want.device, job.want.staged,
+					  &job.gpu, err);
+	if (!rc && job.gpu.cuda && !job.want.to)
+		rc = wfs_err_set(err, -EINVAL,
+				 "a load to '%s' needs places there: set 'to'",
+				 job.want.device);
 	if (rc)
 		return rc;
+	job.gpu.landed = landed;
+	job.gpu.ctx = &job;
 	if (!job.want.ahead)
 		job.want.ahead = AHEAD;
 	job.left = wfs_calloc(set->file_count + 1, sizeof(*job.left));

@@ -66,6 +66,7 @@ typedef struct {
 	X(cudaMalloc, (void **ptr, size_t size))                               \
 	X(cudaFree, (void *ptr))                                               \
 	X(cudaHostAlloc, (void **ptr, size_t size, unsigned flags))            \
+	X(cudaFreeHost, (void *ptr))                                           \
 	X(cudaHostRegister, (void *ptr, size_t size, unsigned flags))          \
 	X(cudaHostUnregister, (void *ptr))                                     \
 	X(cudaMemcpyAsync, (void *dst, const void *src, size_t size,           \

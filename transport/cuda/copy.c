@@ -45,17 +45,18 @@ static unsigned queue_rows(const struct job *job,
 	if (rows == 1 || (from_stride == s->len && s->dst_stride == s->len))
 		return wfs_cuda_call(w->cuda, cudaMemcpyAsync, device_ptr(to),
 				     from, s->len * rows, WFS_CU_HOST_TO_DEVICE,
-				     w->stream);
+				     w->ring.stream);
 	if (from_stride >= s->len && from_stride <= w->pitch_max &&
 	    s->dst_stride <= w->pitch_max)
 		return wfs_cuda_call(w->cuda, cudaMemcpy2DAsync, device_ptr(to),
 				     s->dst_stride, from, from_stride, s->len,
-				     rows, WFS_CU_HOST_TO_DEVICE, w->stream);
+				     rows, WFS_CU_HOST_TO_DEVICE,
+				     w->ring.stream);
 	for (uint64_t i = 0; i < rows && !code; i++)
 		code = wfs_cuda_call(w->cuda, cudaMemcpyAsync,
 				     device_ptr(to + i * s->dst_stride),
 				     from + i * from_stride, s->len,
-				     WFS_CU_HOST_TO_DEVICE, w->stream);
+				     WFS_CU_HOST_TO_DEVICE, w->ring.stream);
 	return code;
 }
 
@@ -81,25 +82,16 @@ static int read_bytes(const struct job *job, void *to, uint64_t off,
 /* A buffer that nothing is copied from any more; NULL after a failure. */
 static struct wfs_gpu_slot *next_slot(struct wfs_gpu_work *work)
 {
-	struct wfs_gpu_slot *slot = &work->ring[work->next_slot];
-	unsigned code = WFS_CU_OK;
+	struct wfs_gpu_slot *slot = &work->ring.slots[work->ring.next];
+	unsigned code = wfs_gpu_slot_wait(&work->ring, slot);
 
-	work->next_slot = (work->next_slot + 1) % WFS_GPU_RING_SLOTS;
-	if (!slot->bytes)
-		code = wfs_cuda_call(work->cuda, cudaHostAlloc, &slot->bytes,
-				     WFS_GPU_RING_BYTES, 0);
-	if (!code && !slot->done)
-		code = wfs_cuda_call(work->cuda, cudaEventCreateWithFlags,
-				     &slot->done, WFS_CU_EVENT_NO_TIMING);
-	if (!code && slot->busy)
-		code = wfs_cuda_call(work->cuda, cudaEventSynchronize,
-				     slot->done);
+	if (!code)
+		code = wfs_gpu_slot_pin(&work->ring, slot);
 	if (code) {
 		wfs_gpu_fail(work, WFS_DEVICE_STAGE_COPY, code,
 			     "a pinned buffer");
 		return NULL;
 	}
-	slot->busy = false;
 	return slot;
 }
 
@@ -126,9 +118,7 @@ static int stage_rows(const struct job *job, const struct wfs_device_segment *s,
 	code = queue_rows(job, s, slot->bytes, s->len,
 			  job->to + s->dst_off + row * s->dst_stride, rows);
 	if (!code)
-		code = wfs_cuda_call(w->cuda, cudaEventRecord, slot->done,
-				     w->stream);
-	slot->busy = true;
+		code = wfs_gpu_slot_sent(&w->ring, slot);
 	return code ? wfs_gpu_fail(w, WFS_DEVICE_STAGE_COPY, code, "a copy") :
 		      0;
 }
@@ -211,7 +201,7 @@ static int copy_all(const struct job *job, bool registered,
 			     direct(job, &segments[i]) :
 			     stage(job, &segments[i]);
 	/* Also after a failure: nothing may still write when we answer. */
-	code = wfs_cuda_call(w->cuda, cudaStreamSynchronize, w->stream);
+	code = wfs_cuda_call(w->cuda, cudaStreamSynchronize, w->ring.stream);
 	if (code && !rc)
 		rc = wfs_gpu_fail(w, WFS_DEVICE_STAGE_SYNC, code, "the copies");
 	w->answer->bytes = rc ? 0 : sum(segments, count);

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "core/base/log.h"
 
@@ -19,15 +20,25 @@ static struct wfs_cuda table;
 static struct wfs_err failure;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void *open_library(void)
+static void *open_first(int flags)
 {
 	void *library = NULL;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !library;
 	     i++) {
-		library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+		library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | flags);
 		table.library = names[i];
 	}
+	return library;
+}
+
+/* Rather the one that this process has already, as a program's with PyTorch. */
+static void *open_library(void)
+{
+	void *library = open_first(RTLD_NOLOAD);
+
+	if (!library)
+		library = open_first(0);
 	if (!library)
 		wfs_err_set(&failure, -ENXIO, "no CUDA: '%s' is not installed",
 			    names[0]);
@@ -118,10 +129,14 @@ int wfs_cuda_count(const struct wfs_cuda *cuda, int *ret_count,
 unsigned wfs_cuda_said(const struct wfs_cuda *cuda, const char *call,
 		       unsigned code)
 {
+	static atomic_uint stuck;
+
 	if (code == WFS_CU_OK)
 		return code;
-	wfs_warn("%s: error %u, %s", call, code,
-		 cuda->cudaGetErrorString(code));
+	/* One that sticks is said once: all that is called after it has it. */
+	if (!wfs_cuda_sticks(code) || atomic_exchange(&stuck, code) != code)
+		wfs_warn("%s: error %u, %s", call, code,
+			 cuda->cudaGetErrorString(code));
 	cuda->cudaGetLastError();
 	return code;
 }

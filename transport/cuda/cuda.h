@@ -2,8 +2,9 @@
 /*
  * libcudart, opened at run time: one program runs with and without GPUs.
  *
- * Only GPU helper processes (helper.h) and who says what this machine has load
- * it: a CUDA error that sticks ends a process, and the daemon's must go on.
+ * Only GPU helper processes (helper.h), who says what this machine has and the
+ * library, in programs that use CUDA themselves, load it: a CUDA error that
+ * sticks ends a process, and the daemon's must go on.
  */
 #ifndef WFS_TRANSPORT_CUDA_CUDA_H
 #define WFS_TRANSPORT_CUDA_CUDA_H

@@ -96,8 +96,8 @@ int wfs_gpu_take(struct wfs_gpu_work *work, const struct wfs_device_id *id)
 				      "there is no such GPU");
 	code = wfs_cuda_call(cuda, cudaSetDevice, work->device);
 	if (!code)
-		code = wfs_cuda_call(cuda, cudaStreamCreateWithFlags,
-				     &work->stream, WFS_CU_STREAM_NON_BLOCKING);
+		code = wfs_gpu_ring_open(&work->ring, cuda, WFS_GPU_RING_SLOTS,
+					 WFS_GPU_RING_BYTES);
 	if (code)
 		return wfs_gpu_fail(work, WFS_DEVICE_STAGE_DEVICE, code,
 				    "the device");
@@ -184,7 +184,7 @@ static int wait_for(struct wfs_gpu_work *work, const uint8_t *ready,
 		return wfs_gpu_fail(work, WFS_DEVICE_STAGE_MAP, code,
 				    "the reader's event");
 	*ret_event = event;
-	code = wfs_cuda_call(work->cuda, cudaStreamWaitEvent, work->stream,
+	code = wfs_cuda_call(work->cuda, cudaStreamWaitEvent, work->ring.stream,
 			     event, 0);
 	return code ? wfs_gpu_fail(work, WFS_DEVICE_STAGE_SYNC, code,
 				   "the reader's event") :
@@ -257,7 +257,7 @@ static int fill_copy(struct wfs_gpu_work *work,
 		code = wfs_cuda_call(
 			work->cuda, cudaMemsetAsync,
 			(void *)(uintptr_t)(memory->ptr + ask->file_bytes), 0,
-			rest, work->stream);
+			rest, work->ring.stream);
 	if (code)
 		return wfs_gpu_fail(work, WFS_DEVICE_STAGE_COPY, code,
 				    "the end of the memory");

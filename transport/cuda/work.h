@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "transport/cuda/cuda.h"
+#include "transport/cuda/ring.h"
 #include "transport/cuda/talk.h"
 
 #define WFS_GPU_RING_SLOTS 2
@@ -44,13 +45,7 @@ struct wfs_gpu_work {
 	int device;
 	bool registers; /* host memory, for reading only */
 	uint64_t pitch_max;
-	cu_stream stream;
-	struct wfs_gpu_slot {
-		void *bytes;
-		cu_event done;
-		bool busy;
-	} ring[WFS_GPU_RING_SLOTS];
-	unsigned next_slot;
+	struct wfs_gpu_ring ring;
 	uint64_t requests;
 	struct wfs_gpu_map maps[WFS_GPU_MAPS];
 	struct wfs_gpu_copy copies[WFS_GPU_COPIES];

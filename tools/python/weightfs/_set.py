@@ -21,7 +21,8 @@ class _Tensor(ctypes.Structure):
 class _Load(ctypes.Structure):
     _fields_ = [("size", c_size_t), ("to", POINTER(c_void_p)),
                 ("threads", c_uint), ("ahead", c_uint64),
-                ("progress", PROGRESS), ("ctx", c_void_p)]
+                ("progress", PROGRESS), ("ctx", c_void_p),
+                ("device", c_char_p), ("staged", c_int)]
 
 
 class Info(NamedTuple):
@@ -77,8 +78,9 @@ class Set:
             return None
         return Bytes(address.value, mapping, self.infos[i].size)
 
-    def load(self, to=None, told=None):
-        """Copies to the addresses `to`, or maps all.  told(done, total) is
+    def load(self, to=None, told=None, device=None):
+        """Copies to the addresses `to`, of memory here or of the device "cuda:N"
+        (nothing else uses that meanwhile), or maps all.  told(done, total) is
         called a few times a second, and ends the load by raising.
 
         In a thread of its own, where no signal interrupts what C calls: the
@@ -94,8 +96,9 @@ class Set:
             return bool(raised) or stop.is_set()
 
         def run():
-            load = sized(_Load, progress=PROGRESS(step),
-                         to=to and (c_void_p * len(to))(*to))
+            load = sized(_Load, progress=PROGRESS(step), device=text(device),
+                         to=None if to is None else
+                         (c_void_p * max(len(to), 1))(*to))
             try:
                 check(function("weightfs_load", c_void_p, POINTER(_Load))(
                     self._handle, byref(load)))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """All tensors of a file, a directory or a rank."""
+import collections
 import contextlib
 import os
 
@@ -29,7 +30,8 @@ def load_file(path, rank=None, device="cpu", progress=False):
     On the CPU they are views of the mapped files: nothing is copied, and the
     memory is shared with every other reader of the node.  They can be written
     to: what is written stays in this process and never reaches the file.  On
-    another device they are copies.
+    another device they are copies: a GPU of CUDA takes them from the files
+    itself, many at a time, while the files after them are on their way here.
 
     A dtype that this torch lacks becomes uint8, with the last dimension in
     bytes.
@@ -37,6 +39,8 @@ def load_file(path, rank=None, device="cpu", progress=False):
     import torch
     to = torch.device(device)
     with Set(path, rank) as found, _told(progress, path) as told:
+        if _cuda_name(to):
+            return _load_to_gpu(found, to, told)
         found.load(told=told)
         tensors = {info.name: _dtypes.as_torch(info, found.map(i))
                    for i, info in enumerate(found.infos)}
@@ -45,27 +49,65 @@ def load_file(path, rank=None, device="cpu", progress=False):
     return tensors
 
 
+def _cuda_name(device):
+    """As the library calls it; None if it is no GPU of CUDA."""
+    import torch
+    if device.type != "cuda" or torch.version.cuda is None:
+        return None
+    index = device.index
+    return "cuda:%d" % (torch.cuda.current_device() if index is None
+                        else index)
+
+
+def _load_to(found, to, device, told):
+    """To memory that torch has on a GPU."""
+    import torch
+    # What torch queued for that memory, when it was another tensor's.
+    torch.cuda.synchronize(device)
+    found.load(to=to, told=told, device=device)
+
+
+def _load_to_gpu(found, device, told):
+    import torch
+    tensors, to = {}, []
+    for info in found.infos:
+        dtype, shape = _dtypes.torch_type(info)
+        tensor = torch.empty(shape, dtype=dtype, device=device)
+        tensors[info.name] = tensor
+        to.append(tensor.data_ptr())
+    _load_to(found, to, _cuda_name(device), told)
+    return tensors
+
+
 def load_into(tensors, path, rank=None, strict=True, progress=False):
     """Copies what is at `path` into the torch tensors of those names.
 
     Each must have the dtype and the shape that load_file would give it.
     strict: both sides have the same names; else what only one of them has is
-    left alone.  Contiguous ones on the CPU are read to where they are, by
-    several threads at once; others are copied out of the mapped files.
+    left alone.  Contiguous ones on the CPU or a GPU of CUDA are read to where
+    they are, by several threads at once; others are copied out of the mapped
+    files.
     """
     with Set(path, rank) as found, _told(progress, path) as told:
         _compare_names(tensors, found, path, strict)
-        to, others = [0] * len(found.infos), []
+        to = collections.defaultdict(lambda: [0] * len(found.infos))
+        others = []
         for i, info in enumerate(found.infos):
             tensor = tensors.get(info.name)
             if tensor is None or not info.size:
                 continue
             _compare(tensor, info, path)
-            if tensor.device.type == "cpu" and tensor.is_contiguous():
-                to[i] = tensor.data_ptr()
+            device = "cpu" if tensor.device.type == "cpu" else \
+                _cuda_name(tensor.device)
+            if device and tensor.is_contiguous():
+                to[device][i] = tensor.data_ptr()
             else:
                 others.append((tensor, i))
-        found.load(to=to, told=told)
+        for device, places in to.items():
+            if device == "cpu":
+                found.load(to=places, told=told)
+            else:
+                _load_to(found, places, device, told)
         for tensor, i in others:
             tensor.detach().copy_(_dtypes.as_torch(found.infos[i],
                                                    found.map(i)))

@@ -104,13 +104,29 @@ struct weightfs_load {
 	uint64_t ahead;	  /* bytes to bring here ahead; 0: 1 GiB */
 	weightfs_progress *progress; /* or NULL */
 	void *ctx;
+	/*
+	 * "cuda:0", as CUDA counts the GPUs that this process sees: all of `to`
+	 * are addresses of its memory, which nothing else uses meanwhile, so
+	 * what was queued for it before is waited for first.  CUDA is what this
+	 * process has loaded, else what the system has.  NULL, "cpu": host
+	 * memory.
+	 */
+	const char *device;
+	/*
+	 * To a GPU always by pinned buffers.  Else the memory of the files is
+	 * registered with it for reading, where it can do that, and the GPU
+	 * copies from there; buffers take the rest.
+	 */
+	int staged;
 };
 
 /*
  * Loads all tensors, several at once, while the files after them are on their
  * way.  NULL: as a struct of zeros would say.  -ECANCELED: the progress
- * function said so; otherwise the errors of weightfs_map.  What was copied
- * before a failure stays where it is.
+ * function said so; of a GPU -EINVAL no such name, or no `to`, -ENODEV no such
+ * GPU, -ENXIO no CUDA, -ENOMEM and -EIO what CUDA said; otherwise the errors of
+ * weightfs_map.  What was copied before a failure stays where it is; when this
+ * returns nothing is under way any more.
  */
 WEIGHTFS_API int weightfs_load(struct weightfs_set *set,
 			       const struct weightfs_load *load);
