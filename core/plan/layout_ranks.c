@@ -282,34 +282,55 @@ static void repeat(struct stage *s, uint32_t first_part)
 	layout->part_count = first_part + s->ranks * parts;
 }
 
+static int make_ranks(struct stage *s, struct wfs_err *err)
+{
+	uint32_t first_part = s->layout->part_count;
+	int rc = pick_targets(s, err);
+
+	if (rc)
+		return rc;
+	fill_tensors(s);
+	order_file(s);
+	cut_parts(s);
+	repeat(s, first_part);
+	return 0;
+}
+
+/* The ranks of a stage: together, in an uneven layout one by one. */
+static int make_stage(struct wfs_layout *layout, struct wfs_model *model,
+		      unsigned number, uint64_t part_size, struct wfs_err *err)
+{
+	unsigned tp = layout->spec.tp, step = layout->uneven ? 1 : tp;
+	int rc = 0;
+
+	for (unsigned first = 0; !rc && first < tp; first += step) {
+		struct stage s = { .layout = layout,
+				   .model = model,
+				   .number = number,
+				   .first = first,
+				   .ranks = step,
+				   .part_size = part_size,
+				   .rank = &model->ranks[number * tp + first] };
+
+		rc = make_ranks(&s, err);
+	}
+	return rc;
+}
+
 int wfs_layout_ranks(struct wfs_layout *layout, struct wfs_model *model,
 		     uint64_t part_size, struct wfs_err *err)
 {
-	unsigned tp = layout->spec.tp, step = layout->uneven ? 1 : tp;
+	int rc = 0;
 
-	model->rank_count = tp * layout->spec.pp;
+	model->rank_count = layout->spec.tp * layout->spec.pp;
 	model->ranks = wfs_calloc(model->rank_count, sizeof(*model->ranks));
 	layout->of_rank =
 		wfs_calloc(model->rank_count, sizeof(*layout->of_rank));
 	layout->headers = wfs_headers_new();
-	for (unsigned i = 0; i < model->rank_count; i += step) {
-		struct stage s = { .layout = layout,
-				   .model = model,
-				   .number = i / tp,
-				   .first = i % tp,
-				   .ranks = step,
-				   .part_size = part_size,
-				   .rank = &model->ranks[i] };
-		uint32_t first_part = layout->part_count;
-		int rc = pick_targets(&s, err);
-
-		if (rc)
-			return rc;
-		fill_tensors(&s);
-		order_file(&s);
-		cut_parts(&s);
-		repeat(&s, first_part);
-	}
+	for (unsigned i = 0; !rc && i < layout->spec.pp; i++)
+		rc = make_stage(layout, model, i, part_size, err);
+	if (rc)
+		return rc;
 	for (uint32_t i = 0; i < model->rank_count; i++)
 		model->tensor_bytes += model->ranks[i].bytes;
 	return 0;
