@@ -153,6 +153,15 @@ int wfs_device_lend(struct wfs_device *dev, const struct wfs_device_want *want,
 	return dev->ops->lend(dev, &bounded, ret_lent, fault, err);
 }
 
+int wfs_device_descriptor(struct wfs_device *dev,
+			  const struct wfs_device_caller *caller,
+			  uint64_t lease, int *ret_fd, uint64_t *ret_bytes)
+{
+	return dev ? dev->ops->descriptor(dev, caller, lease, ret_fd,
+					  ret_bytes) :
+		     -ENOENT;
+}
+
 int wfs_device_drop(struct wfs_device *dev,
 		    const struct wfs_device_caller *caller, uint64_t lease,
 		    uint64_t cookie)

@@ -30,7 +30,7 @@
  * -ESTALE     the file became shorter than what was asked of it
  *
  * Threads: every operation may be called from any number of threads; all but
- * info block, till the deadline at worst.
+ * info and descriptor block, till the deadline at worst.
  */
 #ifndef WFS_CORE_DEVICE_H
 #define WFS_CORE_DEVICE_H
@@ -182,6 +182,10 @@ struct wfs_device_ops {
 	int (*lend)(struct wfs_device *dev, const struct wfs_device_want *want,
 		    struct wfs_device_lent *ret_lent,
 		    struct wfs_device_fault *fault, struct wfs_err *err);
+	/* Does not block. */
+	int (*descriptor)(struct wfs_device *dev,
+			  const struct wfs_device_caller *caller,
+			  uint64_t lease, int *ret_fd, uint64_t *ret_bytes);
 	int (*drop)(struct wfs_device *dev,
 		    const struct wfs_device_caller *caller, uint64_t lease,
 		    uint64_t cookie);
@@ -222,6 +226,16 @@ int wfs_device_fill(struct wfs_device *dev, const struct wfs_device_fill *fill,
 int wfs_device_lend(struct wfs_device *dev, const struct wfs_device_want *want,
 		    struct wfs_device_lent *ret_lent,
 		    struct wfs_device_fault *fault, struct wfs_err *err);
+
+/*
+ * The descriptor that memory lent to the calling process stands for, which the
+ * caller closes, and the bytes of its allocation: for who was told only the
+ * lease.  0, -ENOENT when the process has no such lease, -EOPNOTSUPP when its
+ * memory is of the legacy kind, -EMFILE, -ESRCH.
+ */
+int wfs_device_descriptor(struct wfs_device *dev,
+			  const struct wfs_device_caller *caller,
+			  uint64_t lease, int *ret_fd, uint64_t *ret_bytes);
 
 /*
  * Gives a lease back, or has a kept mapping closed, or both; 0 is none.  0,

@@ -160,7 +160,7 @@ static int lend_file(struct asking *a, const struct wfs_node *node,
 	const struct wfs_device_want want = {
 		.caller = a->caller,
 		.device = device_id(&lend->device),
-		.memory = WFS_DEVICE_CUDA_IPC,
+		.memory = a->lend.memory,
 		.key = { wfs_node_ino(node), node->model->fingerprint },
 		.fd = bytes->fd,
 		.file_bytes = wfs_node_size(node),
@@ -181,7 +181,7 @@ static int lend_file(struct asking *a, const struct wfs_node *node,
 	lend->bytes = want.file_bytes;
 	lend->alloc_bytes = lent.memory_bytes;
 	memcpy(lend->handle, lent.handle, sizeof(lend->handle));
-	wfs_closep(&lent.memory_fd);
+	wfs_closep(&lent.memory_fd); /* asked for over the socket */
 	return 0;
 }
 
@@ -192,11 +192,13 @@ static int lend_node(struct asking *a, const struct wfs_node *node,
 	struct wfs_node_recipe recipe;
 	int rc;
 
-	if (a->lend.reserved)
+	if (a->lend.reserved || a->lend.memory > WEIGHTFS_MEMORY_CUDA_VMM)
 		return -EINVAL;
-	/* Over a descriptor there is no way to send one back. */
-	if (a->lend.memory > WEIGHTFS_MEMORY_CUDA_IPC)
+	/* Nobody is there to be asked for a descriptor. */
+	if (!a->fs->passing && a->lend.memory == WEIGHTFS_MEMORY_CUDA_VMM)
 		return -EOPNOTSUPP;
+	if (!a->fs->passing)
+		a->lend.memory = WEIGHTFS_MEMORY_CUDA_IPC;
 	fault->stage = WFS_DEVICE_STAGE_FETCH;
 	if (a->lend.version && a->lend.version != node->model->fingerprint)
 		return -ESTALE;

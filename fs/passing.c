@@ -15,6 +15,7 @@
 #include "core/base/text.h"
 #include "core/base/unix.h"
 #include "core/base/unix_serve.h"
+#include "core/device.h"
 #include "fs/weightfs_ioctl.h"
 
 #define ROOT_DIR "/run/weightfs-ioctl"
@@ -27,6 +28,7 @@ struct client {
 
 struct wfs_passing {
 	struct wfs_slots *slots;
+	struct wfs_device *device;
 	uint8_t key[WFS_CALLER_KEY];
 	struct client *clients; /* the server's thread's */
 	struct wfs_unix_server *server;
@@ -79,10 +81,10 @@ static int add(struct wfs_passing *p, struct client *client,
 	int rc = -EINVAL;
 
 	if (pass->what == WEIGHTFS_PASS_MEMORY)
-		rc = wfs_target_open(fd, pass->bytes, &slot.target);
-	else if (pass->what == WEIGHTFS_PASS_EVENT && !pass->bytes)
+		rc = wfs_target_open(fd, pass->number, &slot.target);
+	else if (pass->what == WEIGHTFS_PASS_EVENT && !pass->number)
 		rc = open_event(fd, &slot);
-	else if (pass->what == WEIGHTFS_PASS_DEVICE && !pass->bytes)
+	else if (pass->what == WEIGHTFS_PASS_DEVICE && !pass->number)
 		rc = open_device(fd, &slot);
 	if (rc)
 		return rc;
@@ -96,6 +98,21 @@ static int add(struct wfs_passing *p, struct client *client,
 	return rc;
 }
 
+/* Of memory that the process was lent. */
+static int give(struct wfs_passing *p, const struct wfs_caller *caller,
+		uint64_t lease, int *ret_fd, struct weightfs_passed *passed)
+{
+	const struct wfs_device_caller who = { .pid = caller->proc.tgid,
+					       .uid = caller->uid };
+	uint64_t bytes;
+	int rc = wfs_device_descriptor(p->device, &who, lease, ret_fd, &bytes);
+
+	if (!rc)
+		passed->bytes = bytes;
+	return rc == -ENOENT ? -ESRCH : rc;
+}
+
+/* *fd is what came, and then what goes back. */
 static int take(struct wfs_passing *p, int socket, struct client *client,
 		const struct weightfs_pass *pass, int *fd,
 		struct weightfs_passed *passed)
@@ -103,13 +120,16 @@ static int take(struct wfs_passing *p, int socket, struct client *client,
 	struct wfs_caller caller;
 	int rc;
 
-	if (pass->abi != WEIGHTFS_ABI || *fd < 0)
+	if (pass->abi != WEIGHTFS_ABI ||
+	    (*fd < 0) != (pass->what == WEIGHTFS_PASS_LEASE))
 		return -EINVAL;
 	rc = caller_of(socket, &caller);
 	if (rc)
 		return rc;
 	if (!wfs_caller_shows(p->key, &caller, pass->token))
 		return -EACCES;
+	if (pass->what == WEIGHTFS_PASS_LEASE)
+		return give(p, &caller, pass->number, fd, passed);
 	rc = add(p, client, pass, *fd, passed);
 	if (!rc)
 		wfs_steal_fd(fd);
@@ -128,7 +148,8 @@ static bool answer(void *ctx, int socket, void *client)
 	if (passed.status)
 		passed = (struct weightfs_passed){ .abi = WEIGHTFS_ABI,
 						   .status = passed.status };
-	return wfs_unix_send(socket, &passed, sizeof(passed), -1) == 0;
+	return wfs_unix_send(socket, &passed, sizeof(passed),
+			     passed.status ? -1 : fd) == 0;
 }
 
 static bool has_many(const struct wfs_passing *p, uid_t uid)
@@ -171,8 +192,9 @@ static void leave(void *ctx, void *client)
 	free(client);
 }
 
-int wfs_passing_start(struct wfs_slots *slots, bool everybody,
-		      struct wfs_passing **ret_passing, struct wfs_err *err)
+int wfs_passing_start(struct wfs_slots *slots, struct wfs_device *device,
+		      bool everybody, struct wfs_passing **ret_passing,
+		      struct wfs_err *err)
 {
 	struct wfs_passing *p = wfs_calloc(1, sizeof(*p));
 	const struct wfs_unix_service service = {
@@ -189,6 +211,7 @@ int wfs_passing_start(struct wfs_slots *slots, bool everybody,
 	int rc = 0;
 
 	p->slots = slots;
+	p->device = device;
 	if (getrandom(p->key, sizeof(p->key), 0) != sizeof(p->key))
 		rc = wfs_err_set(err, -EIO, "there is no randomness");
 	if (!rc)

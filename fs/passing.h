@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The socket over which readers pass descriptors.
+ * The socket over which readers pass descriptors, and get that of memory which
+ * they were lent.
  *
  * A thread of its own takes them in, since that costs microseconds, and
  * notices who hung up.  Whoever may see the mount may connect: under
@@ -21,14 +22,17 @@
 #define WFS_PASSING_CLIENTS	 512
 #define WFS_PASSING_CLIENTS_EACH 64
 
+struct wfs_device;
 struct wfs_passing;
 
 /*
  * Listens in /run/weightfs-ioctl for root, else in weightfs/ of
- * $XDG_RUNTIME_DIR.  `slots` outlives it.  -ENOENT, -EPERM … with a sentence.
+ * $XDG_RUNTIME_DIR.  `slots`, and `device` (may be NULL), outlive it.  -ENOENT,
+ * -EPERM … with a sentence.
  */
-int wfs_passing_start(struct wfs_slots *slots, bool everybody,
-		      struct wfs_passing **ret_passing, struct wfs_err *err);
+int wfs_passing_start(struct wfs_slots *slots, struct wfs_device *device,
+		      bool everybody, struct wfs_passing **ret_passing,
+		      struct wfs_err *err);
 /* Hangs up: all slots are dead.  NULL is fine. */
 void wfs_passing_stop(struct wfs_passing *passing);
 

@@ -147,8 +147,8 @@ static void start_passing(struct wfs_fs *fs)
 	struct wfs_err err = { 0 };
 
 	fs->slots = wfs_slots_new();
-	if (wfs_passing_start(fs->slots, fs->config.allow_other, &fs->passing,
-			      &err) != 0)
+	if (wfs_passing_start(fs->slots, fs->config.device,
+			      fs->config.allow_other, &fs->passing, &err) != 0)
 		wfs_info("memory of readers cannot be filled: %s", err.text);
 	else if (wfs_ring_new(&fs->ring) != 0)
 		wfs_info("events of readers cannot be rung: the kernel has no "

@@ -173,7 +173,8 @@ struct weightfs_fill {
 struct weightfs_lend {
 	struct weightfs_head head; /* no flags */
 	struct weightfs_device device;
-	__u32 memory;	/* 0, or WEIGHTFS_MEMORY_CUDA_IPC; out: of which kind */
+	/* WEIGHTFS_MEMORY_CUDA_IPC or _VMM, 0: either; out: of which kind */
+	__u32 memory;
 	__u32 reserved; /* 0 */
 	__u64 timeout_ns;
 	__u64 version;
@@ -181,7 +182,7 @@ struct weightfs_lend {
 	__u64 lease;
 	__u64 offset, bytes; /* of the tensor in the allocation */
 	__u64 alloc_bytes;
-	__u8 handle[64];
+	__u8 handle[64]; /* CUDA_IPC; of VMM the socket gives a descriptor */
 };
 
 /* Gives back a slot; or a lease, what a cookie keeps mapped, or both. */
@@ -203,11 +204,15 @@ struct weightfs_drop {
 /*
  * Over the socket (SOCK_SEQPACKET): one descriptor and this, answered by the
  * other.  What was passed lives until DROP, or until the socket is closed.
+ * With WEIGHTFS_PASS_LEASE it is the answer that brings a descriptor, that of
+ * the memory of a LEND, for who has the lease.
  */
 struct weightfs_pass {
 	__u32 abi;
-	__u32 what;  /* enum weightfs_pass_what */
-	__u64 bytes; /* of memory: how many may be written; 0: all of it */
+	__u32 what; /* enum weightfs_pass_what */
+	/* Of memory: how many bytes may be written, 0: all; of a lease: the
+	   lease; else 0. */
+	__u64 number;
 	__u8 token[WEIGHTFS_TOKEN_BYTES];
 };
 
@@ -215,13 +220,15 @@ enum weightfs_pass_what {
 	WEIGHTFS_PASS_MEMORY = 1,
 	WEIGHTFS_PASS_EVENT,  /* an eventfd */
 	WEIGHTFS_PASS_DEVICE, /* of memory of cuMemCreate */
+	WEIGHTFS_PASS_LEASE,  /* none: one comes back */
 };
 
 struct weightfs_passed {
 	__u32 abi;
 	__s32 status; /* 0 or a negative errno */
 	__u64 slot;
-	__u64 bytes;  /* of memory: how many may be written */
+	__u64 bytes;  /* of memory: how many may be written; of a lease: of the
+			 allocation */
 	__u32 mapped; /* of memory: 1, or 0 if it is written by write(2) */
 	__u32 reserved;
 };

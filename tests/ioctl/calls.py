@@ -24,7 +24,7 @@ HOST, CUDA_IPC, CUDA_VMM = range(3)
 READ, MAPPED, FILLED, LENT = range(4)
 CAN_FILL, CAN_FILL_DEVICE, CAN_LEND = 1, 2, 4
 ASYNC = 1
-PASS_MEMORY, PASS_EVENT, PASS_DEVICE = 1, 2, 3
+PASS_MEMORY, PASS_EVENT, PASS_DEVICE, PASS_LEASE = 1, 2, 3, 4
 SEGMENTS = 64
 F_ADD_SEALS = 1033
 
@@ -165,18 +165,32 @@ class Passer:
 
     def pass_on(self, fd, what=PASS_MEMORY, size=0, token=None, abi=ABI):
         """(slot, bytes, mapped)"""
-        text = struct.pack("=IIQ32s", abi, what, size, token or self.token)
+        slot, size, mapped, came = self._ask(fd, what, size,
+                                             token or self.token, abi)
+        assert not came
+        return slot, size, mapped
+
+    def descriptor(self, lease, token=None, fd=None):
+        """Of lent memory, which the caller closes, and its bytes."""
+        slot, size, _, came = self._ask(fd, PASS_LEASE, lease,
+                                        token or self.token, ABI)
+        assert not slot and len(came) == 1
+        return came[0], size
+
+    def _ask(self, fd, what, number, token, abi):
+        text = struct.pack("=IIQ32s", abi, what, number, token)
         fds = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
                                       array.array("i", [fd]))]
         self.socket.sendmsg([text], fds)
-        answer = self.socket.recv(4096)
+        answer, came, _, _ = socket.recv_fds(self.socket, 4096, 4)
         if not answer:
             raise ConnectionResetError("hung up")
         abi, status, slot, size, mapped, _ = struct.unpack("=IiQQII", answer)
         assert abi == ABI
         if status:
+            assert not came
             raise OSError(-status, os.strerror(-status))
-        return slot, size, mapped
+        return slot, size, mapped, came
 
     def close(self):
         self.socket.close()

@@ -2,7 +2,9 @@
 """A reader with memory of its own on a GPU: gpu_reader.py HOW COUNT SEED FILE...
 
 fill: COUNT fills of random segments of the files, each compared with the file.
-lend: COUNT leases of each file, each opened, compared and given back.
+lend: COUNT leases of each file in memory of each kind, each opened, compared
+and given back.
+borrow: a lease whose descriptor only the process that has it is given.
 hold: takes a lease of each, says "ready" and fills until it is killed.
 
 The GPU is the FAKE libcudart's, where LD_LIBRARY_PATH leads to that.
@@ -18,30 +20,40 @@ import calls
 ROOM = 1 << 20  # of the memory that is filled
 TIMEOUT = 60 * 10**9
 TO_DEVICE, TO_HOST = 1, 2
+POSIX_FD, ON_DEVICE, READ_WRITE = 1, 1, 3  # of the driver
 
 
 class Handle(ctypes.Structure):
     _fields_ = [("reserved", ctypes.c_char * 64)]
 
 
-def load():
-    for name in ("libcudart.so.13", "libcudart.so.12", "libcudart.so"):
+class Access(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_uint), ("id", ctypes.c_int),
+                ("flags", ctypes.c_uint)]
+
+
+def load(*names):
+    for name in names:
         try:
             return ctypes.CDLL(name)
         except OSError:
             pass
-    raise FileNotFoundError("there is no libcudart")
+    raise FileNotFoundError(f"there is no {names[0]}")
 
 
 class Gpu:
     def __init__(self):
-        self.lib = load()
+        self.lib = load("libcudart.so.13", "libcudart.so.12", "libcudart.so")
+        # The FAKE is both in one.
+        self.driver = (self.lib if hasattr(self.lib, "cuMemMap")
+                       else load("libcuda.so.1"))
         self.stream = ctypes.c_void_p()
         self.call("cudaSetDevice", 0)
         self.call("cudaStreamCreateWithFlags", ctypes.byref(self.stream), 1)
 
     def call(self, name, *args):
-        code = getattr(self.lib, name)(*args)
+        lib = self.lib if name.startswith("cuda") else self.driver
+        code = getattr(lib, name)(*args)
         assert code == 0, (name, code)
 
     def allocate(self, size):
@@ -71,6 +83,25 @@ class Gpu:
 
     def close(self, at):
         self.call("cudaIpcCloseMemHandle", at)
+
+    def map(self, fd, size):
+        """(address, allocation) of memory that `fd` stands for."""
+        alloc, at = ctypes.c_uint64(), ctypes.c_uint64()
+        self.call("cuMemImportFromShareableHandle", ctypes.byref(alloc),
+                  ctypes.c_void_p(fd), POSIX_FD)
+        size, none = ctypes.c_size_t(size), ctypes.c_uint64()
+        self.call("cuMemAddressReserve", ctypes.byref(at), size,
+                  ctypes.c_size_t(), none, none)
+        self.call("cuMemMap", at, size, ctypes.c_size_t(), alloc, none)
+        self.call("cuMemSetAccess", at, size,
+                  ctypes.byref(Access(ON_DEVICE, 0, READ_WRITE)),
+                  ctypes.c_size_t(1))
+        return at, alloc
+
+    def unmap(self, at, alloc, size):
+        self.call("cuMemUnmap", at, ctypes.c_size_t(size))
+        self.call("cuMemAddressFree", at, ctypes.c_size_t(size))
+        self.call("cuMemRelease", alloc)
 
 
 def random_rows(rng, size):
@@ -117,23 +148,64 @@ def fill(gpu, rng, opened, count):
             calls.drop(fd, cookie=7)
 
 
+def refused(code, use, *args, **fields):
+    try:
+        use(*args, **fields)
+    except OSError as failed:
+        assert failed.errno == code, failed
+    else:
+        raise AssertionError(f"not refused with {errno.errorcode[code]}")
+
+
+def read_lent(gpu, passer, said):
+    """All of the allocation, by its handle or its descriptor."""
+    if said.memory == calls.CUDA_IPC:
+        at = gpu.open(said.handle)
+        whole = gpu.read(at, said.alloc_bytes)
+        gpu.close(at)
+        refused(errno.EOPNOTSUPP, passer.descriptor, said.lease)
+        return whole
+    descriptor, size = passer.descriptor(said.lease)
+    assert size == said.alloc_bytes and not any(said.handle)
+    at, alloc = gpu.map(descriptor, size)
+    os.close(descriptor)
+    whole = gpu.read(ctypes.c_void_p(at.value), size)
+    gpu.unmap(at, alloc, size)
+    return whole
+
+
 def lend(gpu, opened, count):
-    for _ in range(count):
+    passer = calls.Passer.of(opened[0][0])
+    for kind in (0, calls.CUDA_IPC, calls.CUDA_VMM) * count:
         for fd, truth in opened:
-            said = calls.ioctl(fd, calls.LEND,
-                               calls.new(calls.Lend, timeout_ns=TIMEOUT))
+            said = calls.ioctl(fd, calls.LEND, calls.new(
+                calls.Lend, memory=kind, timeout_ns=TIMEOUT))
             assert said.bytes == len(truth)
-            at = gpu.open(said.handle)
-            whole = gpu.read(at, said.alloc_bytes)
-            gpu.close(at)
+            assert said.memory == (kind or said.memory) != 0
+            whole = read_lent(gpu, passer, said)
             assert whole[:said.bytes] == truth
             assert not any(whole[said.bytes:])
             calls.drop(fd, lease=said.lease)
-            try:
-                calls.drop(fd, lease=said.lease)
-                raise AssertionError("a lease was given back twice")
-            except calls.Failed as failed:
-                assert failed.errno == errno.ESRCH
+            refused(errno.ESRCH, calls.drop, fd, lease=said.lease)
+            refused(errno.ESRCH, passer.descriptor, said.lease)
+    passer.close()
+
+
+def borrow(gpu, opened):
+    """Tells others of a lease, which is theirs as little as its token."""
+    fd = opened[0][0]
+    said = calls.ioctl(fd, calls.LEND, calls.new(
+        calls.Lend, memory=calls.CUDA_VMM, timeout_ns=TIMEOUT))
+    child = os.fork()
+    if not child:
+        with calls.Passer.of(fd) as own:
+            refused(errno.ESRCH, own.descriptor, said.lease)
+            refused(errno.EINVAL, own.descriptor, said.lease, fd=fd)
+            refused(errno.EACCES, own.descriptor, said.lease, token=b"x" * 32)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    with calls.Passer.of(fd) as own:
+        os.close(own.descriptor(said.lease)[0])
 
 
 def hold(gpu, opened):
@@ -155,6 +227,8 @@ def main(how, count, seed, *files):
         fill(gpu, rng, opened, int(count))
     elif how == "lend":
         lend(gpu, opened, int(count))
+    elif how == "borrow":
+        borrow(gpu, opened)
     else:
         hold(gpu, opened)
 

@@ -68,6 +68,11 @@ def test_readers_are_lent_the_truth_and_give_it_back(mount, model, gpus):
     finish([start(gpus, "lend", 3, i, files) for i in range(3)])
 
 
+def test_only_who_has_a_lease_is_given_its_descriptor(mount, model, gpus):
+    m = mount("gpu=on", m=model, env=gpus)
+    finish([start(gpus, "borrow", 0, 0, tensors(m, model, 1))])
+
+
 def test_readers_killed_in_the_middle_cost_nobody_else(mount, model, gpus):
     m = mount("gpu=on", m=model, env=gpus)
     files = tensors(m, model, 2)

@@ -159,11 +159,14 @@ def test_devices_are_answered_that_there_are_none(here):
     os.close(null)
     with fails(errno.ENXIO, calls.DEVICE):
         here.fill(memory=calls.CUDA_VMM, slot=slot, alloc_bytes=100)
-    with fails(errno.ENXIO, calls.DEVICE):
-        calls.ioctl(here.fd, calls.LEND, calls.new(calls.Lend))
-    with fails(errno.EOPNOTSUPP):
-        calls.ioctl(here.fd, calls.LEND,
-                    calls.new(calls.Lend, memory=calls.CUDA_VMM))
+    for kind in (0, calls.CUDA_IPC, calls.CUDA_VMM):
+        with fails(errno.ENXIO, calls.DEVICE):
+            calls.ioctl(here.fd, calls.LEND,
+                        calls.new(calls.Lend, memory=kind))
+    with fails(errno.EINVAL, calls.AUTH):
+        calls.ioctl(here.fd, calls.LEND, calls.new(calls.Lend, memory=3))
+    with fails(errno.ESRCH):
+        here.passer.descriptor(1)
     for fields in ({"lease": 1}, {"cookie": 1}):
         with fails(errno.ENXIO, calls.DEVICE):
             calls.drop(here.fd, **fields)

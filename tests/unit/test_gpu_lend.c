@@ -102,6 +102,41 @@ static void a_tensor_is_lent_in_memory_of_either_kind(void **state)
 	}
 }
 
+static void a_lease_gives_its_descriptor_again(void **state)
+{
+	struct gpu_world *w = *state;
+	const struct wfs_device_caller other = { getppid(), geteuid(),
+						 getegid() };
+	struct wfs_device_want want = want_of(w, 1, WFS_DEVICE_VMM_FD);
+	struct wfs_device_lent lent;
+	uint64_t bytes = 0;
+
+	assert_int_equal(0, lend(w, &want, &lent));
+	wfs_closep(&lent.memory_fd);
+	assert_int_equal(-ENOENT,
+			 wfs_device_descriptor(w->dev, &other, lent.lease,
+					       &lent.memory_fd, &bytes));
+	assert_int_equal(0,
+			 wfs_device_descriptor(w->dev, &want.caller, lent.lease,
+					       &lent.memory_fd, &bytes));
+	assert_int_equal(ROOM, bytes);
+	expect_tensor(w, &lent);
+	assert_int_equal(0,
+			 wfs_device_drop(w->dev, &want.caller, lent.lease, 0));
+	assert_int_equal(-ENOENT,
+			 wfs_device_descriptor(w->dev, &want.caller, lent.lease,
+					       &lent.memory_fd, &bytes));
+	want.memory = WFS_DEVICE_CUDA_IPC;
+	assert_int_equal(0, lend(w, &want, &lent));
+	assert_int_equal(-EOPNOTSUPP,
+			 wfs_device_descriptor(w->dev, &want.caller, lent.lease,
+					       &lent.memory_fd, &bytes));
+	assert_int_equal(-1, lent.memory_fd);
+	assert_int_equal(-ENOENT,
+			 wfs_device_descriptor(NULL, &want.caller, lent.lease,
+					       &lent.memory_fd, &bytes));
+}
+
 static void where_there_is_no_vmm_it_is_lent_by_a_legacy_handle(void **state)
 {
 	struct gpu_world *w = *state;
@@ -329,6 +364,7 @@ int main(int argc, char **argv)
 	cmocka_unit_test_setup_teardown(name, gpu_world_open, gpu_world_close)
 	const struct CMUnitTest tests[] = {
 		G(a_tensor_is_lent_in_memory_of_either_kind),
+		G(a_lease_gives_its_descriptor_again),
 		G(where_there_is_no_vmm_it_is_lent_by_a_legacy_handle),
 		G(readers_at_once_share_one_copy),
 		G(a_thousand_leases_leave_nothing_behind),

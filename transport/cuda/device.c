@@ -275,6 +275,18 @@ static int drop_cookie(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
 	}
 }
 
+static int descriptor(struct wfs_device *base,
+		      const struct wfs_device_caller *caller, uint64_t lease,
+		      int *ret_fd, uint64_t *ret_bytes)
+{
+	struct wfs_cuda_device *dev = (struct wfs_cuda_device *)base;
+	struct wfs_proc proc;
+	int rc = wfs_proc_find(caller->pid, &proc);
+
+	return rc ? rc :
+		    wfs_gpu_descriptor(dev, &proc, lease, ret_fd, ret_bytes);
+}
+
 static int drop(struct wfs_device *base, const struct wfs_device_caller *caller,
 		uint64_t lease, uint64_t cookie)
 {
@@ -312,6 +324,7 @@ static const struct wfs_device_ops ops = {
 	.info = info,
 	.fill = fill,
 	.lend = wfs_gpu_lend,
+	.descriptor = descriptor,
 	.drop = drop,
 	.close = close_device,
 };

@@ -184,6 +184,9 @@ int wfs_gpu_lend(struct wfs_device *base, const struct wfs_device_want *want,
 /* -ENOENT. */
 int wfs_gpu_return(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
 		   uint64_t lease);
+/* As wfs_device_descriptor. */
+int wfs_gpu_descriptor(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
+		       uint64_t lease, int *ret_fd, uint64_t *ret_bytes);
 bool wfs_gpu_may_borrow(const struct wfs_cuda_device *dev, uid_t uid);
 /*
  * With the lock, which it lets go of meanwhile: frees the copies that have
@@ -191,6 +194,14 @@ bool wfs_gpu_may_borrow(const struct wfs_cuda_device *dev, uid_t uid);
  * one will have been; UINT64_MAX: none.
  */
 uint64_t wfs_gpu_free_idle(struct wfs_cuda_device *dev, uint64_t now);
+/*
+ * With the lock: a lease of the process more, or the one that it gave back.
+ * -EBUSY, -ESRCH, -EMFILE.
+ */
+int wfs_gpu_lease_add(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
+		      struct wfs_gpu_lent *lent, struct wfs_gpu_lease **ret);
+/* With the lock: -EOPNOTSUPP where the memory has none; -EMFILE. */
+int wfs_gpu_copy_descriptor(const struct wfs_gpu_lent *lent, int *ret_fd);
 /* With the lock: ends what the process that `lease` is of had. */
 void wfs_gpu_lease_end(struct wfs_cuda_device *dev,
 		       struct wfs_gpu_lease *lease);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory that is lent: one copy of a tensor on each GPU, made by a helper of
- * the daemon's own user, and who has a lease of it.
+ * the daemon's own user.
  *
  * Memory that a descriptor stands for stays as long as anybody has it open,
  * whatever we do, so that giving it back is enough.  A handle of the legacy kind
@@ -9,7 +9,6 @@
  * handle is gone.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "core/base/cond.h"
@@ -131,82 +130,6 @@ static int make(struct wfs_cuda_device *dev, struct wfs_gpu_lent *lent,
 	return make_once(dev, lent, want, fault, err);
 }
 
-/* With the lock.  A lease of the process more; or the one it returned. */
-static int add_lease(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
-		     struct wfs_gpu_lent *lent, struct wfs_gpu_lease **ret)
-{
-	struct wfs_gpu_lease *lease;
-	size_t of_it = 0;
-	int pidfd;
-
-	for (lease = dev->leases; lease; lease = lease->next) {
-		if (!wfs_proc_same(&lease->proc, proc))
-			continue;
-		of_it++;
-		if (lease->lent == lent && lease->returned) {
-			lease->returned = false;
-			lease->id = dev->next_id++;
-			*ret = lease;
-			return 0;
-		}
-	}
-	if (dev->lease_count == WFS_GPU_LEASES_MAX ||
-	    of_it == WFS_GPU_LEASES_EACH)
-		return -EBUSY;
-	pidfd = wfs_proc_open(proc);
-	if (pidfd < 0)
-		return pidfd;
-	lease = wfs_calloc(1, sizeof(*lease));
-	lease->id = dev->next_id++;
-	lease->proc = *proc;
-	lease->pidfd = pidfd;
-	lease->lent = lent;
-	lease->next = dev->leases;
-	dev->leases = lease;
-	dev->lease_count++;
-	lent->leases++;
-	wfs_gpu_wake(dev);
-	*ret = lease;
-	return 0;
-}
-
-void wfs_gpu_lease_end(struct wfs_cuda_device *dev, struct wfs_gpu_lease *lease)
-{
-	struct wfs_gpu_lease **at = &dev->leases;
-
-	while (*at != lease)
-		at = &(*at)->next;
-	*at = lease->next;
-	dev->lease_count--;
-	lease->lent->leases--;
-	lease->lent->idle_ns = wfs_now_ns();
-	close(lease->pidfd);
-	free(lease);
-}
-
-int wfs_gpu_return(struct wfs_cuda_device *dev, const struct wfs_proc *proc,
-		   uint64_t id)
-{
-	struct wfs_gpu_lease *lease;
-	int rc = -ENOENT;
-
-	pthread_mutex_lock(&dev->lock);
-	for (lease = dev->leases; lease; lease = lease->next) {
-		if (lease->id == id && !lease->returned &&
-		    wfs_proc_same(&lease->proc, proc))
-			break;
-	}
-	if (lease && lease->lent->memory == WFS_DEVICE_VMM_FD) {
-		wfs_gpu_lease_end(dev, lease);
-		wfs_gpu_wake(dev);
-	} else if (lease) {
-		lease->returned = true;
-	}
-	rc = lease ? 0 : -ENOENT;
-	pthread_mutex_unlock(&dev->lock);
-	return rc;
-}
-
 uint64_t wfs_gpu_free_idle(struct wfs_cuda_device *dev, uint64_t now)
 {
 	struct wfs_gpu_lent *lent = dev->lent;
@@ -272,12 +195,10 @@ static int hand_out(struct wfs_cuda_device *dev,
 
 	if (wfs_gpu_is_beyond(dev, caller, lent->memory))
 		return -EXDEV;
-	if (lent->fd >= 0) {
-		fd = fcntl(lent->fd, F_DUPFD_CLOEXEC, 0);
-		if (fd < 0)
-			return -errno;
-	}
-	rc = add_lease(dev, &caller->proc, lent, &lease);
+	rc = wfs_gpu_copy_descriptor(lent, &fd);
+	if (rc && rc != -EOPNOTSUPP)
+		return rc;
+	rc = wfs_gpu_lease_add(dev, &caller->proc, lent, &lease);
 	if (rc)
 		return rc;
 	*ret_lent = (struct wfs_device_lent){
