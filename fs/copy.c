@@ -15,7 +15,9 @@
 /* From the arena: long copies go past the caches, a third faster. */
 #define STEP (256ull << 20)
 /* From a local file, where the kernel copies. */
-#define STRAIGHT (32ull << 20)
+#define STRAIGHT (64ull << 20)
+/* What a thread copies at a time, of what several do. */
+#define PART (2ull << 20)
 
 /* Runs that are copied at once: `span` bytes of the file from `file_off`. */
 struct batch {
@@ -107,6 +109,55 @@ static bool next_batch(const struct wfs_copy *c, uint64_t limit,
 	return false;
 }
 
+/* A batch in parts, for as many threads as there are. */
+struct parts {
+	const struct wfs_copy *copy;
+	const struct batch *batch;
+	const char *from; /* NULL: read from `fd` */
+	int fd;
+	uint64_t fd_off;
+	uint64_t each; /* runs; or bytes, of a single one */
+	atomic_int rc;
+};
+
+static void copy_part(void *ctx, unsigned i)
+{
+	struct parts *p = ctx;
+	uint64_t at = i * p->each, off = p->batch->dst_off, from = 0;
+	struct wfs_runs runs = p->batch->runs;
+	int none = 0, rc;
+
+	if (atomic_load(&p->rc))
+		return;
+	if (runs.count == 1) {
+		runs.len = wfs_least(runs.len - at, p->each);
+		off += at;
+		from = at;
+	} else {
+		runs.count = wfs_least(runs.count - at, p->each);
+		off += at * runs.dst_stride;
+		from = at * runs.stride;
+	}
+	rc = p->from ? wfs_target_write(p->copy->target, off, p->from + from,
+					&runs) :
+		       wfs_target_read(p->copy->target, off, p->fd, runs.len,
+				       p->fd_off + from);
+	if (rc)
+		atomic_compare_exchange_strong(&p->rc, &none, rc);
+}
+
+static int copy_parts(struct parts *p)
+{
+	const struct wfs_runs *runs = &p->batch->runs;
+	uint64_t all = runs->count == 1 ? runs->len : runs->count;
+
+	p->each = runs->count == 1 ? PART : wfs_most(PART / runs->len, 1);
+	wfs_workers_share(p->copy->fs->fillers,
+			  (unsigned)((all + p->each - 1) / p->each), copy_part,
+			  p);
+	return atomic_load(&p->rc);
+}
+
 /* A batch that is being written. */
 struct writing {
 	struct wfs_copy *copy;
@@ -146,7 +197,8 @@ static void write_batch(void *ctx, const void *bytes, size_t len)
 	w->rc = begin(c);
 	if (w->rc)
 		return;
-	w->rc = wfs_target_write(c->target, b->dst_off, bytes, &b->runs);
+	w->rc = copy_parts(
+		&(struct parts){ .copy = c, .batch = b, .from = bytes });
 	if (w->rc)
 		c->stage = WEIGHTFS_STAGE_MAP;
 	end(c, w->rc ? &(struct batch){ 0 } : b, w->in_memory);
@@ -184,8 +236,10 @@ static int read_straight(struct wfs_copy *c, struct batch *b, int fd)
 	rc = begin(c);
 	if (rc)
 		return rc;
-	rc = wfs_target_read(c->target, b->dst_off, fd, b->runs.len,
-			     piece->off + b->file_off);
+	rc = copy_parts(&(struct parts){ .copy = c,
+					 .batch = b,
+					 .fd = fd,
+					 .fd_off = piece->off + b->file_off });
 	end(c, rc ? &(struct batch){ 0 } : b, false);
 	if (!rc) {
 		wfs_region_count(piece->region, b->runs.len);

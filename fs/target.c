@@ -14,9 +14,16 @@
 #include <unistd.h>
 
 #include "core/base/guard.h"
+#include "core/base/least.h"
 #include "core/base/mem.h"
 
 #define BLOCK 512 /* of st_blocks, whatever the file system's */
+
+/* Pages of a map are had by so many bytes: one by one they cost more than what
+   is copied to them. */
+#define TOUCHED (2ull << 20)
+/* What is shorter costs less. */
+#define TOUCH_MIN (256ull << 10)
 
 static int check_file(int fd, uint64_t bytes)
 {
@@ -72,6 +79,8 @@ static int map(struct wfs_target *target)
 	if (at == MAP_FAILED)
 		return -ENOMEM;
 	target->map = at;
+	target->touched = wfs_calloc(target->map_bytes / TOUCHED + 1,
+				     sizeof(*target->touched));
 	return 0;
 }
 
@@ -102,6 +111,8 @@ void wfs_target_unmap(struct wfs_target *target)
 	if (target->map)
 		munmap(target->map, target->map_bytes);
 	target->map = NULL;
+	free(target->touched);
+	target->touched = NULL;
 }
 
 void wfs_target_close(struct wfs_target *target)
@@ -113,6 +124,27 @@ void wfs_target_close(struct wfs_target *target)
 int wfs_target_check(const struct wfs_target *target)
 {
 	return check_file(target->fd, target->bytes);
+}
+
+/* Makes `len` bytes from `off` on pages of the map, where they are not yet. */
+static void touch(const struct wfs_target *target, uint64_t off, uint64_t len)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t at = off / TOUCHED, end = off + len, from;
+
+	if (len < TOUCH_MIN)
+		return;
+	while (at * TOUCHED < end && atomic_load(&target->touched[at]))
+		at++;
+	if (at * TOUCHED >= end)
+		return;
+	from = wfs_most(at * TOUCHED, off / page * page);
+	/* What cannot be is found out by who writes. */
+	if (madvise(target->map + from, end - from, MADV_POPULATE_WRITE))
+		return;
+	for (at = (from + TOUCHED - 1) / TOUCHED; (at + 1) * TOUCHED <= end;
+	     at++)
+		atomic_store(&target->touched[at], true);
 }
 
 struct copy {
@@ -139,6 +171,9 @@ int wfs_target_write(const struct wfs_target *target, uint64_t off,
 
 	if (target->map) {
 		copy.to = target->map + off;
+		if (runs->count == 1 || runs->dst_stride < 2 * runs->len)
+			touch(target, off,
+			      (runs->count - 1) * runs->dst_stride + runs->len);
 		return wfs_guarded(target->map, target->bytes, copy_runs,
 				   &copy) ?
 			       0 :
@@ -153,8 +188,10 @@ int wfs_target_write(const struct wfs_target *target, uint64_t off,
 int wfs_target_read(const struct wfs_target *target, uint64_t off, int fd,
 		    uint64_t len, uint64_t file_off)
 {
-	ssize_t n = wfs_pread_all(fd, target->map + off, len, file_off);
+	ssize_t n;
 
+	touch(target, off, len);
+	n = wfs_pread_all(fd, target->map + off, len, file_off);
 	if (n < 0)
 		return (int)n;
 	return (uint64_t)n < len ? -ENODATA : 0;

@@ -11,6 +11,8 @@
 #ifndef WFS_FS_TARGET_H
 #define WFS_FS_TARGET_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -19,6 +21,7 @@ struct wfs_target {
 	int fd;
 	char *map; /* NULL: written by pwrite(2) */
 	uint64_t bytes, map_bytes;
+	atomic_bool *touched; /* of the map: blocks whose pages are there */
 };
 
 /*

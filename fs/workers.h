@@ -32,4 +32,12 @@ void wfs_workers_stop(struct wfs_workers *workers);
 
 void wfs_workers_queue(struct wfs_workers *workers, struct wfs_work *work);
 
+/*
+ * Calls `part` for 0 to parts - 1, on this thread and on those that have
+ * nothing else to do, up to one a CPU; returns when all have returned.
+ * `workers` NULL: on this thread.
+ */
+void wfs_workers_share(struct wfs_workers *workers, unsigned parts,
+		       void (*part)(void *ctx, unsigned i), void *ctx);
+
 #endif
