@@ -41,6 +41,28 @@ struct wfs_live {
 /* The weights are not as the engine had loaded them any more. */
 #define WFS_LIVE_PROCESSED "processed"
 
+/* Bytes of memory that belong together. */
+struct wfs_live_span {
+	uintptr_t low, high; /* [low, high) */
+};
+
+/* Bytes of a region that lie together. */
+struct wfs_live_piece {
+	uint64_t off, len; /* in the region */
+	const void *at;
+};
+
+/*
+ * Where a region of an epoch lies, for whoever reads it without its owner: what
+ * was read counts only if the cell still had that epoch afterwards.
+ */
+struct wfs_live_memory {
+	uint64_t epoch;
+	const void *cell; /* the epoch that is now: 8 bytes, little-endian */
+	struct wfs_live_piece *pieces; /* ascending; what is not there … */
+	size_t count;		       /* … does not lie together */
+};
+
 /* Adds it as a manifest has it: a JSON object. */
 void wfs_live_add(const struct wfs_live *live, struct wfs_text *text);
 /* "vllm 0.32, tp4"; the caller frees it. */

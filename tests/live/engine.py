@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that holds tensors and serves them, as an engine would.
 
-    python engine.py torch|numpy OPTIONS_JSON < orders > answers
+    python engine.py torch|numpy|plain OPTIONS_JSON < orders > answers
 
 Options: "ranks", {number: safetensors file}, whose tensors are read into
 memory of their own; "strided", names that lie transposed in memory; "serve",
@@ -13,6 +13,7 @@ line, and answers each with a line:
     child     forks; the child's copy of the model is closed there
     unmap     the memory of the largest tensor goes, without a word
 """
+import ctypes
 import json
 import mmap
 import os
@@ -66,6 +67,23 @@ def as_numpy(memory, dtype, shape):
     return numpy.frombuffer(memory, dtype=NUMPY[dtype]).reshape(shape)
 
 
+class Plain:
+    """An array of bytes, for where it takes too long to import anything."""
+
+    class dtype:
+        name, itemsize, byteorder = "uint8", 1, "|"
+
+    def __init__(self, memory, shape):
+        at = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        self.shape, self.strides = tuple(shape), (1,)
+        self.__array_interface__ = {"data": (at, False)}
+
+
+def as_plain(memory, dtype, shape):
+    assert dtype == "U8" and len(shape) == 1
+    return Plain(memory, shape)
+
+
 def turned(tensor):
     """The same values; in memory its last two dimensions are swapped."""
     if KIND == "torch":
@@ -78,7 +96,7 @@ def main():
     options = json.loads(sys.argv[2])
     files = {int(r): read(path) for r, path in options["ranks"].items()}
     pool = Pool(sum(len(t[3]) + 64 for f in files.values() for t in f) + 64)
-    make = as_torch if KIND == "torch" else as_numpy
+    make = {"torch": as_torch, "numpy": as_numpy, "plain": as_plain}[KIND]
     ranks = {}
     for number, tensors in files.items():
         ranks[number] = {

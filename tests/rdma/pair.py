@@ -17,6 +17,19 @@ import mounts
 MIB = 1 << 20
 
 
+def safetensors(path, tensors):
+    """A file of these tensors, {name: bytes}; its bytes."""
+    header, end = {}, 0
+    for name, data in tensors.items():
+        header[name] = {"dtype": "U8", "shape": [len(data)],
+                        "data_offsets": [end, end + len(data)]}
+        end += len(data)
+    text = json.dumps(header).encode()
+    whole = struct.pack("<Q", len(text)) + text + b"".join(tensors.values())
+    path.write_bytes(whole)
+    return whole
+
+
 def checkpoint(path, sizes, seed):
     """Shard files of these sizes, {name: its bytes}; sizes may be odd."""
     rng = random.Random(seed)
@@ -24,11 +37,7 @@ def checkpoint(path, sizes, seed):
     path.mkdir()
     for i, size in enumerate(sizes):
         name = f"model-{i + 1:05}-of-{len(sizes):05}.safetensors"
-        header = {f"t{i}": {"dtype": "U8", "shape": [size],
-                            "data_offsets": [0, size]}}
-        text = json.dumps(header).encode()
-        files[name] = (struct.pack("<Q", len(text)) + text +
-                       rng.randbytes(size))
+        files[name] = safetensors(path / name, {f"t{i}": rng.randbytes(size)})
         index[f"t{i}"] = name
     files["model.safetensors.index.json"] = json.dumps(
         {"metadata": {}, "weight_map": index}).encode()

@@ -31,7 +31,8 @@ static const char *const kinds[FAKE_OBJECTS] = { "pd", "mr", "cq",
 
 static const struct wfs_verbs table = {
 #define FAKE_MEMBER(name) .name = fake_##name,
-	WFS_IBVERBS_CALLS(FAKE_MEMBER) WFS_RDMACM_CALLS(FAKE_MEMBER)
+	WFS_IBVERBS_CALLS(FAKE_MEMBER) WFS_IBVERBS_NEW_CALLS(FAKE_MEMBER)
+		WFS_RDMACM_CALLS(FAKE_MEMBER)
 #undef FAKE_MEMBER
 };
 

@@ -138,3 +138,9 @@ const char *fake_ibv_event_type_str(enum ibv_event_type event)
 	return event == IBV_EVENT_PORT_ACTIVE ? "FAKE port active" :
 						"FAKE event";
 }
+
+/* As recent kernels: what a device reads is not moved by a fork. */
+enum ibv_fork_status fake_ibv_is_fork_initialized(void)
+{
+	return IBV_FORK_UNNEEDED;
+}

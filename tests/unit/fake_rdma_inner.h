@@ -86,7 +86,8 @@ struct fake_wr {
 	struct ibv_sge sges[FAKE_SGES];
 	int sge_count;
 	uint32_t rkey, len;
-	bool writes, signaled, held, released;
+	bool writes, signaled, fenced, held, released;
+	bool early; /* it was carried already */
 };
 
 struct fake_qp {
@@ -212,6 +213,7 @@ int fake_req_notify_cq(struct ibv_cq *cq, int solicited_only);
 /* The calls of the libraries; see there. */
 #define FAKE_DECLARE(name) __typeof__(name) fake_##name;
 WFS_IBVERBS_CALLS(FAKE_DECLARE)
+WFS_IBVERBS_NEW_CALLS(FAKE_DECLARE)
 WFS_RDMACM_CALLS(FAKE_DECLARE)
 #undef FAKE_DECLARE
 

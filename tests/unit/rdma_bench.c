@@ -27,20 +27,22 @@ static const uint8_t *digests_of(const uint8_t *bytes)
 	return all[0];
 }
 
-struct rdma_bench *rdma_bench_open(const struct fake_rail *rails, size_t n,
-				   unsigned plain_peers)
+static struct rdma_bench *open_bench(const struct fake_rail *rails, size_t n,
+				     const struct rdma_lent *lent,
+				     unsigned plain_peers)
 {
 	struct rdma_bench *b = wfs_calloc(1, sizeof(*b));
 	uint8_t id[WFS_WIRE_ID_BYTES];
 
 	fake_rdma_open(rails, n);
 	b->fetch = fetch_bench_open(plain_peers, 0);
+	b->seed.lent = lent;
 	b->seed.stock = (struct rdma_stock){ .count = 1,
 					     .size = SIZE,
 					     .bytes = b->fetch->bytes };
 	b->seed.stock.digests = digests_of(b->fetch->bytes);
 	rdma_seed_open(&b->seed);
-	rdma_seed_await(&b->seed, 1, 0);
+	rdma_seed_await(&b->seed, lent ? 0 : 1, 0);
 	assert_int_equal(wfs_peer_add(b->fetch->fetch, "seed-rdma",
 				      &wfs_rdma_lane_ops, b->seed.peer,
 				      RDMA_LANES, &b->peer),
@@ -54,6 +56,19 @@ struct rdma_bench *rdma_bench_open(const struct fake_rail *rails, size_t n,
 	assert_ptr_not_equal(b->ground, MAP_FAILED);
 	wfs_stretch_add(b->ground, SIZE);
 	return b;
+}
+
+struct rdma_bench *rdma_bench_open(const struct fake_rail *rails, size_t n,
+				   unsigned plain_peers)
+{
+	return open_bench(rails, n, NULL, plain_peers);
+}
+
+struct rdma_bench *rdma_bench_open_lent(const struct fake_rail *rail,
+					const struct rdma_lent *lent,
+					unsigned plain_peers)
+{
+	return open_bench(rail, 1, lent, plain_peers);
 }
 
 void rdma_bench_close(struct rdma_bench *b)

@@ -23,6 +23,10 @@ struct rdma_bench {
 /* A world of FAKE devices with all of it.  `rails` as fake_rdma_open. */
 struct rdma_bench *rdma_bench_open(const struct fake_rail *rails, size_t n,
 				   unsigned plain_peers);
+/* The same, of memory that the seed lends. */
+struct rdma_bench *rdma_bench_open_lent(const struct fake_rail *rail,
+					const struct rdma_lent *lent,
+					unsigned plain_peers);
 /* Also the world; asserts that nothing is left of it. */
 void rdma_bench_close(struct rdma_bench *b);
 

@@ -58,6 +58,15 @@ static int read_stock(void *ctx, const uint8_t id[WFS_WIRE_ID_BYTES],
 	return 0;
 }
 
+static void tell_live(void *ctx, wfs_export_tell_live *tell, void *to)
+{
+	const struct rdma_lent *lent = ((struct rdma_seed *)ctx)->lent;
+	struct wfs_wire_region region = { .size = lent->size };
+
+	rdma_seed_name(region.id, 0);
+	tell(to, &region, &lent->memory);
+}
+
 static int ask(void *ctx, const char *path, const atomic_bool *stop,
 	       char **ret_text, size_t *ret_len, struct wfs_err *err)
 {
@@ -84,11 +93,12 @@ static int ask(void *ctx, const char *path, const atomic_bool *stop,
 
 void rdma_seed_open(struct rdma_seed *seed)
 {
-	const struct wfs_export_stock stock = { .ctx = &seed->stock,
+	const struct wfs_export_stock files = { .ctx = &seed->stock,
 						.list = list_stock,
 						.read = read_stock };
+	const struct wfs_export_stock live = { .ctx = seed, .live = tell_live };
 	const struct wfs_export_config config = {
-		.stock = &stock,
+		.stock = seed->lent ? &live : &files,
 		.memory = seed->memory ? seed->memory : 1ull << 40,
 		.lease_ns = seed->lease_ns,
 	};
@@ -100,6 +110,14 @@ void rdma_seed_open(struct rdma_seed *seed)
 	if (wfs_exporter_open(&config, &seed->exporter, &err) ||
 	    wfs_exporter_start(seed->exporter, &err))
 		fail_msg("%s", err.text);
+	if (seed->lent) {
+		assert_int_equal(wfs_exporter_can_lend(seed->exporter, &err),
+				 0);
+		assert_int_equal(wfs_exporter_lend(seed->exporter,
+						   seed->lent->memory.cell,
+						   &seed->lent->span, 1),
+				 0);
+	}
 	seed->peer = wfs_rdma_peer_new(&control);
 }
 
@@ -216,12 +234,17 @@ enum ibv_wc_status rdma_reader_read(struct rdma_reader *reader,
 struct wfs_rdma_place rdma_reader_find(const struct rdma_reader *reader,
 				       struct rdma_seed *seed, size_t index)
 {
+	struct wfs_rdma_peer *peer = seed->peer;
 	struct wfs_rdma_place place = { 0 };
 	uint8_t id[WFS_WIRE_ID_BYTES];
 
 	rdma_seed_name(id, index);
-	assert_int_equal(wfs_rdma_peer_find(seed->peer, reader->way.session, id,
-					    &place),
-			 0);
+	pthread_mutex_lock(&peer->lock);
+	assert_int_equal(peer->table.session, reader->way.session);
+	for (size_t i = 0; i < peer->table.place_count; i++)
+		if (!memcmp(peer->table.places[i].id, id, sizeof(id)))
+			place = peer->table.places[i];
+	pthread_mutex_unlock(&peer->lock);
+	assert_true(place.size > 0);
 	return place;
 }

@@ -20,11 +20,19 @@ struct rdma_stock {
 	atomic_bool gone;	/* none is listed */
 };
 
+/* Memory that it lends, with a region of it: the first of its names. */
+struct rdma_lent {
+	struct wfs_live_span span;
+	struct wfs_live_memory memory;
+	uint64_t size; /* of the region */
+};
+
 struct rdma_seed {
 	struct rdma_stock stock; /* the first, so that it may be set before */
-	uint64_t memory;	 /* for files; 0: enough */
-	uint64_t lease_ns;	 /* 0: the usual one */
-	const char *who;	 /* asks; NULL: anybody */
+	const struct rdma_lent *lent; /* or, instead of files */
+	uint64_t memory;	      /* for files; 0: enough */
+	uint64_t lease_ns;	      /* 0: the usual one */
+	const char *who;	      /* asks; NULL: anybody */
 	struct wfs_exporter *exporter;
 	struct wfs_rdma_peer *peer;
 	atomic_uint asked; /* for /v1/rdma */

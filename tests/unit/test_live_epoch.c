@@ -87,7 +87,7 @@ static void no_reader_has_two_epochs_in_a_chunk(void **state)
 	while (!atomic_load(&w.done))
 		read_once(&w);
 	pthread_join(thread, NULL);
-	assert_int_equal(atomic_load(&w.image->cell.epoch), 2 * ROUNDS);
+	assert_int_equal(wfs_live_cell_epoch(&w.image->cell), 2 * ROUNDS);
 	assert_true(atomic_load(&w.whole) >= ROUNDS / 2);
 	wfs_live_image_put(w.image);
 	free(w.words);

@@ -160,6 +160,8 @@ static void *start(void *arg)
 	pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
 	setpriority(PRIO_PROCESS, 0, it->nice); /* 0: of this thread alone */
 	it->rc = wfs_seed_start(it->seed->served, it->err);
+	if (!it->rc && it->seed->exporter)
+		it->rc = wfs_exporter_start(it->seed->exporter, it->err);
 	return NULL;
 }
 
@@ -178,9 +180,11 @@ static int start_seed(struct weightfs_seed *seed, int nice, struct wfs_err *err)
 
 static void free_seed(struct weightfs_seed *seed)
 {
+	/* Nobody asks the exporter any more, nor is anything told by it. */
 	wfs_seed_close(wfs_steal_ptr(&seed->served));
 	while (seed->models)
 		weightfs_seed_model_free(seed->models);
+	wfs_exporter_close(seed->exporter);
 	wfs_registry_free(seed->registry);
 	wfs_bounces_free(seed->bounces);
 	pthread_mutex_destroy(&seed->lock);
@@ -200,6 +204,8 @@ int weightfs_seed_new(const struct weightfs_seed_options *options,
 	seed = wfs_calloc(1, sizeof(*seed));
 	pthread_mutex_init(&seed->lock, NULL);
 	rc = open_seed(&known, seed, err);
+	if (!rc)
+		rc = wfs_face_open_rdma(seed, known.rdma, err);
 	if (!rc) {
 		wfs_forkable_add(&seed->forkable);
 		rc = start_seed(seed, known.nice, err);

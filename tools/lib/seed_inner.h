@@ -12,14 +12,16 @@
 #include "tools/lib/fork.h"
 #include "tools/lib/include/weightfs/seed.h"
 #include "transport/live/live.h"
+#include "transport/rdma/export.h"
 #include "transport/seed/seed.h"
 
 struct weightfs_seed {
 	struct wfs_forkable forkable;
 	struct wfs_bounces *bounces;
 	struct wfs_registry *registry;
-	struct wfs_seed *served; /* NULL: it was closed */
-	pthread_mutex_t lock;	 /* guards the models, and what is offered */
+	struct wfs_seed *served;       /* NULL: it was closed */
+	struct wfs_exporter *exporter; /* NULL: there is no RDMA */
+	pthread_mutex_t lock; /* guards the models, and what is offered */
 	struct weightfs_seed_model *models;
 };
 
@@ -27,10 +29,18 @@ struct weightfs_seed_model {
 	struct weightfs_seed *seed;
 	struct weightfs_seed_model *next;
 	struct wfs_live_image *image;
-	bool published;
+	bool published, lent;
 };
 
 /* 0, or -ECHILD with a sentence: the handle is another process's. */
 int wfs_face_check(const struct weightfs_seed *seed, struct wfs_err *err);
+
+/* Once the seed is open: -EINVAL; as wfs_exporter_open where it must be had. */
+int wfs_face_open_rdma(struct weightfs_seed *seed, int rdma,
+		       struct wfs_err *err);
+/* A sealed model's memory may be read; or a line says why not. */
+void wfs_face_lend(struct weightfs_seed_model *model);
+/* Nobody reads it any more; the image may go. */
+void wfs_face_take_back(struct weightfs_seed_model *model);
 
 #endif

@@ -161,10 +161,13 @@ int weightfs_seed_publish(struct weightfs_seed_model *model)
 
 	if (!rc)
 		rc = wfs_live_image_seal(model->image, err);
-	if (!rc)
-		rc = offer_whole(model, err);
-	if (!rc)
-		model->published = true;
+	if (rc)
+		return rc;
+	wfs_face_lend(model);
+	rc = offer_whole(model, err);
+	if (rc)
+		wfs_face_take_back(model);
+	model->published = !rc;
 	return rc;
 }
 
@@ -175,7 +178,7 @@ size_t weightfs_seed_regions(const struct weightfs_seed_model *model)
 
 uint64_t weightfs_seed_epoch(const struct weightfs_seed_model *model)
 {
-	return atomic_load(&model->image->cell.epoch);
+	return wfs_live_cell_epoch(&model->image->cell);
 }
 
 int weightfs_seed_update_begin(struct weightfs_seed_model *model)
@@ -215,6 +218,7 @@ void weightfs_seed_model_free(struct weightfs_seed_model *model)
 		return;
 	seed = model->seed;
 	wfs_live_cell_revoke(&model->image->cell);
+	wfs_face_take_back(model);
 	pthread_mutex_lock(&seed->lock);
 	for (at = &seed->models; *at != model;)
 		at = &(*at)->next;

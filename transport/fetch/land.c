@@ -43,7 +43,8 @@ static struct landing prepare(struct wfs_lane *lane,
 {
 	struct wfs_fetch *fetch = lane->peer->fetch;
 	struct wfs_slot *slot = &lane->slots[0];
-	struct landing landing = { .bare = lane->peer->ops->bare,
+	struct landing landing = { .bare = lane->peer->ops->bare ||
+					   answer->bare,
 				   .algorithm = WFS_XXH3_128 };
 	struct wfs_task *task;
 

@@ -8,28 +8,45 @@
 
 #include <errno.h>
 
+#include "core/base/bytes.h"
 #include "core/base/cond.h"
 #include "core/base/mem.h"
 
-/* The thread sanitizer knows no fences, and the locks do for what it sees. */
+/*
+ * The thread sanitizer knows no fences, and the locks do for what it sees.
+ * Devices look as well, where what is between processors does not reach.
+ */
 static void barrier(void)
 {
-#ifndef __SANITIZE_THREAD__
+#if defined(__aarch64__)
+	__asm__ volatile("dmb sy" ::: "memory");
+#elif !defined(__SANITIZE_THREAD__)
 	atomic_thread_fence(memory_order_seq_cst);
 #endif
+}
+
+uint64_t wfs_live_cell_epoch(const struct wfs_live_cell *cell)
+{
+	return le64toh(atomic_load(cell->epoch));
+}
+
+static void put(struct wfs_live_cell *cell, uint64_t epoch)
+{
+	atomic_store(cell->epoch, htole64(epoch));
 }
 
 void wfs_live_cell_init(struct wfs_live_cell *cell)
 {
 	pthread_mutex_init(&cell->lock, NULL);
 	wfs_cond_init(&cell->changed);
-	atomic_init(&cell->epoch, 0);
+	cell->epoch = wfs_calloc(1, sizeof(*cell->epoch));
 	cell->reading = 0;
 	cell->revoked = false;
 }
 
 void wfs_live_cell_destroy(struct wfs_live_cell *cell)
 {
+	free(cell->epoch);
 	pthread_cond_destroy(&cell->changed);
 	pthread_mutex_destroy(&cell->lock);
 }
@@ -38,11 +55,13 @@ void wfs_live_cell_destroy(struct wfs_live_cell *cell)
 static int step(struct wfs_live_cell *cell, bool odd, int otherwise)
 {
 	int rc = otherwise;
+	uint64_t epoch;
 
 	barrier();
 	pthread_mutex_lock(&cell->lock);
-	if ((atomic_load(&cell->epoch) & 1) == odd) {
-		atomic_fetch_add(&cell->epoch, 1);
+	epoch = wfs_live_cell_epoch(cell);
+	if (!cell->revoked && (epoch & 1) == odd) {
+		put(cell, epoch + 1);
 		pthread_cond_broadcast(&cell->changed);
 		rc = 0;
 	}
@@ -64,7 +83,7 @@ int wfs_live_cell_end(struct wfs_live_cell *cell)
 /* What `epoch` is worth now, with the lock held. */
 static int look(const struct wfs_live_cell *cell, uint64_t epoch)
 {
-	uint64_t now = atomic_load(&cell->epoch);
+	uint64_t now = wfs_live_cell_epoch(cell);
 
 	if (cell->revoked || now > epoch + 1)
 		return -ESTALE;
@@ -77,7 +96,7 @@ int wfs_live_cell_now(struct wfs_live_cell *cell, uint64_t *ret_epoch)
 	int rc;
 
 	pthread_mutex_lock(&cell->lock);
-	epoch = atomic_load(&cell->epoch);
+	epoch = wfs_live_cell_epoch(cell);
 	rc = look(cell, epoch & ~1ull);
 	pthread_mutex_unlock(&cell->lock);
 	if (!rc)
@@ -108,7 +127,7 @@ bool wfs_live_cell_leave(struct wfs_live_cell *cell, uint64_t epoch)
 
 	barrier();
 	pthread_mutex_lock(&cell->lock);
-	same = atomic_load(&cell->epoch) == epoch;
+	same = wfs_live_cell_epoch(cell) == epoch;
 	if (--cell->reading == 0)
 		pthread_cond_broadcast(&cell->changed);
 	pthread_mutex_unlock(&cell->lock);
@@ -132,5 +151,6 @@ void wfs_live_cell_revoke(struct wfs_live_cell *cell)
 	pthread_cond_broadcast(&cell->changed);
 	while (cell->reading)
 		pthread_cond_wait(&cell->changed, &cell->lock);
+	put(cell, UINT64_MAX);
 	pthread_mutex_unlock(&cell->lock);
 }

@@ -19,13 +19,19 @@
 struct wfs_live_cell {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	atomic_ullong epoch; /* written with the lock held */
-	unsigned reading;    /* guarded by the lock, like all below */
+	/*
+	 * Written with the lock held, little-endian: a device may look at it,
+	 * too.
+	 */
+	atomic_ullong *epoch;
+	unsigned reading; /* guarded by the lock, like all below */
 	bool revoked;
 };
 
 void wfs_live_cell_init(struct wfs_live_cell *cell);
 void wfs_live_cell_destroy(struct wfs_live_cell *cell);
+
+uint64_t wfs_live_cell_epoch(const struct wfs_live_cell *cell);
 
 /* -EALREADY: somebody is at it; -EINVAL: nobody is. */
 int wfs_live_cell_begin(struct wfs_live_cell *cell);
@@ -47,7 +53,10 @@ bool wfs_live_cell_leave(struct wfs_live_cell *cell, uint64_t epoch);
 /* Is it over for good? */
 bool wfs_live_cell_is_over(struct wfs_live_cell *cell, uint64_t epoch);
 
-/* From its return on nobody reads. */
+/*
+ * From its return on nobody reads; and who reads all the same, by a device that
+ * does not let go, finds no epoch that he expects.
+ */
 void wfs_live_cell_revoke(struct wfs_live_cell *cell);
 
 #endif

@@ -97,11 +97,14 @@ int wfs_live_image_seal(struct wfs_live_image *image, struct wfs_err *err);
  * The spans of memory that hold all of it: those that touch a page of each
  * other are one.  Their number; *ret_spans (may be NULL) is the caller's.
  */
-struct wfs_live_span {
-	uintptr_t low, high; /* bytes, ends of pages */
-};
 size_t wfs_live_image_spans(const struct wfs_live_image *image,
 			    struct wfs_live_span **ret_spans);
+/*
+ * The same of what lies together (wfs_live_map), ascending; headers are among
+ * them, each by itself.
+ */
+size_t wfs_live_image_lent(const struct wfs_live_image *image,
+			   struct wfs_live_span **ret_spans);
 
 /*
  * Copies [off, off + len) of a file, at most a chunk, whatever the epoch.

@@ -249,3 +249,47 @@ bool wfs_live_holds(struct wfs_region *region)
 		return false;
 	return wfs_live_cell_leave(cell, live->live.epoch);
 }
+
+/* One more piece, or more of the last one; how many there are. */
+static size_t add_piece(struct wfs_live_piece *pieces, size_t n,
+			const struct wfs_live_piece *piece)
+{
+	struct wfs_live_piece *last = &pieces[n ? n - 1 : 0];
+
+	if (n && last->off + last->len == piece->off &&
+	    (const char *)last->at + last->len == piece->at) {
+		last->len += piece->len;
+		return n;
+	}
+	pieces[n] = *piece;
+	return n + 1;
+}
+
+void wfs_live_map(struct wfs_region *region, struct wfs_live_memory *ret)
+{
+	struct live_source *live = live_of(region->source);
+	const struct wfs_live_file *file =
+		&live->image->files[region - live->regions];
+	const struct wfs_live_rank *rank = file->rank;
+	size_t most = rank ? (size_t)rank->count + 1 : 1, n = 0;
+	struct wfs_live_piece *pieces = wfs_calloc(most, sizeof(*pieces));
+
+	if (rank)
+		pieces[n++] =
+			(struct wfs_live_piece){ 0, file->len, file->bytes };
+	for (uint32_t i = 0; rank && i < rank->count; i++) {
+		const struct wfs_live_tensor *t =
+			&rank->tensors[rank->order[i]];
+		const struct wfs_live_piece piece = { rank->ends[i] - t->size,
+						      t->size, t->data };
+
+		if (t->size && wfs_live_tensor_is_whole(t))
+			n = add_piece(pieces, n, &piece);
+	}
+	*ret = (struct wfs_live_memory){
+		.epoch = live->live.epoch,
+		.cell = live->image->cell.epoch,
+		.pieces = pieces,
+		.count = n,
+	};
+}

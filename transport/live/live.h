@@ -27,6 +27,12 @@ int wfs_live_open(struct wfs_live_image *image, struct wfs_source **ret_source,
  */
 int wfs_live_take(struct wfs_region *region, uint64_t off, size_t len,
 		  struct wfs_bounce **ret_bounce);
+/*
+ * Where a region of such a source lies; the caller frees the pieces.  There is
+ * none of a small file, nor of a tensor that is not contiguous.
+ */
+void wfs_live_map(struct wfs_region *region, struct wfs_live_memory *ret);
+
 /* Is it worth asking for, now or in a moment? */
 bool wfs_live_holds(struct wfs_region *region);
 

@@ -33,11 +33,6 @@ static int by_name(const void *a, const void *b)
 		      ((const struct wfs_live_tensor *)b)->name);
 }
 
-static bool is_whole(const struct wfs_live_tensor *tensor)
-{
-	return tensor->dims == 0;
-}
-
 /* Whatever may cover another comes before it. */
 static int by_memory(const void *a, const void *b)
 {
@@ -47,8 +42,8 @@ static int by_memory(const void *a, const void *b)
 		return x->low < y->low ? -1 : 1;
 	if (x->high != y->high)
 		return x->high > y->high ? -1 : 1;
-	if (is_whole(x) != is_whole(y))
-		return is_whole(x) ? -1 : 1;
+	if (wfs_live_tensor_is_whole(x) != wfs_live_tensor_is_whole(y))
+		return wfs_live_tensor_is_whole(x) ? -1 : 1;
 	return by_name(a, b);
 }
 
@@ -68,7 +63,7 @@ static void drop_others(struct wfs_live_rank *rank)
 			wfs_live_tensor_clear(&t[i]);
 			continue;
 		}
-		if (is_whole(&t[i]))
+		if (wfs_live_tensor_is_whole(&t[i]))
 			covered = t[i].high;
 		t[kept++] = t[i];
 	}
@@ -257,6 +252,7 @@ static int by_low(const void *a, const void *b)
 	return x->low < y->low ? -1 : x->low > y->low;
 }
 
+/* Those that touch a page of each other are one. */
 static size_t merge(struct wfs_live_span *spans, size_t n)
 {
 	size_t kept = 0;
@@ -265,7 +261,8 @@ static size_t merge(struct wfs_live_span *spans, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		struct wfs_live_span *last = &spans[kept ? kept - 1 : 0];
 
-		if (kept && spans[i].low <= last->high)
+		if (kept &&
+		    spans[i].low / PAGE <= (last->high + PAGE - 1) / PAGE)
 			last->high = spans[i].high > last->high ?
 					     spans[i].high :
 					     last->high;
@@ -275,15 +272,16 @@ static size_t merge(struct wfs_live_span *spans, size_t n)
 	return kept;
 }
 
-size_t wfs_live_image_spans(const struct wfs_live_image *image,
-			    struct wfs_live_span **ret_spans)
+/* Of all tensors, or of those that are contiguous; with room for the headers. */
+static size_t collect(const struct wfs_live_image *image, bool whole,
+		      struct wfs_live_span **ret_spans)
 {
 	struct wfs_live_span *spans;
-	size_t n = 0;
+	size_t n = image->rank_count + 1;
 
 	for (uint32_t i = 0; i < image->rank_count; i++)
 		n += image->ranks[i].count;
-	spans = wfs_calloc(n + 1, sizeof(*spans));
+	spans = wfs_calloc(n, sizeof(*spans));
 	n = 0;
 	for (uint32_t i = 0; i < image->rank_count; i++) {
 		const struct wfs_live_rank *rank = &image->ranks[i];
@@ -291,16 +289,41 @@ size_t wfs_live_image_spans(const struct wfs_live_image *image,
 		for (uint32_t k = 0; k < rank->count; k++) {
 			const struct wfs_live_tensor *t = &rank->tensors[k];
 
-			if (!t->size)
+			if (!t->size || (whole && !wfs_live_tensor_is_whole(t)))
 				continue;
-			spans[n].low = t->low / PAGE * PAGE;
-			spans[n++].high = (t->high + PAGE - 1) / PAGE * PAGE;
+			spans[n++] = (struct wfs_live_span){ t->low, t->high };
 		}
 	}
-	n = merge(spans, n);
+	*ret_spans = spans;
+	return merge(spans, n);
+}
+
+size_t wfs_live_image_spans(const struct wfs_live_image *image,
+			    struct wfs_live_span **ret_spans)
+{
+	struct wfs_live_span *spans;
+	size_t n = collect(image, false, &spans);
+
 	if (ret_spans)
 		*ret_spans = spans;
 	else
 		free(spans);
+	return n;
+}
+
+size_t wfs_live_image_lent(const struct wfs_live_image *image,
+			   struct wfs_live_span **ret_spans)
+{
+	size_t n = collect(image, true, ret_spans);
+
+	for (uint32_t i = 0; i < image->file_count; i++) {
+		const struct wfs_live_file *file = &image->files[i];
+		uintptr_t at = (uintptr_t)file->bytes;
+
+		if (file->rank)
+			(*ret_spans)[n++] =
+				(struct wfs_live_span){ at, at + file->len };
+	}
+	qsort(*ret_spans, n, sizeof(**ret_spans), by_low);
 	return n;
 }

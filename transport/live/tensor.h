@@ -10,6 +10,7 @@
 #ifndef WFS_TRANSPORT_LIVE_TENSOR_H
 #define WFS_TRANSPORT_LIVE_TENSOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -50,6 +51,13 @@ int wfs_live_tensor_init(const struct wfs_live_said *said,
 			 struct wfs_live_tensor *ret_tensor,
 			 struct wfs_err *err);
 void wfs_live_tensor_clear(struct wfs_live_tensor *tensor);
+
+/* Does it lie together? */
+static inline bool
+wfs_live_tensor_is_whole(const struct wfs_live_tensor *tensor)
+{
+	return tensor->dims == 0;
+}
 
 /* Where a walk over the bytes of a tensor is. */
 struct wfs_live_walk {

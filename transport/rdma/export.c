@@ -59,10 +59,10 @@ int wfs_exporter_start(struct wfs_exporter *exporter, struct wfs_err *err)
 	rc = pthread_create(&exporter->connector, NULL, wfs_export_connect,
 			    exporter);
 	exporter->connecting = !rc;
-	if (!rc)
+	if (!rc && exporter->stock.list)
 		rc = pthread_create(&exporter->filler, NULL, wfs_export_fill,
 				    exporter);
-	exporter->filling = exporter->connecting && !rc;
+	exporter->filling = exporter->stock.list && !rc;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return rc ? wfs_err_set(err, -rc, "cannot start a thread: %s",
 				strerror(rc)) :
@@ -94,6 +94,7 @@ void wfs_exporter_close(struct wfs_exporter *exporter)
 	wfs_exporter_stop(exporter);
 	wfs_export_clear_domains(exporter);
 	wfs_export_clear_regions(exporter);
+	wfs_export_clear_loans(exporter);
 	wfs_export_close_rails(exporter);
 	if (exporter->events)
 		exporter->verbs->rdma_destroy_event_channel(exporter->events);

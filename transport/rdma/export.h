@@ -11,6 +11,10 @@
  * where everything lies and the keys of that domain.  A region that the stock
  * lists no more is deregistered, so that nobody reads what took its place.
  *
+ * Memory of others may be lent as well (wfs_exporter_lend): it is registered
+ * where it is, nothing of it is copied, and its owner may change it.  Whoever
+ * reads it looks at the owner's epoch afterwards.
+ *
  * What somebody can do with a key that is not his:
  * - A key opens memory to queue pairs of its protection domain alone, and these
  *   are made by us alone, for whoever proves by an HMAC that he has the secret
@@ -37,9 +41,20 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
+#include "core/live.h"
 #include "transport/wire/frame.h"
 
-/* What there is to export; from a thread of the exporter's. */
+#define WFS_EXPORT_SPANS 4096 /* that are lent together, at most */
+
+/* Tells where a region lies in memory that was lent. */
+typedef void wfs_export_tell_live(void *to,
+				  const struct wfs_wire_region *region,
+				  const struct wfs_live_memory *memory);
+
+/*
+ * What there is to export; from a thread of the exporter's, but for `live`.
+ * `list` and `read` are NULL where nothing is to be copied.
+ */
 struct wfs_export_stock {
 	void *ctx;
 	/* The regions that are listed now; *ret_regions is freed by us. */
@@ -48,6 +63,11 @@ struct wfs_export_stock {
 	int (*read)(void *ctx, const uint8_t id[WFS_WIRE_ID_BYTES],
 		    uint64_t off, uint32_t len, void *buf,
 		    uint8_t ret_digest[WFS_WIRE_HASH_SIZE]);
+	/*
+	 * Calls `tell` for each region of memory that was lent; from whoever
+	 * calls wfs_exporter_tell.  NULL: none is.
+	 */
+	void (*live)(void *ctx, wfs_export_tell_live *tell, void *to);
 };
 
 struct wfs_export_config {
@@ -80,9 +100,29 @@ void wfs_exporter_close(struct wfs_exporter *exporter);
 int wfs_exporter_tell(struct wfs_exporter *exporter, const char *who,
 		      uint64_t session, struct wfs_text *ret_text);
 
+/*
+ * May memory that its owner changes be read where it is?  -ENOTSUP with a
+ * sentence where a fork moves it away from the device.
+ */
+int wfs_exporter_can_lend(const struct wfs_exporter *exporter,
+			  struct wfs_err *err);
+/*
+ * Lets these spans (ascending, copied) be read, and the cell (see struct
+ * wfs_live_memory), which stands for all of them.  They are registered when
+ * somebody asks.  -E2BIG, -EEXIST.
+ */
+int wfs_exporter_lend(struct wfs_exporter *exporter, const void *cell,
+		      const struct wfs_live_span *spans, size_t count);
+/*
+ * Nobody reads them any more when this returns.  -ENOENT: they were not lent;
+ * -EBUSY: a device did not let go of them, so that the cell must stay.
+ */
+int wfs_exporter_take_back(struct wfs_exporter *exporter, const void *cell);
+
 struct wfs_export_stats {
 	uint64_t regions, bytes; /* in memory now */
 	uint64_t left_out;	 /* regions that did not fit */
+	uint64_t lent;		 /* bytes of others */
 	uint64_t domains, sessions, connections;
 	uint64_t refused, vanished; /* connections, so far */
 };

@@ -124,9 +124,11 @@ bool wfs_export_reaches(const struct wfs_exporter *exporter,
 
 static void end(struct wfs_exporter *exporter, struct export_domain *domain)
 {
-	for (size_t i = 0; i < exporter->region_count; i++)
-		deregister_in(exporter, &exporter->regions[i],
-			      index_of(exporter, domain));
+	struct export_cursor all = wfs_export_all(exporter);
+	struct export_region *region;
+
+	while ((region = wfs_export_next(&all)))
+		deregister_in(exporter, region, index_of(exporter, domain));
 	for (size_t i = 0; i < exporter->rail_count; i++)
 		if (domain->pds[i])
 			exporter->verbs->ibv_dealloc_pd(domain->pds[i]);
@@ -153,10 +155,12 @@ static bool begin_on(struct wfs_exporter *exporter,
 static void register_all(struct wfs_exporter *exporter,
 			 struct export_domain *domain)
 {
+	struct export_cursor all = wfs_export_all(exporter);
+	struct export_region *region;
+
 	domain->again_at = 0;
-	for (size_t i = 0; i < exporter->region_count; i++)
-		register_in(exporter, &exporter->regions[i],
-			    index_of(exporter, domain));
+	while ((region = wfs_export_next(&all)))
+		register_in(exporter, region, index_of(exporter, domain));
 }
 
 /* What was refused may be granted now; not asked for too often. */
@@ -185,12 +189,15 @@ static bool begin(struct wfs_exporter *exporter, struct export_domain *domain,
 bool wfs_export_join_rail(struct wfs_exporter *exporter, unsigned rail)
 {
 	for (unsigned i = 0; i < WFS_EXPORT_DOMAINS; i++) {
+		struct export_cursor all = wfs_export_all(exporter);
+		struct export_region *region;
+
 		if (!exporter->domains[i].who)
 			continue;
 		if (!begin_on(exporter, &exporter->domains[i], rail))
 			return false;
-		for (size_t k = 0; k < exporter->region_count; k++)
-			register_on(exporter, &exporter->regions[k], i, rail);
+		while ((region = wfs_export_next(&all)))
+			register_on(exporter, region, i, rail);
 	}
 	return true;
 }
@@ -199,9 +206,11 @@ void wfs_export_leave_rail(struct wfs_exporter *exporter, unsigned rail)
 {
 	for (unsigned i = 0; i < WFS_EXPORT_DOMAINS; i++) {
 		struct ibv_pd **pd = &exporter->domains[i].pds[rail];
+		struct export_cursor all = wfs_export_all(exporter);
+		struct export_region *region;
 
-		for (size_t k = 0; k < exporter->region_count; k++)
-			deregister_on(exporter, &exporter->regions[k], i, rail);
+		while ((region = wfs_export_next(&all)))
+			deregister_on(exporter, region, i, rail);
 		if (*pd)
 			exporter->verbs->ibv_dealloc_pd(*pd);
 		*pd = NULL;

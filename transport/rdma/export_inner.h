@@ -6,6 +6,7 @@
  *	export_rails.c	   its ports: opened, watched, opened again
  *	export_tell.c	   what it tells, of its memory and of itself
  *	export_memory.c	   the thread that fills memory
+ *	export_lent.c	   memory of others
  *	export_domains.c   who may read it: protection domains, registration
  *	export_sessions.c  who may connect
  *	export_connect.c   the thread that lets them, and ends what is over
@@ -48,6 +49,16 @@ struct export_region {
 	uint64_t address, digests; /* as nodes see them */
 	/* Guarded by the domains' lock; NULL: not registered. */
 	struct ibv_mr *mrs[WFS_EXPORT_DOMAINS][WFS_RAILS_MAX];
+};
+
+/*
+ * What one owner lent: his cell, and spans of memory, ascending.  None of them
+ * is a region of a stock: they have no id.
+ */
+struct export_loan {
+	struct export_loan *next;
+	size_t count;
+	struct export_region cell, spans[];
 };
 
 /* Those who have the same right to read, and what they read through. */
@@ -99,12 +110,13 @@ struct wfs_exporter {
 	/* Guards what is registered, for whom; taken before the next one. */
 	pthread_mutex_t domains_lock;
 	struct export_domain domains[WFS_EXPORT_DOMAINS];
-	pthread_mutex_t lock; /* guards all below */
+	struct export_loan *loans; /* changed under both */
+	pthread_mutex_t lock;	   /* guards all below */
 	pthread_cond_t stopped;
 	struct export_region *regions; /* changed by the filler, under both */
 	size_t region_count;
 	uint64_t used;	  /* bytes of memory; the filler's alone */
-	uint64_t next_at; /* where the next region is to be seen */
+	uint64_t next_at; /* where the next memory is to be seen */
 	struct export_session sessions[WFS_SESSIONS_MAX];
 	size_t session_count;
 	struct export_hello hellos[WFS_EXPORT_HELLOS];
@@ -118,6 +130,23 @@ struct wfs_exporter {
 
 void *wfs_export_fill(void *exporter);
 void wfs_export_clear_regions(struct wfs_exporter *exporter);
+
+/* Where nodes see it; with the lock held. */
+uint64_t wfs_export_place_locked(struct wfs_exporter *exporter, const void *map,
+				 uint64_t len);
+
+/* All that is to be registered, one by one; domains_lock is held. */
+struct export_cursor {
+	struct wfs_exporter *exporter;
+	size_t at;
+	struct export_loan *loan;
+};
+struct export_cursor wfs_export_all(struct wfs_exporter *exporter);
+struct export_region *wfs_export_next(struct export_cursor *cursor);
+
+/* "live":[…]; domains_lock is held. */
+void wfs_export_add_live(struct wfs_exporter *exporter, struct wfs_text *text);
+void wfs_export_clear_loans(struct wfs_exporter *exporter);
 
 /*
  * The domain of `who`, with all memory registered for him; domains_lock is

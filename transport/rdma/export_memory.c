@@ -86,12 +86,26 @@ static int fill(struct wfs_exporter *exporter, struct export_region *region)
 	return 0;
 }
 
-/* Where nodes see it has nothing to do with where it is. */
+/*
+ * It has nothing to do with where it is, but for where in a page: a device may
+ * use one table of pages for both.
+ */
+uint64_t wfs_export_place_locked(struct wfs_exporter *exporter, const void *map,
+				 uint64_t len)
+{
+	uint64_t at = exporter->next_at + (uintptr_t)map % HUGE;
+
+	exporter->next_at = round_up(at + len + 1, HUGE);
+	return at;
+}
+
 static void place(struct wfs_exporter *exporter, struct export_region *region)
 {
-	region->address = exporter->next_at;
+	pthread_mutex_lock(&exporter->lock);
+	region->address =
+		wfs_export_place_locked(exporter, region->map, region->map_len);
+	pthread_mutex_unlock(&exporter->lock);
 	region->digests = region->address + digests_at(region->size);
-	exporter->next_at += round_up(region->map_len + 1, HUGE);
 }
 
 static bool fits(struct wfs_exporter *exporter, uint64_t len)

@@ -35,19 +35,13 @@ static void tell_rails(const struct wfs_exporter *exporter,
 	wfs_text_add(text, "]");
 }
 
-static void tell_region(const struct wfs_exporter *exporter,
-			const struct export_region *region, unsigned domain,
-			struct wfs_text *text)
+static void tell_keys(const struct wfs_exporter *exporter,
+		      const struct export_region *region, unsigned domain,
+		      struct wfs_text *text)
 {
-	char id[2 * WFS_WIRE_ID_BYTES + 1];
 	const char *between = "";
 
-	wfs_text_add(text,
-		     "\n{\"region\":\"%s\",\"size\":%llu,\"address\":%llu,"
-		     "\"digests\":%llu,\"rkeys\":[",
-		     wfs_hex_format(region->id, sizeof(region->id), id),
-		     (ull)region->size, (ull)region->address,
-		     (ull)region->digests);
+	wfs_text_add(text, "\"rkeys\":[");
 	for (size_t i = 0; i < exporter->rail_count; i++) {
 		if (!exporter->rails[i].up)
 			continue;
@@ -56,6 +50,44 @@ static void tell_region(const struct wfs_exporter *exporter,
 		between = ",";
 	}
 	wfs_text_add(text, "]}");
+}
+
+static void tell_region(const struct wfs_exporter *exporter,
+			const struct export_region *region, unsigned domain,
+			struct wfs_text *text)
+{
+	char id[2 * WFS_WIRE_ID_BYTES + 1];
+
+	wfs_text_add(text,
+		     "\n{\"region\":\"%s\",\"size\":%llu,\"address\":%llu,"
+		     "\"digests\":%llu,",
+		     wfs_hex_format(region->id, sizeof(region->id), id),
+		     (ull)region->size, (ull)region->address,
+		     (ull)region->digests);
+	tell_keys(exporter, region, domain, text);
+}
+
+/* What was lent; `live` says what lies there. */
+static void tell_memory(struct wfs_exporter *exporter, unsigned domain,
+			struct wfs_text *text)
+{
+	/* Not the stock's own, which comes first. */
+	struct export_cursor all = { .exporter = exporter,
+				     .at = exporter->region_count,
+				     .loan = exporter->loans };
+	const struct export_region *span;
+	const char *between = "";
+
+	wfs_text_add(text, ",\"memory\":[");
+	while ((span = wfs_export_next(&all))) {
+		if (!wfs_export_reaches(exporter, span, domain))
+			continue;
+		wfs_text_add(text, "%s\n{\"address\":%llu,\"size\":%llu,",
+			     between, (ull)span->address, (ull)span->map_len);
+		tell_keys(exporter, span, domain, text);
+		between = ",";
+	}
+	wfs_text_add(text, "]");
 }
 
 static void tell_locked(struct wfs_exporter *exporter,
@@ -82,7 +114,9 @@ static void tell_locked(struct wfs_exporter *exporter,
 		tell_region(exporter, region, session->domain, text);
 		between = ",";
 	}
-	wfs_text_add(text, "\n]}\n");
+	wfs_text_add(text, "\n]");
+	if (exporter->loans)
+		tell_memory(exporter, session->domain, text);
 }
 
 static bool is_up(struct wfs_exporter *exporter)
@@ -114,6 +148,9 @@ int wfs_exporter_tell(struct wfs_exporter *exporter, const char *who,
 			    wfs_export_session_locked(exporter, session, at),
 			    text);
 		pthread_mutex_unlock(&exporter->lock);
+		if (exporter->loans)
+			wfs_export_add_live(exporter, text);
+		wfs_text_add(text, "}\n");
 		rc = 0;
 	}
 	pthread_mutex_unlock(&exporter->domains_lock);
@@ -132,6 +169,10 @@ void wfs_exporter_stats(struct wfs_exporter *exporter,
 		ret->left_out += region->map == NULL;
 		ret->bytes += region->map_len;
 	}
+	for (const struct export_loan *loan = exporter->loans; loan;
+	     loan = loan->next)
+		for (size_t i = 0; i < loan->count; i++)
+			ret->lent += loan->spans[i].map_len;
 	for (size_t i = 0; i < WFS_EXPORT_DOMAINS; i++)
 		ret->domains += exporter->domains[i].sessions != 0;
 	ret->sessions = exporter->session_count;
@@ -159,6 +200,8 @@ void wfs_exporter_measure(struct wfs_exporter *exporter, struct wfs_text *text)
 		stats.bytes);
 	measure(text, "left_out", "Regions that are served over TCP alone.",
 		stats.left_out);
+	measure(text, "lent_bytes", "Memory of others that may be read.",
+		stats.lent);
 	measure(text, "domains", "Kinds of clients that may read them.",
 		stats.domains);
 	measure(text, "sessions", "Sessions that nodes asked for.",

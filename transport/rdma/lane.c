@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/bytes.h"
 #include "core/base/log.h"
 #include "core/base/mem.h"
 #include "core/digest/digests.h"
@@ -16,7 +17,6 @@
 #define SLOTS	 2		/* what the fetch has under way */
 #define STALL_NS 10000000000ull /* no READ takes as long */
 
-#define READS	   2 /* for a request */
 #define TOLD_SHIFT 8 /* how many READs a completion tells of */
 
 /* A request under way, or refused already. */
@@ -24,12 +24,11 @@ struct slot {
 	struct wfs_slab_piece *piece;
 	uint32_t tag, len;
 	uint32_t status;	/* enum wfs_wire_status */
-	uint8_t unposted, left; /* of its READs: the chunk's, its digest's */
+	uint8_t unposted, left; /* of its READs */
 	uint64_t posted;	/* ns: the first of them */
 	bool lands;		/* not in the piece, but where it belongs */
-	uint64_t chunk, digest; /* addresses of the seed's */
-	uint32_t rkey;
-	struct ibv_sge to[READS];
+	struct wfs_rdma_plan plan;
+	struct ibv_sge to[WFS_RDMA_READS];
 };
 
 struct lane {
@@ -110,10 +109,11 @@ static unsigned prepare(struct lane *lane, struct slot *slot, unsigned room,
 {
 	unsigned n = slot->unposted < room ? slot->unposted : room;
 
-	if (n && slot->unposted == READS)
+	if (n && slot->unposted == slot->plan.count)
 		slot->posted = wfs_now_ns();
 	for (unsigned i = 0; i < n; i++) {
-		unsigned at = READS - slot->unposted--;
+		unsigned at = slot->plan.count - slot->unposted--;
+		const struct wfs_rdma_read *read = &slot->plan.reads[at];
 
 		chain[i] = (struct ibv_send_wr){
 			.wr_id = (uint64_t)(slot - lane->slots),
@@ -122,12 +122,19 @@ static unsigned prepare(struct lane *lane, struct slot *slot, unsigned room,
 			.num_sge = 1,
 			.opcode = IBV_WR_RDMA_READ,
 		};
-		chain[i].wr.rdma.remote_addr = at ? slot->digest : slot->chunk;
-		chain[i].wr.rdma.rkey = slot->rkey;
+		chain[i].wr.rdma.remote_addr = read->address;
+		chain[i].wr.rdma.rkey = read->rkey;
+		/*
+		 * The cell is looked at when all the bytes have come: what is
+		 * only asked for in order may be fetched from memory in another
+		 * one.
+		 */
+		if (slot->plan.live && !slot->unposted)
+			chain[i].send_flags = IBV_SEND_FENCE;
 	}
 	/* They complete in order: the last one tells of all. */
 	if (n) {
-		chain[n - 1].send_flags = IBV_SEND_SIGNALED;
+		chain[n - 1].send_flags |= IBV_SEND_SIGNALED;
 		chain[n - 1].wr_id |= (uint64_t)n << TOLD_SHIFT;
 	}
 	return n;
@@ -136,7 +143,7 @@ static unsigned prepare(struct lane *lane, struct slot *slot, unsigned room,
 /* Posts as many READs as the devices allow, with one call; the rest waits. */
 static int post(struct lane *lane)
 {
-	struct ibv_send_wr chain[SLOTS * READS + 1], *bad;
+	struct ibv_send_wr chain[WFS_LINK_WORK + 1], *bad;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < lane->used; i++) {
@@ -152,32 +159,34 @@ static int post(struct lane *lane)
 	return -ibv_post_send(lane->link.id->qp, chain, &bad);
 }
 
+/* Where its READs go, in their order; the last one beside the chunk. */
+static void aim_reads(struct slot *slot, uint8_t *to, uint32_t key)
+{
+	const struct wfs_rdma_plan *plan = &slot->plan;
+
+	for (unsigned i = 0; i < plan->count; i++) {
+		bool last = i + 1 == plan->count;
+
+		slot->to[i] = (struct ibv_sge){
+			.addr = (uintptr_t)(last ? WFS_SLAB_DIGEST(slot->piece) :
+						   to),
+			.length = plan->reads[i].len,
+			.lkey = last ? slot->piece->key : key,
+		};
+		to += plan->reads[i].len;
+	}
+	slot->unposted = slot->left = (uint8_t)plan->count;
+}
+
 /* Whether the chunk lands where it belongs. */
 static bool aim(struct lane *lane, struct slot *slot,
-		const struct wfs_rdma_place *place,
 		const struct wfs_lane_ask *ask)
 {
-	const struct wfs_slab_piece *piece = slot->piece;
-	uint32_t key;
+	uint32_t key = slot->piece->key;
 
-	slot->to[0] = (struct ibv_sge){ .addr = (uintptr_t)piece->bytes,
-					.length = ask->len,
-					.lkey = piece->key };
-	slot->to[1] =
-		(struct ibv_sge){ .addr = (uintptr_t)WFS_SLAB_DIGEST(piece),
-				  .length = WFS_WIRE_HASH_SIZE,
-				  .lkey = piece->key };
 	slot->lands = ask->to && wfs_grounds_find(&lane->link.device->grounds,
 						  ask->to, ask->len, &key);
-	if (slot->lands) {
-		slot->to[0].addr = (uintptr_t)ask->to;
-		slot->to[0].lkey = key;
-	}
-	slot->chunk = place->address + ask->off;
-	slot->digest =
-		place->digests + ask->off / WFS_CHUNK * WFS_WIRE_HASH_SIZE;
-	slot->rkey = place->rkeys[lane->way.rail];
-	slot->unposted = slot->left = READS;
+	aim_reads(slot, slot->lands ? ask->to : slot->piece->bytes, key);
 	return slot->lands;
 }
 
@@ -185,25 +194,24 @@ static int lane_ask(void *conn, const struct wfs_lane_ask *ask)
 {
 	struct lane *lane = conn;
 	struct slot *slot = &lane->slots[(lane->first + lane->used) % SLOTS];
-	struct wfs_rdma_place place;
-	int rc = wfs_rdma_peer_find(lane->peer, lane->way.session, ask->id,
-				    &place);
+	const struct wfs_rdma_want want = { .id = ask->id,
+					    .off = ask->off,
+					    .len = ask->len,
+					    .rail = lane->way.rail };
+	int rc = wfs_rdma_peer_find(lane->peer, lane->way.session, &want,
+				    &slot->plan);
 
 	if (rc == -EPERM)
 		return -ECONNRESET;
-	*slot = (struct slot){
-		.piece = slot->piece,
-		.tag = ask->tag,
-		.len = ask->len,
-		.status = rc ? WFS_WIRE_NOT_HELD : WFS_WIRE_OK,
-	};
+	if (rc && rc != -ENODATA)
+		return rc;
+	slot->tag = ask->tag;
+	slot->len = ask->len;
+	slot->status = rc ? WFS_WIRE_NOT_HELD : WFS_WIRE_OK;
+	slot->unposted = slot->left = 0;
+	slot->lands = false;
 	lane->used++;
-	if (rc)
-		return 0;
-	if (ask->off >= place.size || ask->len > place.size - ask->off ||
-	    ask->len > WFS_CHUNK)
-		return -EPROTO;
-	return aim(lane, slot, &place, ask);
+	return rc ? 0 : aim(lane, slot, ask);
 }
 
 /* What becomes of a failure: see the table in transport/PROTOCOL.md. */
@@ -238,6 +246,24 @@ static int complete(struct lane *lane, uint64_t wr_id)
 	return post(lane);
 }
 
+/*
+ * Of memory that its owner changes: the seed's other ways know whether that is
+ * over, or is another epoch now.
+ */
+static void check_epoch(const struct lane *lane, struct slot *slot)
+{
+	uint64_t epoch = wfs_get_le64(WFS_SLAB_DIGEST(slot->piece));
+
+	if (slot->status != WFS_WIRE_OK || !slot->plan.live ||
+	    epoch == slot->plan.epoch)
+		return;
+	wfs_debug("seed '%s': its memory has epoch %llu, not %llu any more",
+		  lane->peer->label, (unsigned long long)epoch,
+		  (unsigned long long)slot->plan.epoch);
+	wfs_tally_retry(tally_of(lane), 1);
+	slot->status = WFS_WIRE_NOT_HELD;
+}
+
 static int lane_head(void *conn, struct wfs_wire_answer *ret_answer)
 {
 	struct lane *lane = conn;
@@ -261,15 +287,17 @@ static int lane_head(void *conn, struct wfs_wire_answer *ret_answer)
 		wfs_rdma_peer_forget(lane->peer, lane->way.session);
 	if (rc)
 		return rc;
+	check_epoch(lane, slot);
 	*ret_answer = (struct wfs_wire_answer){
 		.tag = slot->tag,
+		.bare = slot->plan.live,
 		.status = slot->status,
 		.len = slot->len,
 	};
-	if (slot->status == WFS_WIRE_OK)
+	if (slot->status == WFS_WIRE_OK && !slot->plan.live)
 		memcpy(ret_answer->digest, WFS_SLAB_DIGEST(slot->piece),
 		       sizeof(ret_answer->digest));
-	else
+	if (slot->status != WFS_WIRE_OK)
 		ret_answer->len =
 			(uint32_t)strlen(wfs_wire_status_text(slot->status));
 	return 0;
@@ -284,8 +312,8 @@ static int lane_body(void *conn, void *to, uint32_t len)
 		memcpy(to, wfs_wire_status_text(slot->status), len);
 	else if (!slot->lands)
 		memcpy(to, slot->piece->bytes, len);
-	lane->landed += slot->lands;
-	lane->copied += !slot->lands && slot->status == WFS_WIRE_OK;
+	if (slot->status == WFS_WIRE_OK)
+		*(slot->lands ? &lane->landed : &lane->copied) += 1;
 	lane->first = (lane->first + 1) % SLOTS;
 	lane->used--;
 	return 0;

@@ -59,29 +59,40 @@ static bool place_locked(struct wfs_rdma_peer *peer, struct wfs_rdma_rail *rail)
 	return true;
 }
 
+/* Where the keys of a table's rows belong. */
+struct rows {
+	size_t of[WFS_PEER_RAILS], kept;
+};
+
+static void sort_keys(const struct wfs_rdma_table *table,
+		      const struct rows *rows, uint32_t keys[WFS_PEER_RAILS])
+{
+	uint32_t sorted[WFS_PEER_RAILS] = { 0 };
+
+	for (size_t k = 0; k < rows->kept; k++)
+		sorted[table->rails[k].place] = keys[rows->of[k]];
+	memcpy(keys, sorted, sizeof(sorted));
+}
+
 /* Ports come and go: keys are those of a place, not of a row of the answer. */
 static void adopt_locked(struct wfs_rdma_peer *peer,
 			 struct wfs_rdma_table *table)
 {
-	size_t row_of[WFS_PEER_RAILS], kept = 0;
+	struct rows rows = { 0 };
 
 	for (size_t i = 0; i < table->rail_count; i++) {
 		struct wfs_rdma_rail rail = table->rails[i];
 
 		if (!place_locked(peer, &rail))
 			continue;
-		row_of[kept] = i;
-		table->rails[kept++] = rail;
+		rows.of[rows.kept] = i;
+		table->rails[rows.kept++] = rail;
 	}
-	table->rail_count = kept;
-	for (size_t i = 0; i < table->place_count; i++) {
-		struct wfs_rdma_place *place = &table->places[i];
-		uint32_t rkeys[WFS_PEER_RAILS] = { 0 };
-
-		for (size_t k = 0; k < kept; k++)
-			rkeys[table->rails[k].place] = place->rkeys[row_of[k]];
-		memcpy(place->rkeys, rkeys, sizeof(rkeys));
-	}
+	table->rail_count = rows.kept;
+	for (size_t i = 0; i < table->place_count; i++)
+		sort_keys(table, &rows, table->places[i].rkeys);
+	for (size_t i = 0; i < table->memory_count; i++)
+		sort_keys(table, &rows, table->memory[i].rkeys);
 	wfs_rdma_table_clear(&peer->table);
 	peer->table = *table;
 }
@@ -196,30 +207,17 @@ void wfs_rdma_peer_pause(struct wfs_rdma_peer *peer, unsigned rail)
 			 peer->label, rail, PAUSE_NS / NS_PER_S);
 }
 
-static int compare_id(const void *id, const void *place)
-{
-	return memcmp(id, ((const struct wfs_rdma_place *)place)->id,
-		      WFS_WIRE_ID_BYTES);
-}
-
 /* Also whether the table should be asked for anew. */
-static int find(struct wfs_rdma_peer *peer, uint64_t session, const uint8_t *id,
-		struct wfs_rdma_place *ret_place, bool *ret_again)
+static int find(struct wfs_rdma_peer *peer, uint64_t session,
+		const struct wfs_rdma_want *want, struct wfs_rdma_plan *plan,
+		bool *ret_again)
 {
 	uint64_t now = wfs_now_ns();
-	const struct wfs_rdma_place *place = NULL;
-	int rc = 0;
+	int rc = -EPERM;
 
 	pthread_mutex_lock(&peer->lock);
-	if (peer->table.session != session || peer->until <= now)
-		rc = -EPERM;
-	else if (peer->table.place_count)
-		place = bsearch(id, peer->table.places, peer->table.place_count,
-				sizeof(*place), compare_id);
-	if (!rc && !place)
-		rc = -ENODATA;
-	if (place)
-		*ret_place = *place;
+	if (peer->table.session == session && peer->until > now)
+		rc = wfs_rdma_table_plan(&peer->table, want, plan);
 	/* Half of the lease is over: it is prolonged by asking. */
 	*ret_again = now >= peer->again_at &&
 		     (rc == -ENODATA ||
@@ -229,17 +227,17 @@ static int find(struct wfs_rdma_peer *peer, uint64_t session, const uint8_t *id,
 }
 
 int wfs_rdma_peer_find(struct wfs_rdma_peer *peer, uint64_t session,
-		       const uint8_t id[WFS_WIRE_ID_BYTES],
-		       struct wfs_rdma_place *ret_place)
+		       const struct wfs_rdma_want *want,
+		       struct wfs_rdma_plan *ret_plan)
 {
 	static const atomic_bool never;
 	bool again;
-	int rc = find(peer, session, id, ret_place, &again);
+	int rc = find(peer, session, want, ret_plan, &again);
 
 	if (!again || pthread_mutex_trylock(&peer->asking))
 		return rc;
 	/* What is valid stays so when the seed does not answer. */
 	ask_seed(peer, &never, NULL);
 	pthread_mutex_unlock(&peer->asking);
-	return find(peer, session, id, ret_place, &again);
+	return find(peer, session, want, ret_plan, &again);
 }

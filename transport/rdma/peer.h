@@ -39,6 +39,25 @@ struct wfs_rdma_place {
 	uint32_t rkeys[WFS_PEER_RAILS]; /* as told; a peer's: by place */
 };
 
+/* Memory that a seed's owner lent it: no region of its own. */
+struct wfs_rdma_memory {
+	uint64_t size, address;
+	uint32_t rkeys[WFS_PEER_RAILS];
+};
+
+struct wfs_rdma_piece {
+	uint64_t off, len; /* in the region */
+	uint64_t address;
+};
+
+/* A region in such memory, of an epoch; the cell tells which one it is now. */
+struct wfs_rdma_live {
+	uint8_t id[WFS_WIRE_ID_BYTES];
+	uint64_t size, epoch, cell;
+	struct wfs_rdma_piece *pieces; /* ascending, none over another */
+	size_t piece_count;
+};
+
 struct wfs_rdma_table {
 	uint64_t session, expires;
 	uint8_t key[WFS_HELLO_KEY];
@@ -47,6 +66,10 @@ struct wfs_rdma_table {
 	size_t rail_count;
 	struct wfs_rdma_place *places; /* by id */
 	size_t place_count;
+	struct wfs_rdma_memory *memory; /* by address, none over another */
+	size_t memory_count;
+	struct wfs_rdma_live *live; /* by id */
+	size_t live_count;
 };
 
 /*
@@ -56,6 +79,39 @@ struct wfs_rdma_table {
 int wfs_rdma_table_parse(char *text, size_t len, const char *what,
 			 struct wfs_rdma_table *ret, struct wfs_err *err);
 void wfs_rdma_table_clear(struct wfs_rdma_table *table);
+
+/* A READ of the seed's memory. */
+struct wfs_rdma_read {
+	uint64_t address;
+	uint32_t len, rkey;
+};
+
+/*
+ * What brings a chunk: its bytes, then its digest; or its bytes in pieces, then
+ * the cell of memory that its owner changes, which must have that epoch after
+ * all else was read.
+ */
+#define WFS_RDMA_READS 32
+struct wfs_rdma_plan {
+	unsigned count;
+	struct wfs_rdma_read reads[WFS_RDMA_READS];
+	bool live;
+	uint64_t epoch;
+};
+#define WFS_RDMA_CELL 8 /* bytes, little-endian */
+
+/* What of it is wanted, by which rail (its place). */
+struct wfs_rdma_want {
+	const uint8_t *id;
+	uint64_t off;
+	uint32_t len;
+	unsigned rail;
+};
+
+/* -ENODATA, -EPROTO as wfs_rdma_peer_find. */
+int wfs_rdma_table_plan(const struct wfs_rdma_table *table,
+			const struct wfs_rdma_want *want,
+			struct wfs_rdma_plan *ret_plan);
 
 struct wfs_rdma_peer {
 	struct wfs_control control;
@@ -94,12 +150,13 @@ void wfs_rdma_peer_forget(struct wfs_rdma_peer *peer, uint64_t session);
 void wfs_rdma_peer_pause(struct wfs_rdma_peer *peer, unsigned rail);
 
 /*
- * Where the region lies: 0, or -ENODATA when the seed does not have it in
- * memory, or -EPERM when `session` is not the one of the table any more.
+ * Where a chunk lies: 0, or -ENODATA when the seed does not have it in memory,
+ * or in too many pieces; -EPERM when `session` is not the one of the table any
+ * more; -EPROTO when there is no such chunk.
  */
 int wfs_rdma_peer_find(struct wfs_rdma_peer *peer, uint64_t session,
-		       const uint8_t id[WFS_WIRE_ID_BYTES],
-		       struct wfs_rdma_place *ret_place);
+		       const struct wfs_rdma_want *want,
+		       struct wfs_rdma_plan *ret_plan);
 
 /* Of each rail, as a member of a JSON object: "rails". */
 void wfs_rdma_peer_report(struct wfs_rdma_peer *peer, struct wfs_text *text);

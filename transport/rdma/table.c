@@ -7,15 +7,15 @@
 #include <string.h>
 
 #include "core/base/hex.h"
-#include "core/base/json.h"
 #include "core/base/mem.h"
 #include "core/digest/digests.h"
-#include "transport/rdma/peer.h"
+#include "transport/rdma/table.h"
 
 #define LEASE_MAX_S 86400
 #define NS_PER_S    1000000000ull
 
-static int hex_of(yyjson_val *object, const char *key, void *bytes, size_t len)
+int wfs_rdma_table_hex(yyjson_val *object, const char *key, void *bytes,
+		       size_t len)
 {
 	yyjson_val *val = yyjson_obj_get(object, key);
 
@@ -49,30 +49,37 @@ static int parse_rails(yyjson_val *rails, struct wfs_rdma_table *table)
 	return 0;
 }
 
-static int parse_place(yyjson_val *val, size_t rails,
-		       struct wfs_rdma_place *place)
+int wfs_rdma_table_keys(yyjson_val *object, size_t rails, uint32_t *ret_rkeys)
 {
-	yyjson_val *keys = yyjson_obj_get(val, "rkeys");
-	uint64_t bytes;
+	yyjson_val *keys = yyjson_obj_get(object, "rkeys");
 
-	place->size = yyjson_get_uint(yyjson_obj_get(val, "size"));
-	place->address = yyjson_get_uint(yyjson_obj_get(val, "address"));
-	place->digests = yyjson_get_uint(yyjson_obj_get(val, "digests"));
-	bytes = wfs_chunk_count(place->size) * WFS_WIRE_HASH_SIZE;
-	if (hex_of(val, "region", place->id, sizeof(place->id)) ||
-	    !place->size || place->size > UINT64_MAX - place->address ||
-	    place->digests < place->address + place->size ||
-	    bytes > UINT64_MAX - place->digests || !yyjson_is_arr(keys) ||
-	    yyjson_arr_size(keys) != rails)
+	if (!yyjson_is_arr(keys) || yyjson_arr_size(keys) != rails)
 		return -EINVAL;
 	for (size_t i = 0; i < rails; i++) {
 		yyjson_val *key = yyjson_arr_get(keys, i);
 
 		if (!yyjson_is_uint(key) || yyjson_get_uint(key) > UINT32_MAX)
 			return -EINVAL;
-		place->rkeys[i] = (uint32_t)yyjson_get_uint(key);
+		ret_rkeys[i] = (uint32_t)yyjson_get_uint(key);
 	}
 	return 0;
+}
+
+static int parse_place(yyjson_val *val, size_t rails,
+		       struct wfs_rdma_place *place)
+{
+	uint64_t bytes;
+
+	place->size = yyjson_get_uint(yyjson_obj_get(val, "size"));
+	place->address = yyjson_get_uint(yyjson_obj_get(val, "address"));
+	place->digests = yyjson_get_uint(yyjson_obj_get(val, "digests"));
+	bytes = wfs_chunk_count(place->size) * WFS_WIRE_HASH_SIZE;
+	if (wfs_rdma_table_hex(val, "region", place->id, sizeof(place->id)) ||
+	    !place->size || place->size > UINT64_MAX - place->address ||
+	    place->digests < place->address + place->size ||
+	    bytes > UINT64_MAX - place->digests)
+		return -EINVAL;
+	return wfs_rdma_table_keys(val, rails, place->rkeys);
 }
 
 static int by_id(const void *a, const void *b)
@@ -112,7 +119,7 @@ static int parse_top(yyjson_val *top, struct wfs_rdma_table *table)
 	table->expires = yyjson_get_uint(yyjson_obj_get(top, "expires"));
 	table->lease_ns = lease * NS_PER_S;
 	if (!table->session || !lease || lease > LEASE_MAX_S ||
-	    hex_of(top, "key", table->key, sizeof(table->key)))
+	    wfs_rdma_table_hex(top, "key", table->key, sizeof(table->key)))
 		return -EINVAL;
 	return parse_rails(yyjson_obj_get(top, "rails"), table);
 }
@@ -131,6 +138,8 @@ int wfs_rdma_table_parse(char *text, size_t len, const char *what,
 	rc = parse_top(top, &table);
 	if (!rc)
 		rc = parse_places(yyjson_obj_get(top, "regions"), &table);
+	if (!rc)
+		rc = wfs_rdma_table_take_live(&table, top);
 	yyjson_doc_free(doc);
 	if (!rc) {
 		*ret = table;
@@ -144,5 +153,9 @@ int wfs_rdma_table_parse(char *text, size_t len, const char *what,
 void wfs_rdma_table_clear(struct wfs_rdma_table *table)
 {
 	free(table->places);
+	free(table->memory);
+	for (size_t i = 0; i < table->live_count; i++)
+		free(table->live[i].pieces);
+	free(table->live);
 	*table = (struct wfs_rdma_table){ 0 };
 }

@@ -59,7 +59,9 @@ static void load(void)
 
 #define FIND_VERBS(name) *(void **)&table.name = find(verbs, #name);
 #define FIND_CM(name)	 *(void **)&table.name = find(cm, #name);
+#define FIND_NEW(name)	 *(void **)&table.name = verbs ? dlsym(verbs, #name) : 0;
 	WFS_IBVERBS_CALLS(FIND_VERBS)
+	WFS_IBVERBS_NEW_CALLS(FIND_NEW)
 	WFS_RDMACM_CALLS(FIND_CM)
 }
 

@@ -38,6 +38,9 @@
 	X(ibv_reg_mr_iova)                                                     \
 	X(ibv_wc_status_str)
 
+/* NULL where they are too old. */
+#define WFS_IBVERBS_NEW_CALLS(X) X(ibv_is_fork_initialized)
+
 #define WFS_RDMACM_CALLS(X)                                                    \
 	X(rdma_accept)                                                         \
 	X(rdma_ack_cm_event)                                                   \
@@ -63,6 +66,7 @@
 struct wfs_verbs {
 #define WFS_VERBS_MEMBER(name) __typeof__ (&(name))(name);
 	WFS_IBVERBS_CALLS(WFS_VERBS_MEMBER)
+	WFS_IBVERBS_NEW_CALLS(WFS_VERBS_MEMBER)
 	WFS_RDMACM_CALLS(WFS_VERBS_MEMBER)
 #undef WFS_VERBS_MEMBER
 };

@@ -43,6 +43,26 @@ size_t wfs_seed_regions(struct wfs_seed *seed,
 	return kept;
 }
 
+void wfs_seed_each_region(struct wfs_seed *seed,
+			  void (*each)(void *ctx,
+				       const struct wfs_wire_region *listed,
+				       struct wfs_region *region),
+			  void *ctx)
+{
+	struct wfs_wire_region *regions wfs_autofree = NULL;
+	size_t n = wfs_stock_regions(seed->stock, &regions);
+
+	for (size_t i = 0; i < n; i++) {
+		struct wfs_stock_model *model;
+		struct wfs_stock_file *file;
+
+		if (wfs_stock_region(seed->stock, regions[i].id, &model, &file))
+			continue;
+		each(ctx, &regions[i], file->region);
+		wfs_stock_put(model);
+	}
+}
+
 /* Held against what is known of it, which it adds to. */
 static int check_chunk(struct wfs_page *page, uint64_t index, const void *buf,
 		       uint32_t len, uint8_t ret_digest[WFS_WIRE_HASH_SIZE])

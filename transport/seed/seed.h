@@ -87,6 +87,15 @@ void wfs_seed_set_fabric(struct wfs_seed *seed,
 size_t wfs_seed_regions(struct wfs_seed *seed,
 			struct wfs_wire_region **ret_regions);
 /*
+ * Calls `each` for every region that is listed now, and not stale; it stays
+ * until `each` returns.
+ */
+void wfs_seed_each_region(struct wfs_seed *seed,
+			  void (*each)(void *ctx,
+				       const struct wfs_wire_region *listed,
+				       struct wfs_region *region),
+			  void *ctx);
+/*
  * A whole chunk and its XXH3-128, for whoever sends it by himself.  -ENOENT,
  * -ESTALE, -ENODATA: it is not held; -EIO, also where the bytes are not those
  * whose digest is known.

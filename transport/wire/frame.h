@@ -6,6 +6,7 @@
 #ifndef WFS_TRANSPORT_WIRE_FRAME_H
 #define WFS_TRANSPORT_WIRE_FRAME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define WFS_PROTOCOL	 1
@@ -51,6 +52,7 @@ struct wfs_wire_answer {
 	uint32_t status; /* enum wfs_wire_status, or one of a later version */
 	uint32_t len;	 /* bytes that follow */
 	uint8_t digest[WFS_WIRE_HASH_SIZE];
+	bool bare; /* there is no digest; never of an answer of the wire */
 };
 
 void wfs_wire_put_request(const struct wfs_wire_request *request,

@@ -29,6 +29,7 @@ DTYPES = {
 WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth",
            ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".npz")
 HOST, DEVICE = 0, 1
+RDMA = {"auto": 0, "off": 1, "on": 2}
 
 
 class _Options(ctypes.Structure):
@@ -37,7 +38,7 @@ class _Options(ctypes.Structure):
                 ("tls_key", c_char_p), ("tls_client_ca", c_char_p),
                 ("rate", c_uint64), ("threads", c_uint),
                 ("connections", c_uint), ("nice", c_int),
-                ("insecure", c_int)]
+                ("insecure", c_int), ("rdma", c_int)]
 
 
 class _ModelOptions(ctypes.Structure):
@@ -205,12 +206,15 @@ class Seed:
 
     def __init__(self, listen=None, *, token_file=None, tls_cert=None,
                  tls_key=None, tls_client_ca=None, rate=0, threads=0,
-                 connections=0, nice=0, insecure=False):
+                 connections=0, nice=0, insecure=False, rdma="auto"):
+        if rdma not in RDMA:
+            raise ValueError(f"rdma={rdma!r} is none of {', '.join(RDMA)}")
         options = sized(
             _Options, listen=text(listen), token_file=text(token_file),
             tls_cert=text(tls_cert), tls_key=text(tls_key),
             tls_client_ca=text(tls_client_ca), rate=rate, threads=threads,
-            connections=connections, nice=nice, insecure=insecure)
+            connections=connections, nice=nice, insecure=insecure,
+            rdma=RDMA[rdma])
         handle = c_void_p()
         check(function("weightfs_seed_new", POINTER(_Options),
                        POINTER(c_void_p))(byref(options), byref(handle)))
@@ -267,7 +271,9 @@ def serve(named_tensors, *, model, rank=0, layout=None, config=None,
     state          "loaded" or "processed", see <weightfs/seed.h>
     one_name       of tied tensors only the least name, as sharded_state saves
     seed           a Seed to add it to; otherwise it has one of its own, made
-                   with the other options (listen, token_file, rate, …)
+                   with the other options (listen, token_file, rate, …);
+                   rdma: whether nodes read the tensors where they lie, "auto"
+                   (where this machine can), "on" or "off"
     """
     if seed is not None and options:
         raise TypeError("options of a seed that is there already: "

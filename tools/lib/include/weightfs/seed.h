@@ -39,6 +39,18 @@ extern "C" {
 struct weightfs_seed;
 struct weightfs_seed_model;
 
+/*
+ * May nodes read the weights where they are, by RDMA, with no CPU of this
+ * process?  Their memory is locked from when the first one asks for it, and of
+ * small tensors whatever else lies in the same pages may be read as well.  What
+ * is not contiguous is sent over TCP, as are small files.
+ */
+enum weightfs_seed_rdma {
+	WEIGHTFS_SEED_RDMA_AUTO = 0, /* where this machine can */
+	WEIGHTFS_SEED_RDMA_OFF,
+	WEIGHTFS_SEED_RDMA_ON, /* or there is no seed: -ENODEV, -ENOENT, … */
+};
+
 /* All zero is fine, but for `size`. */
 struct weightfs_seed_options {
 	size_t size;	    /* of this struct: what of it the caller knows */
@@ -52,6 +64,7 @@ struct weightfs_seed_options {
 	unsigned connections; /* at most; 0: 64 */
 	int nice;	      /* of the threads, 1 … 19; 0: 10 */
 	int insecure;	      /* not 0: beyond loopback also without a token */
+	int rdma;	      /* enum weightfs_seed_rdma */
 };
 
 /* All zero is fine, but for `size` and `name`.  Strings are UTF-8. */
