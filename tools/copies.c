@@ -10,6 +10,7 @@
 #include "core/base/events.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
+#include "core/digest/digest_tree.h"
 #include "tools/routine.h"
 #include "transport/file/file_source.h"
 
@@ -24,6 +25,7 @@ struct track {
 	const struct wfs_option_model *model; /* the options' */
 	struct wfs_remote_copy *copy;
 	struct wfs_source *source; /* NULL: it is not there */
+	bool vouches;		   /* for the version of seeds */
 	uint64_t fingerprint;	   /* of its listing */
 	uint64_t look_at, pause;   /* ns */
 	char *complaint;
@@ -37,6 +39,37 @@ struct wfs_copies {
 };
 
 static uint64_t look(void *ctx);
+
+bool wfs_copies_vouch(const struct wfs_options *options)
+{
+	/* A key tells the versions that are signed from others. */
+	return options->trust == WFS_TRUST_ORIGIN && !options->trust_key;
+}
+
+/* The place of that name whose bytes are taken first, but for seeds. */
+static const struct wfs_option_model *
+find_voucher(const struct wfs_options *options, const char *name)
+{
+	const struct wfs_option_model *best = NULL;
+
+	for (size_t i = 0; i < options->model_count; i++) {
+		const struct wfs_option_model *m = &options->models[i];
+
+		if (m->place == WFS_PLACE_SEED || strcmp(m->name, name) != 0)
+			continue;
+		if (!best ||
+		    wfs_prefer_rank(&options->prefer, m->place) <
+			    wfs_prefer_rank(&options->prefer, best->place))
+			best = m;
+	}
+	return best;
+}
+
+bool wfs_copies_vouch_for(const struct wfs_options *options, const char *name)
+{
+	return wfs_copies_vouch(options) && find_voucher(options, name) &&
+	       !wfs_option_root(options->models, options->model_count, name);
+}
 
 struct wfs_copies *wfs_copies_new(const struct wfs_copies_config *config)
 {
@@ -63,6 +96,8 @@ struct wfs_copies *wfs_copies_new(const struct wfs_copies_config *config)
 		copies->tracks[copies->count++] = (struct track){
 			.model = model,
 			.copy = wfs_remote_copy_add(config->remote, &copy),
+			.vouches = wfs_copies_vouch_for(options, model->name) &&
+				   find_voucher(options, model->name) == model,
 		};
 	}
 	wfs_routine_init(&copies->routine, look, copies);
@@ -131,6 +166,27 @@ static int open_place(struct wfs_copies *copies, const struct track *track,
 	return wfs_file_source_open(model->dir, &file, ret_source, err);
 }
 
+/* Tells which version its digest manifest is of. */
+static int vouch(const struct track *track, struct wfs_err *err)
+{
+	struct wfs_digest_tree tree = { 0 };
+	uint8_t root[WFS_ROOT_BYTES];
+	int rc = wfs_digest_tree_load(track->source, &tree, err);
+
+	if (rc == -ENOENT && !err->code)
+		return wfs_err_set(err, rc,
+				   "'%s' has no " WFS_DIGEST_TREE_FILE
+				   " (weightfs digest writes it), and seeds "
+				   "are not believed without it (trust)",
+				   track->model->dir);
+	if (rc)
+		return rc;
+	wfs_digest_tree_root(&tree, root);
+	wfs_digest_tree_clear(&tree);
+	wfs_remote_copy_vouch(track->copy, root);
+	return 0;
+}
+
 /* Opens it if it is new or changed. */
 static int refresh(struct wfs_copies *copies, struct track *track,
 		   struct wfs_err *err)
@@ -154,7 +210,7 @@ static int refresh(struct wfs_copies *copies, struct track *track,
 		wfs_source_put(source);
 	else
 		set_source(track, source, fingerprint);
-	return 0;
+	return track->vouches ? vouch(track, err) : 0;
 }
 
 /* Compares it with each version of seeds that is served. */
@@ -173,6 +229,8 @@ static int match(struct track *track, const struct wfs_registry_row *rows,
 static bool is_wanted(const struct track *track,
 		      const struct wfs_registry_row *rows, size_t n)
 {
+	if (track->vouches)
+		return true;
 	for (size_t i = 0; i < n; i++)
 		if (wfs_remote_copy_serves(track->copy, rows[i].model->source))
 			return true;

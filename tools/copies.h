@@ -20,6 +20,14 @@ struct wfs_copies_config {
 	enum wfs_place place; /* disk or origin */
 };
 
+/*
+ * Is a seed's word not enough for models that another place has, whose digest
+ * manifest is to say which version is offered from seeds?
+ */
+bool wfs_copies_vouch(const struct wfs_options *options);
+/* The same of one name. */
+bool wfs_copies_vouch_for(const struct wfs_options *options, const char *name);
+
 struct wfs_copies;
 
 /* NULL when the options name no such place.  All outlive it. */

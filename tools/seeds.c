@@ -115,37 +115,45 @@ static bool has_rdma(void)
 	return false;
 }
 
-static bool has_seed_place(const struct wfs_options *options, const char *name)
+static bool has_name(const struct wfs_remote_name *names, size_t n,
+		     const char *name)
 {
-	for (size_t i = 0; i < options->model_count; i++)
-		if (options->models[i].place == WFS_PLACE_SEED &&
-		    !strcmp(options->models[i].name, name))
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(names[i].name, name))
 			return true;
 	return false;
 }
 
 /*
  * The seeds' models that were named by hand: as such, or by a digest that
- * their bytes are to meet, too.
+ * their bytes are to meet, too, be it that another place is to tell it.
  */
 static size_t name_models(const struct wfs_options *options,
 			  struct wfs_remote_name *names)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < options->model_count; i++) {
-		const struct wfs_option_model *m = &options->models[i];
-		bool is_seeds = m->place == WFS_PLACE_SEED;
-
-		if (is_seeds || (m->pinned && options->seed_count &&
-				 !has_seed_place(options, m->name)))
-			names[n++] = (struct wfs_remote_name){
+	/* Those with a URL of their own first. */
+	for (int named = 1; named >= 0; named--) {
+		for (size_t i = 0; i < options->model_count; i++) {
+			const struct wfs_option_model *m = &options->models[i];
+			struct wfs_remote_name name = {
 				.name = m->name,
-				.url = is_seeds ? m->dir : NULL,
+				.url = named ? m->dir : NULL,
 				.root = wfs_option_root(options->models,
 							options->model_count,
 							m->name),
+				.vouched =
+					wfs_copies_vouch_for(options, m->name),
 			};
+
+			if (named != (m->place == WFS_PLACE_SEED) ||
+			    (!named && (!options->seed_count ||
+					!(name.root || name.vouched))) ||
+			    has_name(names, n, m->name))
+				continue;
+			names[n++] = name;
+		}
 	}
 	return n;
 }
@@ -238,23 +246,33 @@ static void open_copies(struct wfs_seeds *seeds,
 	seeds->copies = wfs_copies_new(&config);
 }
 
-/* Waits a little for what there is. */
-static int start(struct wfs_seeds *seeds, struct wfs_daemon *daemon,
-		 struct wfs_err *err)
+static int start_copies(struct wfs_seeds *seeds, uint64_t disk_ns,
+			uint64_t origin_ns)
 {
+	int rc = wfs_copies_start(seeds->disks, disk_ns);
+
+	return rc ? rc : wfs_copies_start(seeds->copies, origin_ns);
+}
+
+/* Waits a little for what there is. */
+static int start(struct wfs_seeds *seeds, const struct wfs_options *options,
+		 struct wfs_daemon *daemon, struct wfs_err *err)
+{
+	bool vouch = wfs_copies_vouch(options);
 	int rc = 0;
 
-	if (seeds->remote) {
+	/* Seeds have to meet what they say. */
+	if (vouch)
+		rc = start_copies(seeds, FIRST_NS, FIRST_NS);
+	if (!rc && seeds->remote) {
 		wfs_remote_first(seeds->remote, FIRST_NS, complain, daemon);
 		rc = wfs_remote_watch_start(seeds->watch, FIRST_NS);
 	}
 	/* After the seeds: what they offer is not asked for elsewhere. */
 	if (!rc && seeds->origins)
 		rc = wfs_origin_watch_start(seeds->origin_watch, FIRST_NS);
-	if (!rc)
-		rc = wfs_copies_start(seeds->disks, COPY_NS);
-	if (!rc)
-		rc = wfs_copies_start(seeds->copies, 0);
+	if (!rc && !vouch)
+		rc = start_copies(seeds, COPY_NS, 0);
 	return rc ? wfs_err_set(err, rc, "cannot start a thread: %s",
 				strerror(-rc)) :
 		    0;
@@ -274,7 +292,7 @@ int wfs_seeds_open(const struct wfs_options *options,
 	if (!rc)
 		open_copies(seeds, options, registry);
 	if (!rc)
-		rc = start(seeds, daemon, err);
+		rc = start(seeds, options, daemon, err);
 	if (rc) {
 		wfs_seeds_close(seeds);
 		return rc;

@@ -79,7 +79,11 @@ struct remote_seed {
 	bool tried, up, kicked;
 	bool streams; /* it tells when there is something new */
 	CURLM *news;  /* while it is listened to */
-	bool lost;    /* what it said of its regions is not so any more */
+	/*
+	 * So often what it said was not so any more, or not enough; and of
+	 * these it was asked for everything anew.
+	 */
+	unsigned doubted, asked_anew;
 	uint64_t down_since; /* ns */
 	char why[WFS_ERR_TEXT];
 	char node[33];
@@ -172,7 +176,8 @@ struct wfs_choice {
 	bool lapsed;	 /* somebody gave up a rank of it, so its sources did */
 	uint64_t round;	 /* so often it came back after that */
 	char *complaint; /* why there is none; NULL: nobody has a rank of it */
-	bool pinned;	 /* of this tree, and no other */
+	bool pinned;	 /* of this tree, and no other … */
+	bool vouched;	 /* … as a copy says; all 0: as none did yet */
 	uint8_t root[WFS_ROOT_BYTES];
 };
 

@@ -19,11 +19,20 @@
 
 #define FILE_MS 30000
 
+/* Has the copy that is to vouch for it said of which tree it is? */
+static bool is_known(const struct wfs_choice *choice)
+{
+	static const uint8_t none[WFS_ROOT_BYTES];
+
+	return memcmp(choice->root, none, sizeof(none)) != 0;
+}
+
 /* The roots that models of this seed and name must have. */
 static bool is_pinned(const struct wfs_choice *choice,
 		      const struct remote_seed *seed, const char *name)
 {
-	return choice->pinned && choice->url == seed->url &&
+	return choice->pinned && is_known(choice) &&
+	       wfs_remote_may_offer(choice, seed) &&
 	       !strcmp(choice->remote_name, name);
 }
 
@@ -230,4 +239,26 @@ enum wfs_trust wfs_choice_trust(const struct wfs_choice *choice,
 	if (manifest->proof->is_signed)
 		return WFS_TRUST_SIGNED;
 	return choice->pinned ? WFS_TRUST_ORIGIN : WFS_TRUST_SEED;
+}
+
+void wfs_remote_copy_vouch(struct wfs_remote_copy *copy,
+			   const uint8_t root[WFS_ROOT_BYTES])
+{
+	struct wfs_remote *remote = copy->remote;
+	struct wfs_choice *choice;
+
+	pthread_mutex_lock(&remote->lock);
+	choice = wfs_remote_choice_locked(remote, copy->name);
+	if (choice && choice->vouched &&
+	    memcmp(choice->root, root, WFS_ROOT_BYTES) != 0) {
+		memcpy(choice->root, root, WFS_ROOT_BYTES);
+		wfs_remote_choose_locked(remote);
+		/* They are to prove that they have it. */
+		for (size_t i = 0; i < remote->seed_count; i++) {
+			remote->seeds[i]->doubted++;
+			remote->seeds[i]->kicked = true;
+		}
+		pthread_cond_broadcast(&remote->changed);
+	}
+	pthread_mutex_unlock(&remote->lock);
 }

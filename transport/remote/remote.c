@@ -55,7 +55,7 @@ static void on_lost(void *ctx, struct wfs_peer *peer)
 		if (remote->seeds[i]->peer != peer)
 			continue;
 		remote->seeds[i]->kicked = true;
-		remote->seeds[i]->lost = true;
+		remote->seeds[i]->doubted++;
 	}
 	pthread_cond_broadcast(&remote->changed);
 	pthread_mutex_unlock(&remote->lock);
@@ -97,7 +97,8 @@ static int add_urls(struct wfs_remote *remote,
 							  url->url.model :
 							  n->name),
 			.url = url,
-			.pinned = n->root,
+			.pinned = n->root || n->vouched,
+			.vouched = n->vouched,
 		};
 		if (n->root)
 			memcpy(c->root, n->root, sizeof(c->root));
@@ -176,9 +177,13 @@ static bool all_tried_locked(const struct wfs_remote *remote)
 {
 	size_t with_seed = 0;
 
-	for (size_t i = 0; i < remote->seed_count; i++)
-		if (!remote->seeds[i]->tried)
+	for (size_t i = 0; i < remote->seed_count; i++) {
+		const struct remote_seed *seed = remote->seeds[i];
+
+		if (!seed->tried ||
+		    (seed->up && seed->asked_anew != seed->doubted))
 			return false;
+	}
 	for (size_t i = 0; i < remote->url_count; i++) {
 		bool has = remote->urls[i].why[0];
 

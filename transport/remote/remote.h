@@ -28,6 +28,7 @@
 #include "core/base/err.h"
 #include "core/base/metric.h"
 #include "core/base/text.h"
+#include "core/digest/digest_tree.h"
 #include "core/source.h"
 #include "transport/fetch/control.h"
 #include "transport/fetch/fetch.h"
@@ -38,12 +39,15 @@ struct wfs_remote;
 /* A seed's model under a name of the user's. */
 struct wfs_remote_name {
 	const char *name;
-	const char *url; /* http://host:port[/v1/models/X]; NULL: any seed's */
+	/* http://host:port[/v1/models/X]; NULL: of any of `seeds` */
+	const char *url;
 	/*
 	 * NULL, or the SHA-256 of its digest manifest's tree: the model is
 	 * offered as that version alone, and every chunk checked.
 	 */
 	const uint8_t *root;
+	/* That is to be said by a copy, wfs_remote_copy_vouch. */
+	bool vouched;
 };
 
 /*
@@ -160,6 +164,12 @@ wfs_remote_copy_add(struct wfs_remote *remote,
  */
 void wfs_remote_copy_set(struct wfs_remote_copy *copy,
 			 struct wfs_source *source);
+/*
+ * That is the root of the copy's digest manifest: from seeds its name, if it
+ * is to be vouched for, is offered as that version alone.
+ */
+void wfs_remote_copy_vouch(struct wfs_remote_copy *copy,
+			   const uint8_t root[WFS_ROOT_BYTES]);
 /* Is this source a version of the copy's name from seeds? */
 bool wfs_remote_copy_serves(const struct wfs_remote_copy *copy,
 			    struct wfs_source *source);

@@ -250,7 +250,7 @@ static bool look_at_manifests(struct remote_seed *seed)
 	return any;
 }
 
-static void note_up(struct remote_seed *seed)
+static void note_up(struct remote_seed *seed, unsigned doubted)
 {
 	struct wfs_remote *remote = seed->remote;
 	bool was;
@@ -258,6 +258,7 @@ static void note_up(struct remote_seed *seed)
 	pthread_mutex_lock(&remote->lock);
 	was = seed->up;
 	seed->tried = seed->up = true;
+	seed->asked_anew = doubted;
 	seed->why[0] = '\0';
 	pthread_cond_broadcast(&remote->changed);
 	pthread_mutex_unlock(&remote->lock);
@@ -323,14 +324,14 @@ static void look(struct remote_seed *seed)
 {
 	struct wfs_remote *remote = seed->remote;
 	struct wfs_err err = { 0 };
-	bool asked, lost;
+	unsigned doubted;
+	bool asked;
 	int rc;
 
 	pthread_mutex_lock(&remote->lock);
-	lost = seed->lost;
-	seed->lost = false;
+	doubted = seed->doubted;
 	pthread_mutex_unlock(&remote->lock);
-	if (lost)
+	if (doubted != seed->asked_anew)
 		forget(seed);
 	seed->settled = false;
 	rc = look_at_list(seed, &err);
@@ -348,7 +349,7 @@ static void look(struct remote_seed *seed)
 			remote->seeds[i]->kicked |= remote->seeds[i] != seed;
 		pthread_mutex_unlock(&remote->lock);
 	}
-	note_up(seed);
+	note_up(seed, doubted);
 	seed->settled = wfs_remote_get_lists(seed) && !asked;
 	wfs_remote_borrow_more(seed);
 }
