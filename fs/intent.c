@@ -12,12 +12,12 @@
 #include <string.h>
 
 #include "core/base/text.h"
+#include "fs/ahead.h"
 #include "fs/orders.h"
 #include "fs/state.h"
 
 #define BUCKETS	  256
 #define MAX_FILES 65536 /* records of single files; then all are forgotten */
-#define NOWHERE	  INT64_MIN
 
 /* A rank's tensors, or the whole files of a model. */
 struct group {
@@ -25,10 +25,8 @@ struct group {
 	uint64_t key; /* stable ino of the rank's or the model's directory */
 	struct wfs_order *order;
 	uint64_t bytes;
-	int64_t last;	/* position opened last, or NOWHERE */
-	int64_t stride; /* from the one before to it */
-	int64_t ahead;	/* the furthest position queued in that direction */
-	bool guessed;	/* something far may be queued for nobody */
+	struct wfs_ahead ahead;
+	bool guessed; /* something far may be queued for nobody */
 };
 
 struct file {
@@ -76,8 +74,7 @@ static void drop_guesses(struct wfs_intent *in, uint32_t slot)
 		for (struct group *g = in->groups[b]; g; g = g->next)
 			if (g->guessed && wfs_ino_slot(g->key) == slot) {
 				g->guessed = false;
-				g->last = NOWHERE;
-				g->stride = 0;
+				g->ahead = (struct wfs_ahead){ 0 };
 			}
 	pthread_mutex_unlock(&in->lock);
 	wfs_store_give_up(in->fs->store, WFS_INO_SLOT_MASK,
@@ -208,7 +205,6 @@ static struct group *group_of(struct wfs_intent *in,
 	g = wfs_calloc(1, sizeof(*g));
 	g->key = key;
 	g->order = wfs_orders_first(in->orders, node);
-	g->last = NOWHERE;
 	g->next = *pg;
 	*pg = g;
 	return g;
@@ -244,6 +240,18 @@ static bool group_shown(const struct group *g)
 	return g->bytes > WFS_INTENT_RANK_BYTES;
 }
 
+/*
+ * A part of a layout lies nowhere: any byte of it is produced, and one that is
+ * not there when it is opened comes by READs for as long as it is open.
+ */
+static bool is_part(const struct group *g, const struct wfs_node *node)
+{
+	return !wfs_node_region(node) &&
+	       wfs_order_position(g->order, node->index) != UINT32_MAX &&
+	       wfs_node_size(node) <= WFS_INTENT_PART_BYTES &&
+	       wfs_node_is_local(node);
+}
+
 bool wfs_intent_note_open(struct wfs_intent *in, const struct wfs_node *node)
 {
 	bool shown = is_tensor(node);
@@ -257,7 +265,8 @@ bool wfs_intent_note_open(struct wfs_intent *in, const struct wfs_node *node)
 	if (!shown) {
 		f = file_of(in, wfs_node_ino(node));
 		f->opens++;
-		f->shown = f->shown || f->opens > 1 || group_shown(g);
+		f->shown = f->shown || f->opens > 1 || group_shown(g) ||
+			   is_part(g, node);
 		shown = f->shown;
 	}
 	pthread_mutex_unlock(&in->lock);
@@ -292,63 +301,17 @@ void wfs_intent_note_read(struct wfs_intent *in, struct wfs_fs *fs,
 	}
 }
 
-static uint64_t size_at(const struct wfs_node *node, uint32_t index)
-{
-	if (is_tensor(node))
-		return node->model->ranks[node->rank].tensors[index].size;
-	return (uint64_t)node->model->entries[index].st.st_size;
-}
-
-/*
- * How far apart the loader's opens are in the order, once two steps were the
- * same: 1 for one that takes all, 6 for one that takes the same matrix of
- * each layer.  0 while that is not known.
- */
-static int64_t find_stride(struct group *g, int64_t at)
-{
-	int64_t stride = g->last == NOWHERE ? 0 : at - g->last;
-	bool known = stride != 0 && stride == g->stride;
-
-	if (!known)
-		g->ahead = at;
-	g->stride = stride;
-	g->last = at;
-	return known ? stride : 0;
-}
-
-/* Indices to queue after `node`, at most WFS_PREFETCH_FILES of them. */
+/* Indices to queue after `node`. */
 static unsigned gather(struct group *g, const struct wfs_node *node,
 		       uint64_t window, uint32_t *indices)
 {
-	uint32_t position = wfs_order_position(g->order, node->index);
-	int64_t at = position, end, stride;
-	uint64_t bytes = 0;
-	unsigned n = 0;
-
-	if (position == UINT32_MAX)
+	if (wfs_order_position(g->order, node->index) == UINT32_MAX)
 		return 0;
-	end = wfs_order_end(g->order, position);
-	stride = find_stride(g, at);
 	/* What is far away is worth a guess. */
-	if (stride == 0 &&
-	    (!wfs_node_is_local(node) || (!is_tensor(node) && group_shown(g))))
-		stride = 1;
-	if (stride == 0)
-		return 0;
-	for (int k = 0; k < WFS_PREFETCH_FILES && bytes < window; k++) {
-		uint32_t index;
-
-		at += stride;
-		if (at < 0 || at >= end)
-			break;
-		index = wfs_order_at(g->order, (uint32_t)at);
-		bytes += size_at(node, index);
-		if (stride > 0 ? at > g->ahead : at < g->ahead) {
-			indices[n++] = index;
-			g->ahead = at;
-		}
-	}
-	return n;
+	return wfs_ahead_next(&g->ahead, g->order, node, window,
+			      !wfs_node_is_local(node) ||
+				      (!is_tensor(node) && group_shown(g)),
+			      indices);
 }
 
 uint32_t wfs_intent_position(struct wfs_intent *in, const struct wfs_node *node)

@@ -2,15 +2,21 @@
 /*
  * Who means to load, and what comes next.
  *
- * The open of a tensor is reason enough to hydrate it.  Whole files that no
- * local file equals are hydrated on intent: a second open, more than 8 MiB read
- * from the file, or more than 64 MiB from its rank, after which opens there
- * hydrate at once.  `head` and scanners start nothing.
+ * The open of a tensor is reason enough to hydrate it, and so is that of a part
+ * of a layout whose checkpoint lies here, up to 1 GiB.  Other whole files that
+ * no local file equals are hydrated on intent: a second open, more than 8 MiB
+ * read from the file, or more than 64 MiB from its rank, after which opens
+ * there hydrate at once.  `head` and scanners start nothing there.
  *
- * What a loader will open next is hydrated ahead of it.  The order is that in
- * which the rank was opened the last time, else that of the shard files; in
- * it the loader's own stride is followed, once it took the same step twice,
- * so that nothing is copied for one that picks here and there.  From a source
+ * Why parts do not wait for more: a file that is not whole when it is opened
+ * comes by READs for as long as it is open, and a loader that maps it opens it
+ * once.  READs of what had to be produced besides made the first load of four
+ * ranks take three times as long as that of a dump; opened when they are whole,
+ * they take about as long.
+ *
+ * What a loader will open next is hydrated ahead of it (fs/ahead.h).  The order
+ * is that in which the rank was opened the last time, else that of the shard
+ * files; in it the loader's own stride is followed.  From a source
  * that is far away what comes next in the order is fetched in any case, as
  * much as the window allows, and no more is begun once the model is closed and
  * nobody comes back.
@@ -29,8 +35,7 @@ struct wfs_orders;
 
 #define WFS_INTENT_FILE_BYTES (8u << 20)
 #define WFS_INTENT_RANK_BYTES (64u << 20)
-/* Never more files ahead than this, however small they are. */
-#define WFS_PREFETCH_FILES 64
+#define WFS_INTENT_PART_BYTES (1u << 30)
 /* Nobody has opened anything of a model for so long, and nothing is open. */
 #define WFS_PREFETCH_IDLE_NS 2000000000ull
 

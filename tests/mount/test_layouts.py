@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from mounts import wait_until, xattr
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "plan"))
 import truth  # noqa: E402
+from small_llama import Llama  # noqa: E402
 
 
 def make(family, folder):
@@ -193,6 +195,39 @@ def test_tensors_of_a_layout_are_passed_through(mount, folder, llama):
     assert "q_proj" in xattr(path, "source")
     assert "k_proj" in xattr(path, "source")
     assert m.status()["reads"]["count"] == 0
+
+
+def test_a_part_is_whole_when_it_is_first_opened(mount, folder, llama):
+    m = mount(models=folder / "models")
+    subprocess.run(["ls", "-lR", m.path / "llama@tp2"], check=True,
+                   capture_output=True)
+    assert m.status()["hydration"]["files"] == 0
+    path = m.path / "llama@tp2" / "model-rank-1-part-0.safetensors"
+    with open(path, "rb") as f:
+        assert xattr(path, "served") == "passthrough"
+        assert len(f.read()) == path.stat().st_size
+    status = m.status()
+    assert status["hydration"]["files"] == 1
+    assert status["reads"]["count"] == 0
+
+
+def test_a_part_of_more_than_a_gib_is_not_made_for_its_head(mount, folder):
+    vocab = 2_200_000
+    model = Llama(folder / "m", config={"vocab_size": vocab}).write()
+    for shard in model.path.glob("model*"):
+        shard.unlink()
+    specs = [ck.Spec(name, "BF16", shape)
+             for name, shape in replace(model, vocab=vocab).shapes()]
+    head = ck.header(specs)
+    file = model.path / "model.safetensors"
+    file.write_bytes(head)
+    os.truncate(file, len(head) + sum(spec.nbytes for spec in specs))
+    m = mount("part_size=0", m=model.path)
+    [part] = (m.path / "m@tp1").glob("model-rank-*")
+    assert part.stat().st_size > 1 << 30
+    with open(part, "rb", buffering=0) as f:
+        assert len(f.read(16)) == 16
+    assert m.status()["hydration"]["files"] == 0
 
 
 def test_two_layouts_and_the_checkpoint_are_read_at_once(mount, folder, llama):

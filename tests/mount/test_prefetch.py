@@ -49,6 +49,35 @@ def test_picking_here_and_there_hydrates_nothing_else(mount, model):
     assert resident(m) == {3, 20, 7, 9, 1}
 
 
+def test_a_loader_that_begins_with_the_first_is_presumed_to_go_on(
+        mount, model):
+    m = mount("prefetch=4M", m=model)
+    read(m, model, 0)
+    wait_until(lambda: resident(m) == set(range(5)), "four more are there")
+
+
+def test_a_loader_that_takes_one_and_the_next_is_presumed_to_go_on(
+        mount, model):
+    m = mount("prefetch=4M", m=model)
+    read(m, model, 7)
+    assert resident(m) == {7}
+    read(m, model, 8)
+    wait_until(lambda: resident(m) == set(range(7, 13)), "four more are there")
+
+
+def test_little_is_hydrated_for_a_loader_that_may_be_none(mount, folder, seed):
+    sizes = [MIB, MIB, 63 * MIB, MIB, MIB]
+    model = ck.hf_single(folder / "m", [
+        ck.of_bytes(n, size) for n, size in zip(NAMES, sizes)], seed)
+    m = mount("prefetch=1G,hydrators=1", m=model)
+    (m.path / "m" / "0" / NAMES[0]).read_bytes()
+    wait_until(lambda: m.status()["prefetch"]["files"] == 2, "64 MiB are there")
+    # Of one thread: it would have begun another before it is asked for this.
+    (m.path / "m" / "0" / NAMES[4]).read_bytes()
+    assert m.status()["prefetch"]["queued"] == 0
+    assert m.status()["hydration"]["files"] == 4
+
+
 def test_prefetch_can_be_switched_off(mount, model):
     m = mount("prefetch=0", m=model)
     read(m, model, 0, 1, 2, 3)
@@ -85,7 +114,8 @@ def test_the_order_outlives_the_mount(mount, folder, model, loaded):
 
 def test_what_is_warmed_comes_in_the_order_of_the_last_load(
         mount, folder, model, loaded):
-    m = mount(f"order_cache={folder / 'orders'},hydrators=1", m=model)
+    m = mount(f"order_cache={folder / 'orders'},hydrators=1,prefetch=0",
+              m=model)
     done = run("warm", m.path / "m" / "0", folder=folder)
     assert done.returncode == 0, done.stderr
     shown = re.findall(r"/0/(t\d\d)$", done.stderr, re.M)
