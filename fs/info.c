@@ -25,7 +25,6 @@ static void describe(struct wfs_fs *fs, const struct wfs_node *node,
 		     struct weightfs_info *info)
 {
 	const struct wfs_tensor *tensor = wfs_node_tensor(node);
-	struct wfs_residency res = wfs_node_residency(fs, node);
 	uint64_t resident;
 
 	info->bytes = wfs_node_size(node);
@@ -34,8 +33,7 @@ static void describe(struct wfs_fs *fs, const struct wfs_node *node,
 		info->resident = resident;
 	put_text(info->trust, sizeof(info->trust),
 		 wfs_trust_name(wfs_node_trust(node)));
-	if (res.has_digest)
-		put_text(info->digest, sizeof(info->digest), res.digest);
+	wfs_node_digest(fs, node, info->digest);
 	if (!tensor)
 		return;
 	put_text(info->dtype, sizeof(info->dtype),

@@ -5,8 +5,11 @@
 #include "fs/residence.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "fs/hashes.h"
 
 /* As in linux/mman.h since 6.5. */
 struct cache_range {
@@ -42,6 +45,17 @@ struct wfs_residency wfs_node_residency(struct wfs_fs *fs,
 	if (fs->store)
 		wfs_store_residency(fs->store, wfs_node_ino(node), &res);
 	return res;
+}
+
+bool wfs_node_digest(struct wfs_fs *fs, const struct wfs_node *node,
+		     char *ret_digest)
+{
+	struct wfs_residency res = wfs_node_residency(fs, node);
+
+	if (!res.has_digest)
+		return wfs_hashes_find(fs->hashes, node, ret_digest);
+	memcpy(ret_digest, res.digest, sizeof(res.digest));
+	return true;
 }
 
 int wfs_resident_bytes(struct wfs_fs *fs, const struct wfs_node *node,

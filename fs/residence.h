@@ -18,6 +18,13 @@ struct wfs_residency wfs_node_residency(struct wfs_fs *fs,
 int wfs_resident_bytes(struct wfs_fs *fs, const struct wfs_node *node,
 		       uint64_t *ret_bytes);
 
+/*
+ * True, and its digest as text (48 bytes), if it is known: of what is in the
+ * arena, or was read for it.
+ */
+bool wfs_node_digest(struct wfs_fs *fs, const struct wfs_node *node,
+		     char *ret_digest);
+
 /* How opens are served now; of a file that is not open, how one would be. */
 bool wfs_is_passed_through(struct wfs_fs *fs, const struct wfs_node *node);
 

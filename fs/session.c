@@ -13,6 +13,7 @@
 #include "core/base/events.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
+#include "fs/hashes.h"
 #include "fs/mountpoint.h"
 #include "fs/readonly.h"
 #include "fs/state.h"
@@ -101,6 +102,7 @@ static void on_retired(void *ctx, uint32_t slot)
 
 	wfs_backing_drop(fs->backing, WFS_INO_SLOT_MASK, value);
 	wfs_intent_drop(fs->intent, slot);
+	wfs_hashes_drop(fs->hashes, slot);
 	if (fs->store)
 		wfs_store_evict(fs->store, WFS_INO_SLOT_MASK, value, true);
 }
@@ -173,6 +175,7 @@ int wfs_fs_new(const struct wfs_fs_config *config,
 	fs->backing = wfs_backing_new();
 	fs->modes = wfs_modes_new();
 	fs->intent = wfs_intent_new(fs, config->orders);
+	fs->hashes = wfs_hashes_new(fs);
 	start_passing(fs);
 	r = make_session(fs, err);
 	if (r == 0) {
@@ -318,6 +321,7 @@ void wfs_fs_free(struct wfs_fs *fs)
 	if (fs->store)
 		wfs_store_detach(fs->store);
 	wfs_workers_stop(fs->readers);
+	wfs_hashes_stop(fs->hashes);
 	wfs_intent_stop(fs->intent);
 	wfs_passing_stop(fs->passing); /* fills end with it */
 	wfs_workers_stop(fs->fillers);
@@ -331,6 +335,7 @@ void wfs_fs_free(struct wfs_fs *fs)
 	if (fs->session)
 		fuse_session_destroy(fs->session);
 	wfs_intent_free(fs->intent);
+	wfs_hashes_free(fs->hashes);
 	wfs_modes_free(fs->modes);
 	wfs_backing_free(fs->backing);
 	free(fs->store_why);

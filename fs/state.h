@@ -34,6 +34,8 @@
  */
 #define WFS_A_MOMENT 1.0
 
+struct wfs_hashes;
+
 struct wfs_counters {
 	atomic_ullong opens_passthrough, opens_cached, opens_waited,
 		opens_refused;
@@ -52,6 +54,7 @@ struct wfs_fs {
 	struct wfs_notifier *notifier;
 	struct wfs_workers *readers, *fillers;
 	struct wfs_intent *intent;
+	struct wfs_hashes *hashes;
 	struct wfs_control_state *control;
 	struct wfs_slots *slots;
 	struct wfs_passing *passing; /* NULL: descriptors cannot be passed */

@@ -15,6 +15,7 @@
 #include "core/digest/digest_tree.h"
 #include "core/live.h"
 #include "core/plan/layout.h"
+#include "fs/hashes.h"
 #include "fs/residence.h"
 
 #define PREFIX "user.weightfs."
@@ -90,15 +91,19 @@ static int value_source(const struct subject *s, struct wfs_text *t)
 
 static int value_digest(const struct subject *s, struct wfs_text *t)
 {
-	struct wfs_residency res = wfs_node_residency(s->fs, &s->node);
+	char digest[48] = "pending";
 
-	wfs_text_add(t, "%s", res.has_digest ? res.digest : "pending");
+	if (!wfs_node_digest(s->fs, &s->node, digest) && s->fs->config.digest)
+		wfs_hashes_want(s->fs->hashes, &s->node);
+	wfs_text_add(t, "%s", digest);
 	return 0;
 }
 
 static bool has_digest(const struct subject *s)
 {
-	return wfs_node_residency(s->fs, &s->node).has_digest;
+	char digest[48];
+
+	return wfs_node_digest(s->fs, &s->node, digest);
 }
 
 static int value_trust(const struct subject *s, struct wfs_text *t)

@@ -5,15 +5,19 @@
 #include "core/base/proc.h"
 
 #include <errno.h>
+#include <linux/ioprio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "core/base/log.h"
 #include "core/base/text.h"
 
 #define PROC_MAX     (64 * 1024) /* of a file of /proc */
 #define STARTED	     22		 /* its field in stat */
 #define AFTER_A_NAME 2
+#define NICE_LEAST   19
 
 static char *slurp(pid_t pid, const char *file)
 {
@@ -103,4 +107,16 @@ uint64_t wfs_proc_namespace(pid_t tgid, const char *name)
 	struct stat st;
 
 	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+/* Both are of a thread, not of the process, on Linux. */
+void wfs_thread_stand_back(void)
+{
+	pid_t me = (pid_t)syscall(SYS_gettid);
+
+	if (syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, me,
+		    IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)) < 0)
+		wfs_debug("no idle i/o priority: %s", strerror(errno));
+	if (setpriority(PRIO_PROCESS, (id_t)me, NICE_LEAST) < 0)
+		wfs_debug("no low priority: %s", strerror(errno));
 }

@@ -43,4 +43,7 @@ uint64_t wfs_proc_namespace(pid_t tgid, const char *name);
 char *wfs_proc_status(pid_t tgid, const char *key);
 char *wfs_proc_cgroup(pid_t tgid);
 
+/* From now on this thread goes behind all others, to the disk and the CPU. */
+void wfs_thread_stand_back(void);
+
 #endif

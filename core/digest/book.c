@@ -3,31 +3,14 @@
  * The book: a queue of files, and threads that go behind everybody else.
  */
 #include <errno.h>
-#include <linux/ioprio.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "core/base/cond.h"
 #include "core/base/log.h"
 #include "core/base/mem.h"
+#include "core/base/proc.h"
 #include "core/digest/book_inner.h"
-
-#define NICE_LEAST 19
-
-/* Both are of a thread, not of the process, on Linux. */
-static void stand_back(void)
-{
-	pid_t me = (pid_t)syscall(SYS_gettid);
-
-	if (syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, me,
-		    IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)) < 0)
-		wfs_debug("no idle i/o priority for digests: %s",
-			  strerror(errno));
-	if (setpriority(PRIO_PROCESS, (id_t)me, NICE_LEAST) < 0)
-		wfs_debug("no low priority for digests: %s", strerror(errno));
-}
 
 void wfs_book_queue_locked(struct wfs_book *book, struct wfs_page *page)
 {
@@ -134,7 +117,7 @@ static void *work(void *arg)
 	struct wfs_page *page;
 	bool gone;
 
-	stand_back();
+	wfs_thread_stand_back();
 	pthread_mutex_lock(&book->lock);
 	while ((page = next_locked(book))) {
 		pthread_mutex_unlock(&book->lock);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stat, getxattr, readdir and statfs say."""
+import contextlib
 import errno
 import json
 import os
@@ -158,8 +159,8 @@ def test_attributes_of_a_tensor_are_readable_text(mount, plain, passthrough):
     assert xattr(path, "name") == name
     assert place.file.name in xattr(path, "source")
     assert xattr(path, "trust") == "origin"
-    assert xattr(path, "digest") == "pending"
     assert "user.weightfs.digest" not in os.listxattr(path)
+    assert xattr(path, "digest") == "pending"
     assert xattr(path, "resident").rstrip("%") == "0"
     assert xattr(path, "resident_bytes") == "0"
     passthrough(m)
@@ -174,6 +175,42 @@ def test_attributes_of_a_tensor_are_readable_text(mount, plain, passthrough):
     assert "user.weightfs.digest" in os.listxattr(path)
     for attr in os.listxattr(path):
         os.getxattr(path, attr).decode()
+
+
+def test_a_local_tensor_is_hashed_when_asked_and_not_copied_for_it(
+        mount, plain, passthrough):
+    copied, asked = mount(p=plain), mount(p=plain)
+    name, _ = next(iter(plain.ranks["0"].items()))
+    path = asked.path / "p" / "0" / name
+    digest = wait_until(lambda: xattr(path, "digest") != "pending"
+                        and xattr(path, "digest"), "the digest is known")
+    assert "user.weightfs.digest" in os.listxattr(path)
+    assert xattr(path, "resident_bytes") == "0"
+    passthrough(copied)
+    path = copied.path / "p" / "0" / name
+    path.read_bytes()
+    wait_until(lambda: "user.weightfs.digest" in os.listxattr(path),
+               "that of the copy is known")
+    assert xattr(path, "digest") == digest
+
+
+def test_a_tensor_is_hashed_anew_when_its_file_is_another(mount, plain):
+    m = mount("rescan=0.1", "switch_after=0", p=plain)
+    name, place = next(iter(plain.ranks["0"].items()))
+    path = m.path / "p" / "0" / name
+
+    def digest():
+        with contextlib.suppress(OSError):  # it is being replaced
+            return xattr(path, "digest")
+    first = wait_until(lambda: digest() not in ("pending", None) and digest(),
+                       "the digest is known")
+    data = bytearray(place.file.read_bytes())
+    data[place.offset] ^= 0xff
+    other = place.file.with_suffix(".new")
+    other.write_bytes(data)
+    os.replace(other, place.file)
+    wait_until(lambda: digest() not in ("pending", None, first),
+               "the digest of the other bytes is known")
 
 
 def test_attributes_of_files_and_models(mount, plain):
