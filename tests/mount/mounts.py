@@ -99,6 +99,23 @@ def environment(folder):
     return env
 
 
+def python_environment(library):
+    """Of a Python that opens the library: what its sanitizers need is there
+    before. An interpreter leaks by itself; unit tests look for leaks."""
+    env = {**os.environ, "WEIGHTFS_LIBRARY": str(library),
+           "PYTHONPATH": str(ROOT / "tools/python")}
+    if SAN:
+        needed = subprocess.run(["ldd", library], capture_output=True,
+                                check=True, text=True).stdout.split()
+        env["LD_PRELOAD"] = " ".join(
+            path for path in needed if path.startswith("/")
+            and Path(path).name.startswith(("libasan.", "libtsan.",
+                                            "libubsan.")))
+        env["ASAN_OPTIONS"] = ":".join(filter(None, [
+            env.get("ASAN_OPTIONS"), "detect_leaks=0"]))
+    return env
+
+
 class Mount:
     """A running `weightfs mount -f`, or the faults program in its place."""
 

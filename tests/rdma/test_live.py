@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A running engine's memory, read where it lies."""
 import errno
-import os
 import random
 import sys
 
@@ -43,8 +42,7 @@ def engine(folder, tensors):
     pair.safetensors(held, tensors)
 
     def make(port=0):
-        env = {**os.environ, "PYTHONPATH": str(mounts.ROOT / "tools/python"),
-               "WEIGHTFS_LIBRARY": str(mounts.BUILD / "libweightfs.so")}
+        env = mounts.python_environment(mounts.BUILD / "libweightfs.so")
         made.append(Engine(folder, [sys.executable, "plain"], env, {
             "ranks": {0: str(held)}, "files": {"config.json": "{}"},
             "serve": {"model": "m", "layout": "tp1"},
