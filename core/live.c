@@ -38,7 +38,8 @@ void wfs_live_add(const struct wfs_live *live, struct wfs_text *text)
 	wfs_text_add(text, ", \"ranks\": [");
 	for (size_t i = 0; i < live->rank_count; i++)
 		wfs_text_add(text, "%s%u", i ? ", " : "", live->ranks[i]);
-	wfs_text_add(text, "]");
+	wfs_text_add(text, "], \"digests\": %s",
+		     live->digests ? "true" : "false");
 	if (live->origins)
 		add_origins(live, text);
 	wfs_text_add(text, "}");

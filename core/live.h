@@ -10,6 +10,7 @@
 #ifndef WFS_CORE_LIVE_H
 #define WFS_CORE_LIVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,7 @@ struct wfs_live {
 	const char *declared;  /* engines that say the same have the same */
 	const uint32_t *ranks; /* those that are here, ascending */
 	size_t rank_count;
+	bool digests; /* root digests of the epoch are to be had */
 	/* Of each of them; NULL: this process has them, as this version. */
 	const struct wfs_live_origin *origins;
 };

@@ -45,7 +45,7 @@ static void finish(struct wfs_page *page, unsigned kind,
 	void (*known)(void *, struct wfs_page *) = NULL;
 	void *ctx = NULL;
 
-	if (list)
+	if (list && page->fd >= 0)
 		wfs_shelf_save(book->shelf, &page->key, list);
 	pthread_mutex_lock(&book->lock);
 	page->failed[kind] = rc;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The digests of local files, computed once and kept.
+ * The digests of local files, computed once and kept; and of bytes that are in
+ * no file, such as an engine's memory, as long as they are looked at.
  *
  * A book computes the chunk digests of a file when they are first asked for:
  * on threads of its own at idle I/O priority and low CPU priority, paced by
@@ -42,6 +43,24 @@ void wfs_book_close(struct wfs_book *book);
 int wfs_page_open(struct wfs_book *book, int fd, const char *path,
 		  struct wfs_page **ret_page, struct wfs_err *err);
 void wfs_page_close(struct wfs_page *page); /* NULL is fine */
+
+/* Bytes behind no descriptor. */
+struct wfs_page_bytes {
+	void *ctx;
+	uint64_t size;
+	/*
+	 * All `len` bytes: 0, -EBUSY (asked again in a moment), -ESTALE (they
+	 * are others by now, for good), or another negative errno.
+	 */
+	int (*read)(void *ctx, void *buf, size_t len, uint64_t off);
+	/* They are read no more; from any thread, with no lock of the
+	   book held. */
+	void (*release)(void *ctx);
+};
+
+/* A page of its own each time; nothing of it is kept. */
+struct wfs_page *wfs_page_open_bytes(struct wfs_book *book, const char *name,
+				     const struct wfs_page_bytes *bytes);
 
 /*
  * The whole list if it is known, else NULL; it lives as long as the page.

@@ -65,7 +65,8 @@ struct wfs_notes {
 struct wfs_page {
 	struct wfs_book *book;
 	struct wfs_file_key key;
-	int fd;
+	int fd; /* -1: there are only bytes */
+	struct wfs_page_bytes bytes;
 	char *path; /* for messages */
 	bool young; /* when it was opened: notes may be of other bytes */
 	_Atomic(struct wfs_digests *) lists[WFS_BOOK_KINDS];

@@ -31,6 +31,8 @@ static int check_key(const struct wfs_page *page)
 	struct wfs_file_key key;
 	struct stat st;
 
+	if (page->fd < 0)
+		return 0; /* each read has told */
 	if (fstat(page->fd, &st) < 0)
 		return -errno;
 	key = wfs_file_key_of(&st);
@@ -67,9 +69,27 @@ static void grow_up(struct wfs_page *page)
 		nanosleep(&nap, NULL);
 }
 
+/* At least one byte, or a negative errno. */
+static ssize_t read_some(const struct wfs_page *page, char *buffer,
+			 uint32_t len, uint64_t off)
+{
+	ssize_t n;
+	int rc;
+
+	if (page->fd < 0) {
+		rc = page->bytes.read(page->bytes.ctx, buffer, len, off);
+		return rc ? rc : (ssize_t)len;
+	}
+	n = pread(page->fd, buffer, len, (off_t)off);
+	if (n < 0)
+		return -errno;
+	return n ? n : -ESTALE;
+}
+
 static int read_chunk(struct wfs_page *page, char *buffer, uint32_t len,
 		      uint64_t off)
 {
+	static const struct timespec nap = { .tv_nsec = NAP_NS };
 	uint32_t done = 0;
 
 	while (done < len) {
@@ -78,14 +98,13 @@ static int read_chunk(struct wfs_page *page, char *buffer, uint32_t len,
 
 		if (stopped(page))
 			return -ECANCELED;
-		n = pread(page->fd, buffer + done, want, (off_t)(off + done));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -ESTALE;
-		done += (uint32_t)n;
+		n = read_some(page, buffer + done, want, off + done);
+		if (n == -EBUSY)
+			nanosleep(&nap, NULL);
+		else if (n >= 0)
+			done += (uint32_t)n;
+		else if (n != -EINTR)
+			return (int)n;
 	}
 	return 0;
 }

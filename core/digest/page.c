@@ -74,7 +74,7 @@ static struct wfs_page *page_new(struct wfs_book *book, int fd,
 	for (int kind = 0; kind < WFS_BOOK_KINDS; kind++)
 		atomic_init(
 			&page->lists[kind],
-			wfs_shelf_load(book->shelf, key,
+			wfs_shelf_load(fd < 0 ? NULL : book->shelf, key,
 				       (enum wfs_digest_algorithm)(kind + 1)));
 	return page;
 }
@@ -90,7 +90,10 @@ void wfs_page_free(struct wfs_page *page)
 		free(notes->digests);
 		free(notes);
 	}
-	close(page->fd);
+	if (page->fd >= 0)
+		close(page->fd);
+	else
+		page->bytes.release(page->bytes.ctx);
 	free(page->path);
 	free(page);
 }
@@ -134,6 +137,21 @@ int wfs_page_open(struct wfs_book *book, int fd, const char *path,
 		wfs_page_free(made);
 	*ret_page = page;
 	return 0;
+}
+
+struct wfs_page *wfs_page_open_bytes(struct wfs_book *book, const char *name,
+				     const struct wfs_page_bytes *bytes)
+{
+	/* As no file has it: nobody finds this page. */
+	struct wfs_file_key key = { .size = bytes->size };
+	struct wfs_page *page = page_new(book, -1, name, &key);
+
+	page->bytes = *bytes;
+	pthread_mutex_lock(&book->lock);
+	page->next = *bucket_of(book, &key);
+	*bucket_of(book, &key) = page;
+	pthread_mutex_unlock(&book->lock);
+	return page;
 }
 
 static void unlink_locked(struct wfs_book *book, struct wfs_page *page)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import threading
+import urllib.request
 
 import pytest
 
@@ -15,6 +16,8 @@ import truth
 FAMILY = "llama_defaults"  # F16, which numpy knows
 SAID = {"engine": "vllm", "engine_version": "0.32", "state": "loaded",
         "layout": "tp2"}
+
+COLD = ("rescan=0.2", "prefetch=0", "passthrough=off", "chunk_cache=0")
 
 
 @pytest.fixture
@@ -30,9 +33,9 @@ def dump(folder):
 @pytest.fixture
 def workers(engine, dump):
     """workers(…) -> an engine for each rank of the dump"""
-    def make(**said):
+    def make(seed=None, **said):
         return [engine({rank: dump / file_of(rank)}, kind="numpy",
-                       name="llama", serve={**SAID, **said},
+                       name="llama", serve={**SAID, **said}, seed=seed or {},
                        files={"config.json":
                               (dump / "config.json").read_text()})
                 for rank in (0, 1)]
@@ -154,7 +157,92 @@ def test_no_tensor_is_torn_in_many_updates(mount, workers, dump):
     assert reads and not torn
 
 
-COLD = ("rescan=0.2", "prefetch=0", "passthrough=off", "chunk_cache=0")
+# ---- digests
+
+def ask(engine, path):
+    with urllib.request.urlopen(engine.url + path,
+                                timeout=mounts.DEADLINE) as answer:
+        return answer.read()
+
+
+def manifest_of(engine, wait=30):
+    return json.loads(ask(engine, f"/v1/models/llama/manifest?wait={wait}"))
+
+
+def assert_has_digests(engine):
+    """Each file is one chunk, whose SHA-256 ends the list."""
+    said = manifest_of(engine)
+    assert said["live"]["digests"] is True
+    for file in said["files"]:
+        at = f"/v1/regions/{file['region']}"
+        digests = ask(engine, f"{at}/digests?algorithm=sha256&wait=30")
+        assert digests[-32:] == hashlib.sha256(ask(engine, at)).digest()
+        assert file["xxh3"]
+    return {file["path"]: file["xxh3"] for file in said["files"]}
+
+
+def test_digests_of_an_epoch_are_had_when_asked_for(workers):
+    one, other = workers(seed={"digests": True})
+    was = assert_has_digests(one)
+    one("begin", 5)  # while it is changed nobody has the digests of it
+    assert manifest_of(one, wait=0)["live"]["epoch"] == 0
+    one("end")
+    now = assert_has_digests(one)
+    assert was["config.json"] == now["config.json"]
+    assert was[file_of(0)] != now[file_of(0)]
+    assert file_of(1) in assert_has_digests(other)
+
+
+def test_there_are_no_digests_unless_they_are_wanted(workers):
+    said = manifest_of(workers()[0])
+    assert said["live"]["digests"] is False
+    assert not any(file["xxh3"] for file in said["files"])
+
+
+def test_who_declares_a_version_of_other_bytes_is_told_of_once(mount, workers,
+                                                               dump):
+    first = workers(declared="v1", seed={"digests": True})
+    second = workers(declared="v1", seed={"digests": True})
+    second[1]("flip", 5)  # one rank, whose header stays the same
+    m = mount(*COLD, args=args_of(*first, *second))
+    saying = "declares version 'v1', but its"
+    text = m.wait_event("seed", saying=saying)["text"]
+    odd = [e for e in (first[1], second[1]) if e.url in text]
+    assert len(odd) == 1 and "digest" in text and file_of(1) in text
+    key = 5 if odd == [first[1]] else 0
+    for _ in range(2):
+        for rank in (0, 1):
+            assert tensors_of(m.path / "llama" / str(rank)) == (
+                held(dump, rank, key if rank else 0))
+    assert len([e for e in m.events() if saying in e["text"]]) == 1
+    assert mounts.xattr(m.path / "llama", "trust") == "seed"
+
+
+def test_engines_without_versions_are_one_by_their_digests(mount, workers,
+                                                           dump):
+    both = [*workers(seed={"digests": True}), *workers(seed={"digests": True})]
+    m = mount("rescan=0.2", args=args_of(*both))
+    mounts.wait_until(lambda: models(m) == ["llama"], "they were compared")
+    assert tensors_of(m.path / "llama/1") == held(dump, 1)
+
+
+def test_who_was_not_compared_stands_in_for_one_that_is_gone(mount, workers,
+                                                             dump):
+    first = workers(declared="v1", seed={"digests": True})
+    second = workers(declared="v1", seed={"digests": True})
+    m = mount(*COLD, "seed_deadline=1", args=args_of(*first, *second))
+    for worker in first:
+        worker.kill()
+
+    def is_whole():
+        try:
+            return [tensors_of(m.path / "llama" / str(r)) for r in (0, 1)]
+        except OSError as e:
+            # Until it is known to be gone nobody else is asked.
+            assert e.errno in (errno.EIO, errno.EHOSTUNREACH, errno.ENOENT,
+                               errno.ESTALE), e
+    assert mounts.wait_until(is_whole, "the others are asked") == [
+        held(dump, r) for r in (0, 1)]
 
 
 def fails_with(file, at):

@@ -181,7 +181,7 @@ def test_ranks_of_a_version_declared_falsely_are_no_model(mount, engine,
     m = mount("rescan=0.2", args=args_of(*workers))
     assert models(m) == []
     text = " ".join(why(m).values())
-    assert "version 'v1', but sizes or headers" in text
+    assert "version 'v1', but sizes, headers or digests" in text
 
 
 def test_who_has_all_ranks_needs_no_others(mount, seeds, unlike):

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -266,6 +267,52 @@ static void a_file_that_shrinks_while_it_is_read_is_stale(void **state)
 	wfs_book_close(book);
 }
 
+/* Bytes that were busy once; `gone`: they are others by now. */
+struct memory {
+	char bytes[WFS_CHUNK + 100];
+	atomic_uint busy, released;
+	bool gone;
+};
+
+static int read_memory(void *ctx, void *buf, size_t len, uint64_t off)
+{
+	struct memory *m = ctx;
+
+	if (!atomic_fetch_add(&m->busy, 1))
+		return -EBUSY;
+	memcpy(buf, m->bytes + off, len);
+	return m->gone && off ? -ESTALE : 0;
+}
+
+static void release_memory(void *ctx)
+{
+	atomic_fetch_add(&((struct memory *)ctx)->released, 1);
+}
+
+static void bytes_without_a_file_are_read_once_and_not_kept(void **state)
+{
+	struct scratch *s = *state;
+	struct memory *m = wfs_calloc(1, sizeof(*m));
+	struct wfs_page_bytes bytes = { m, sizeof(m->bytes), read_memory,
+					release_memory };
+	struct wfs_book *book = book_in(s, "kept");
+	struct wfs_page *page = wfs_page_open_bytes(book, "m", &bytes);
+	uint8_t digest[16];
+
+	assert_int_equal(wfs_page_wait(page, WFS_XXH3_128, BOOK_LONG_NS), 0);
+	assert_true(wfs_page_chunk(page, 1, digest));
+	wfs_page_close(page);
+	m->gone = true;
+	page = wfs_page_open_bytes(book, "m", &bytes);
+	assert_int_equal(wfs_page_wait(page, WFS_SHA256, BOOK_LONG_NS),
+			 -ESTALE);
+	wfs_page_close(page);
+	wfs_book_close(book);
+	assert_int_equal(atomic_load(&m->released), 2);
+	assert_int_equal(book_files(s, "kept"), 0);
+	free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +326,7 @@ int main(void)
 		IN_SCRATCH(a_file_that_changed_before_it_is_read_is_stale),
 		IN_SCRATCH(a_file_that_changes_while_it_is_read_is_stale),
 		IN_SCRATCH(a_file_that_shrinks_while_it_is_read_is_stale),
+		IN_SCRATCH(bytes_without_a_file_are_read_once_and_not_kept),
 	};
 
 	return cmocka_run_group_tests_name("book_kept", tests, NULL, NULL);

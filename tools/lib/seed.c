@@ -100,6 +100,17 @@ static uint16_t port_of(const char *url)
 	return (uint16_t)strtoul(strrchr(url, ':') + 1, NULL, 10);
 }
 
+static int open_memory(const struct weightfs_seed_options *options,
+		       struct weightfs_seed *seed, struct wfs_err *err)
+{
+	static const struct wfs_book_config kept_nowhere;
+	int rc = wfs_bounces_new(&seed->bounces, err);
+
+	if (!rc && options->digests)
+		rc = wfs_book_open(&kept_nowhere, &seed->book, err);
+	return rc;
+}
+
 static int open_seed(const struct weightfs_seed_options *options,
 		     struct weightfs_seed *seed, struct wfs_err *err)
 {
@@ -117,16 +128,15 @@ static int open_seed(const struct weightfs_seed_options *options,
 		.insecure = options->insecure != 0,
 		.rate = options->rate,
 		.senders = options->threads,
+		.book = seed->book,
 		.connections = options->connections,
 		.per_client = options->connections,
 		/* Its memory is not what it was: nothing to linger for. */
 		.linger_ns = 1,
 		.holder = &holder,
 	};
-	int rc = wfs_bounces_new(&seed->bounces, err);
+	int rc;
 
-	if (rc)
-		return rc;
 	seed->registry = wfs_registry_new(0);
 	rc = wfs_seed_open(&config, seed->registry, &seed->served, err);
 	if (rc)
@@ -186,6 +196,8 @@ static void free_seed(struct weightfs_seed *seed)
 		weightfs_seed_model_free(seed->models);
 	wfs_exporter_close(seed->exporter);
 	wfs_registry_free(seed->registry);
+	/* Its thread may be in the middle of memory that was revoked. */
+	wfs_book_close(seed->book);
 	wfs_bounces_free(seed->bounces);
 	pthread_mutex_destroy(&seed->lock);
 	free(seed);
@@ -203,7 +215,9 @@ int weightfs_seed_new(const struct weightfs_seed_options *options,
 		return rc;
 	seed = wfs_calloc(1, sizeof(*seed));
 	pthread_mutex_init(&seed->lock, NULL);
-	rc = open_seed(&known, seed, err);
+	rc = open_memory(&known, seed, err);
+	if (!rc)
+		rc = open_seed(&known, seed, err);
 	if (!rc)
 		rc = wfs_face_open_rdma(seed, known.rdma, err);
 	if (!rc) {

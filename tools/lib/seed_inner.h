@@ -18,6 +18,7 @@
 struct weightfs_seed {
 	struct wfs_forkable forkable;
 	struct wfs_bounces *bounces;
+	struct wfs_book *book; /* NULL: no digests are wanted */
 	struct wfs_registry *registry;
 	struct wfs_seed *served;       /* NULL: it was closed */
 	struct wfs_exporter *exporter; /* NULL: there is no RDMA */

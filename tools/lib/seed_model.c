@@ -77,6 +77,7 @@ int weightfs_seed_model_new(struct weightfs_seed *seed,
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&seed->lock);
+	said.digests = seed->book != NULL;
 	rc = add_model(seed, &said, ret_model, err);
 	pthread_mutex_unlock(&seed->lock);
 	return rc;

@@ -78,6 +78,7 @@ int wfs_live_image_new(const struct wfs_live_model *model,
 	wfs_live_cell_init(&image->cell);
 	image->bounces = bounces;
 	image->one_name = model->one_name;
+	image->live.digests = model->digests;
 	image->name = wfs_strdup(model->name);
 	image->live.engine = image->words[0] =
 		wfs_strdup_or_null(model->engine);

@@ -35,6 +35,7 @@ struct wfs_live_model {
 	 * Otherwise all stay.
 	 */
 	bool one_name;
+	bool digests; /* whoever serves it computes them when asked */
 };
 
 struct wfs_live_rank {

@@ -179,8 +179,8 @@ static void add_twice(const struct gather *g, struct wfs_text *text)
 		     g->twice_rank);
 	if (version)
 		wfs_text_add(text,
-			     "declare version '%s', but sizes or headers of "
-			     "their files differ",
+			     "declare version '%s', but sizes, headers or "
+			     "digests of their files differ",
 			     version);
 	else
 		wfs_text_add(text, "declare no version");
@@ -223,10 +223,10 @@ static void tell(struct wfs_choice *choice, const struct gather *g)
 		     engine);
 	add_have(g, &text);
 	if (live->declared)
-		wfs_info(
-			"%s; that others have the same rests on version '%s', "
-			"which they declare, and on the headers of their files",
-			text.data, live->declared);
+		wfs_info("%s; that others have the same rests on version '%s', "
+			 "which they declare, and on the %s of their files",
+			 text.data, live->declared,
+			 live->digests ? "digests" : "headers");
 	else
 		wfs_info("%s; no version is declared: nobody else is asked",
 			 text.data);
@@ -268,12 +268,14 @@ static int make_whole(const struct gather *g, struct wfs_manifest **ret,
 
 	atomic_init(&m->refs, 1);
 	m->workers = wfs_workers_like(g->lead->manifest->workers);
+	m->workers->live.digests = true;
 	for (uint32_t i = 0; i < m->workers->world; i++) {
 		const struct wfs_workers *of =
 			manifest_of(g, g->picks[i])->workers;
 
 		m->workers->ranks[i] = i;
 		m->workers->origins[i] = *wfs_workers_origin(of, i);
+		m->workers->live.digests &= of->live.digests;
 		if (m->workers->live.epoch < of->live.epoch)
 			m->workers->live.epoch = of->live.epoch;
 	}

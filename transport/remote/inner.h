@@ -223,8 +223,12 @@ void *wfs_remote_news_run(void *seed);
 void wfs_remote_news_stop_locked(struct wfs_remote *remote);
 
 /* live.c */
-/* Asks for what else must be known of a live manifest; of others nothing. */
+/*
+ * Asks for what else must be known of a live manifest, and was not known of
+ * the one before it (`had`, or NULL); of others nothing.
+ */
 int wfs_remote_finish_live(struct remote_seed *seed,
+			   const struct wfs_manifest *had,
 			   struct wfs_manifest *manifest, struct wfs_err *err);
 bool wfs_live_same_config(const struct wfs_manifest *a,
 			  const struct wfs_manifest *b);
@@ -342,14 +346,20 @@ void *wfs_url_run(void *url);
 char *wfs_url_trouble_locked(const struct wfs_remote *remote,
 			     const struct remote_url *url);
 
-/* match.c */
-/* Some seed's models changed: who may serve what. */
-void wfs_remote_match_locked(struct wfs_remote *remote);
-void wfs_remote_match_source_locked(struct wfs_remote_source *source);
+/* same.c */
 /* The file as that seed has it, if its bytes are the same; else NULL. */
 const struct wfs_manifest_file *
 wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
 		       const struct remote_seed *seed);
+/* Are they, as far as is known: does nothing say that they are not? */
+bool wfs_remote_may_be_same_locked(const struct wfs_remote_source *source,
+				   size_t index,
+				   const struct remote_seed *seed);
+
+/* match.c */
+/* Some seed's models changed: who may serve what. */
+void wfs_remote_match_locked(struct wfs_remote *remote);
+void wfs_remote_match_source_locked(struct wfs_remote_source *source);
 /* Has it not answered for so long that it is not waited for? */
 bool wfs_remote_is_gone_locked(const struct remote_seed *seed);
 /* May this seed's models be offered under the choice's name? */

@@ -28,6 +28,7 @@ int wfs_manifest_take_live(struct wfs_manifest *m, yyjson_val *top,
 	rc = wfs_workers_parse(said, what, &m->workers, err);
 	if (rc)
 		return rc;
+	m->rooted |= !m->workers->live.digests;
 	has = wfs_calloc(m->workers->world, sizeof(*has));
 	for (size_t i = 0; i < m->count; i++) {
 		if (wfs_workers_rank_of(m->workers, m->files[i].path, &rank))
@@ -101,7 +102,23 @@ static int get_shard_head(struct remote_seed *seed,
 	return get_head(seed, file, len + sizeof(len), err);
 }
 
+/* As it was known before, of the same version. */
+static bool had_head(const struct wfs_manifest *had,
+		     struct wfs_manifest_file *file)
+{
+	const struct wfs_manifest_file *old =
+		had ? wfs_manifest_find(had, file->path) : NULL;
+
+	if (!old || !old->has_head ||
+	    memcmp(old->id, file->id, sizeof(old->id)) != 0)
+		return false;
+	memcpy(file->head, old->head, sizeof(old->head));
+	file->has_head = true;
+	return true;
+}
+
 int wfs_remote_finish_live(struct remote_seed *seed,
+			   const struct wfs_manifest *had,
 			   struct wfs_manifest *manifest, struct wfs_err *err)
 {
 	struct wfs_workers *workers = manifest->workers;
@@ -114,7 +131,7 @@ int wfs_remote_finish_live(struct remote_seed *seed,
 	for (size_t i = 0; i < manifest->count && !rc; i++) {
 		struct wfs_manifest_file *file = &manifest->files[i];
 
-		if (file->is_dir)
+		if (file->is_dir || had_head(had, file))
 			continue;
 		if (!strcmp(file->path, CONFIG) && file->size &&
 		    file->size <= CONFIG_MAX)
@@ -126,11 +143,15 @@ int wfs_remote_finish_live(struct remote_seed *seed,
 	return rc;
 }
 
-/* Sizes and heads: all that can be compared. */
-static bool begin_alike(const struct wfs_manifest_file *a,
-			const struct wfs_manifest_file *b)
+/* By digests where both have them, else by sizes and heads. */
+static bool are_alike(const struct wfs_manifest_file *a,
+		      const struct wfs_manifest_file *b)
 {
-	return a->size == b->size && a->has_head && b->has_head &&
+	if (a->size != b->size)
+		return false;
+	if (a->has_root && b->has_root)
+		return !memcmp(a->root, b->root, sizeof(a->root));
+	return a->has_head && b->has_head &&
 	       !memcmp(a->head, b->head, sizeof(a->head));
 }
 
@@ -140,7 +161,7 @@ bool wfs_live_same_config(const struct wfs_manifest *a,
 	const struct wfs_manifest_file *x = wfs_manifest_find(a, CONFIG);
 	const struct wfs_manifest_file *y = wfs_manifest_find(b, CONFIG);
 
-	return x && y ? begin_alike(x, y) : x == y;
+	return x && y ? are_alike(x, y) : x == y;
 }
 
 bool wfs_live_same_file(const struct wfs_manifest *whole,
@@ -154,8 +175,9 @@ bool wfs_live_same_file(const struct wfs_manifest *whole,
 
 	if (!b || wfs_workers_differ(a, b))
 		return false;
-	if (a->live.declared || wfs_workers_rank_of(a, file->path, &rank))
-		return begin_alike(file, other);
+	if (a->live.declared || (file->has_root && other->has_root) ||
+	    wfs_workers_rank_of(a, file->path, &rank))
+		return are_alike(file, other);
 	x = wfs_workers_origin(a, rank);
 	y = wfs_workers_origin(b, rank);
 	return x && y && file->size == other->size &&

@@ -74,7 +74,7 @@ struct wfs_manifest {
 	char version[WFS_VERSION_MAX];
 	struct wfs_manifest_file *files; /* byte order of the paths */
 	size_t count;
-	bool rooted;		     /* every file's root is known */
+	bool rooted; /* every file's root is known, or never will be */
 	struct wfs_proof *proof;     /* wfs_proof_apply; NULL without */
 	struct wfs_workers *workers; /* it is their memory; NULL: files */
 };

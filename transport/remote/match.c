@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which seed's version a name has, and who else has the same bytes.
- *
- * A file's bytes are known to be the same where the root digest is that of
- * the authority; until the authority's is known, it alone is asked.  The
- * authority itself is asked as long as the region is the one it listed.
+ * Which seed's version a name has, and who else is asked for it (same.c).
  */
 #include <string.h>
 
@@ -23,17 +19,6 @@ bool wfs_remote_is_shared_locked(const struct wfs_remote *remote,
 	return n > 1;
 }
 
-/* By SHA-256 where a trusted root is known, else by XXH3-128. */
-static bool is_same(const struct remote_region *region,
-		    const struct wfs_manifest_file *file)
-{
-	if (region->proven && file->has_sha256)
-		return !memcmp(region->sha256, file->sha256,
-			       sizeof(file->sha256));
-	return region->has_root && file->has_root &&
-	       !memcmp(region->root, file->root, sizeof(file->root));
-}
-
 /* What the authority has found out about its own region since. */
 static void learn_root(struct remote_region *region,
 		       const struct wfs_manifest_file *file)
@@ -43,34 +28,6 @@ static void learn_root(struct remote_region *region,
 		return;
 	region->has_root = true;
 	memcpy(region->root, file->root, sizeof(file->root));
-}
-
-const struct wfs_manifest_file *
-wfs_remote_same_locked(const struct wfs_remote_source *source, size_t index,
-		       const struct remote_seed *seed)
-{
-	const struct remote_model *model =
-		wfs_remote_model_locked(seed, source->remote_name);
-	const struct remote_region *region = &source->regions[index];
-	const struct wfs_manifest_file *file = NULL;
-	bool own = seed == region->authority, has;
-
-	if (model && model->manifest)
-		file = wfs_manifest_find(model->manifest,
-					 source->manifest->files[index].path);
-	if (!file || file->is_dir || file->size != region->base.size ||
-	    wfs_bits_has(&region->refused, seed->index))
-		return NULL;
-	has = is_same(region, file) ||
-	      (own && !memcmp(region->id, file->id, sizeof(file->id)));
-	/* The same version, with other names for its regions. */
-	has |= own &&
-	       !strcmp(model->manifest->version, source->manifest->version);
-	if (source->manifest->workers)
-		has |= wfs_live_same_file(source->manifest,
-					  &source->manifest->files[index],
-					  model->manifest, file);
-	return has ? file : NULL;
 }
 
 static void match_file(struct wfs_remote_source *source, size_t index,
@@ -118,7 +75,8 @@ static bool is_had(const struct wfs_remote_source *source, size_t index)
 		const struct remote_model *model =
 			wfs_remote_model_locked(seed, source->remote_name);
 
-		if (wfs_remote_same_locked(source, index, seed))
+		if (wfs_remote_same_locked(source, index, seed) ||
+		    wfs_remote_may_be_same_locked(source, index, seed))
 			return true;
 		/* What it has instead it will say in a moment. */
 		if (seed == source->regions[index].authority && model &&
@@ -163,7 +121,7 @@ find_odd(const struct wfs_remote_source *source, const struct remote_seed *seed,
 			model->manifest, whole->files[i].path);
 
 		if (file && file->has_head &&
-		    !wfs_remote_same_locked(source, i, seed))
+		    !wfs_remote_may_be_same_locked(source, i, seed))
 			return file;
 	}
 	return NULL;
@@ -190,8 +148,9 @@ static void tell_odd(const struct wfs_remote_source *source,
 	if (!file)
 		return;
 	text = wfs_asprintf("seed '%s', model '%s': declares version '%s', "
-			    "but its '%s' has another size or header than "
-			    "that of others who do: it is not asked for it",
+			    "but its '%s' has another size, header or digest "
+			    "than that of others who do: it is not asked for "
+			    "it",
 			    seed->link->label, model->name,
 			    workers->live.declared, file->path);
 	wfs_remote_complain(&model->odd, text);

@@ -121,7 +121,8 @@ static void get_manifest(struct remote_seed *seed, struct remote_model *model,
 					&err);
 	wfs_http_clear(&http);
 	if (!rc)
-		rc = wfs_remote_finish_live(seed, manifest, &err);
+		rc = wfs_remote_finish_live(seed, model->manifest, manifest,
+					    &err);
 	if (rc) {
 		wfs_manifest_put(manifest);
 		wfs_remote_complain(&model->complaint, err.text);
@@ -231,9 +232,7 @@ static bool look_at_manifests(struct remote_seed *seed)
 
 		if (atomic_load(&remote->stop))
 			break;
-		/* Of an engine's memory there will be no roots. */
-		if (model->manifest && !model->again &&
-		    (model->manifest->rooted || model->manifest->workers))
+		if (model->manifest && !model->again && model->manifest->rooted)
 			continue;
 		pthread_mutex_lock(&remote->lock);
 		shared = remote->passes_on ||
@@ -277,18 +276,20 @@ static void note_up(struct remote_seed *seed, unsigned doubted)
 static void note_down(struct remote_seed *seed, const char *why)
 {
 	struct wfs_remote *remote = seed->remote;
-	bool let_go = false;
+	bool was, let_go = false;
 
 	pthread_mutex_lock(&remote->lock);
-	if (seed->up || !seed->tried)
+	was = seed->up;
+	if (was || !seed->tried)
 		seed->down_since = wfs_now_ns();
 	seed->tried = true;
 	seed->up = false;
 	seed->url->kicked = true; /* it may be somewhere else now */
-	if (!seed->listed && !seed->away) {
+	if (!seed->listed && !seed->away)
 		seed->away = let_go = true;
+	/* Others need not be compared with one that does not answer. */
+	if (was || let_go)
 		wfs_remote_match_locked(remote);
-	}
 	snprintf(seed->why, sizeof(seed->why), "%s", why);
 	pthread_cond_broadcast(&remote->changed);
 	pthread_mutex_unlock(&remote->lock);

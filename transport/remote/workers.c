@@ -119,6 +119,7 @@ static int take_ranks(yyjson_val *object, struct wfs_workers *w)
 	if (!yyjson_is_uint(epoch) || !n || n > w->world)
 		return -EINVAL;
 	w->live.epoch = yyjson_get_uint(epoch);
+	w->live.digests = yyjson_is_true(yyjson_obj_get(object, "digests"));
 	make_room(w, n);
 	yyjson_arr_iter_init(ranks, &iter);
 	while ((number = yyjson_arr_iter_next(&iter)))

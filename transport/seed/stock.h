@@ -128,7 +128,10 @@ int wfs_stock_region(struct wfs_stock *stock, const uint8_t *id,
 		     struct wfs_stock_model **ret_model,
 		     struct wfs_stock_file **ret_file);
 
-/* The digests of a file, or NULL: there is no book, or no descriptor. */
+/*
+ * The digests of a file, or NULL: there is no book, or neither a descriptor
+ * nor memory of this process.
+ */
 struct wfs_page *wfs_stock_page(struct wfs_stock_model *model,
 				struct wfs_stock_file *file);
 

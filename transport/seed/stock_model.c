@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/base/log.h"
+#include "core/live.h"
 #include "transport/seed/stock_inner.h"
 
 /* What an id is the hash of, after the names. */
@@ -98,6 +99,37 @@ void wfs_stock_put(struct wfs_stock_model *model)
 	free(model);
 }
 
+/* Past the wrapper: an update is no failure. */
+static int read_live(void *ctx, void *buf, size_t len, uint64_t off)
+{
+	struct wfs_region *region = ctx;
+
+	return region->source->ops->read(region, buf, len, off);
+}
+
+static void put_source(void *ctx)
+{
+	wfs_source_put(((struct wfs_region *)ctx)->source);
+}
+
+/* The memory of this process: what comes from elsewhere is not computed. */
+static struct wfs_page *open_live(struct wfs_book *book,
+				  struct wfs_region *region)
+{
+	const struct wfs_live *live = region->source->live;
+	struct wfs_page_bytes bytes = {
+		.ctx = region,
+		.size = region->size,
+		.read = read_live,
+		.release = put_source,
+	};
+
+	if (!live || live->origins)
+		return NULL;
+	wfs_source_get(region->source);
+	return wfs_page_open_bytes(book, region->path, &bytes);
+}
+
 struct wfs_page *wfs_stock_page(struct wfs_stock_model *model,
 				struct wfs_stock_file *file)
 {
@@ -110,8 +142,10 @@ struct wfs_page *wfs_stock_page(struct wfs_stock_model *model,
 		int fd = wfs_region_descriptor(file->region);
 
 		file->page_tried = true;
-		if (fd >= 0 && wfs_page_open(book, fd, file->region->path,
-					     &file->page, &err)) {
+		if (fd < 0)
+			file->page = open_live(book, file->region);
+		else if (wfs_page_open(book, fd, file->region->path,
+				       &file->page, &err)) {
 			wfs_warn("no digests of '%s' of model '%s': %s",
 				 file->region->path, model->model->name,
 				 err.text);

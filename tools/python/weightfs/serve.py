@@ -38,7 +38,7 @@ class _Options(ctypes.Structure):
                 ("tls_key", c_char_p), ("tls_client_ca", c_char_p),
                 ("rate", c_uint64), ("threads", c_uint),
                 ("connections", c_uint), ("nice", c_int),
-                ("insecure", c_int), ("rdma", c_int)]
+                ("insecure", c_int), ("rdma", c_int), ("digests", c_int)]
 
 
 class _ModelOptions(ctypes.Structure):
@@ -206,7 +206,8 @@ class Seed:
 
     def __init__(self, listen=None, *, token_file=None, tls_cert=None,
                  tls_key=None, tls_client_ca=None, rate=0, threads=0,
-                 connections=0, nice=0, insecure=False, rdma="auto"):
+                 connections=0, nice=0, insecure=False, rdma="auto",
+                 digests=False):
         if rdma not in RDMA:
             raise ValueError(f"rdma={rdma!r} is none of {', '.join(RDMA)}")
         options = sized(
@@ -214,7 +215,7 @@ class Seed:
             tls_cert=text(tls_cert), tls_key=text(tls_key),
             tls_client_ca=text(tls_client_ca), rate=rate, threads=threads,
             connections=connections, nice=nice, insecure=insecure,
-            rdma=RDMA[rdma])
+            rdma=RDMA[rdma], digests=digests)
         handle = c_void_p()
         check(function("weightfs_seed_new", POINTER(_Options),
                        POINTER(c_void_p))(byref(options), byref(handle)))

@@ -65,6 +65,12 @@ struct weightfs_seed_options {
 	int nice;	      /* of the threads, 1 … 19; 0: 10 */
 	int insecure;	      /* not 0: beyond loopback also without a token */
 	int rdma;	      /* enum weightfs_seed_rdma */
+	/*
+	 * Not 0: digests of all bytes of an epoch, for who asks for them, by
+	 * one more thread that goes behind all others.  Seeds of the same
+	 * declared version are then compared byte for byte.
+	 */
+	int digests;
 };
 
 /* All zero is fine, but for `size` and `name`.  Strings are UTF-8. */
