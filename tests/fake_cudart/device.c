@@ -158,6 +158,15 @@ cu_error cudaSetDevice(int device)
 	return WFS_CU_OK;
 }
 
+cu_error cudaGetDevice(int *device)
+{
+	FAKE_ENTER();
+	for (int i = 0; real_device(i) >= 0; i++)
+		if (real_device(i) == current)
+			*device = i;
+	return WFS_CU_OK;
+}
+
 cu_error cudaDeviceGetPCIBusId(char *id, int len, int device)
 {
 	FAKE_ENTER();

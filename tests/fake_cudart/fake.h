@@ -26,6 +26,7 @@
 #define FAKE_OPENS    1024
 #define FAKE_EVENTS   256
 #define FAKE_CAPACITY (64ull << 20) /* bytes of a device, at first */
+#define FAKE_LEAST    0		    /* the least priority of streams */
 #define FAKE_GRAIN    (2ull << 20)  /* of memory that a descriptor stands for */
 
 enum fake_action {
@@ -77,6 +78,7 @@ struct fake_control {
 	unsigned pageable; /* copies from memory that was not pinned */
 	unsigned pins;	   /* pieces of host memory that are pinned */
 	unsigned calls;	   /* copies queued, of all processes */
+	unsigned modest;   /* streams of the least priority, so far */
 	struct fake_fault fault;
 	struct fake_alloc allocs[FAKE_ALLOCS];
 	struct fake_holder holders[FAKE_OPENS];

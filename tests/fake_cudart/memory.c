@@ -260,3 +260,18 @@ cu_error cudaHostUnregister(void *ptr)
 	FAKE_ENTER();
 	return unpin(ptr, false);
 }
+
+cu_error cudaPointerGetAttributes(cu_pointer *ret, const void *ptr)
+{
+	struct fake_alloc alloc;
+	struct region region;
+
+	FAKE_ENTER();
+	*ret = (cu_pointer){ 0 };
+	if (!fake_region_find((uint64_t)(uintptr_t)ptr, 1, &region) ||
+	    !region.access || !fake_alloc_find(region.id, &alloc))
+		return WFS_CU_OK;
+	ret->type = WFS_CU_POINTER_DEVICE;
+	ret->device = alloc.device;
+	return WFS_CU_OK;
+}

@@ -166,6 +166,34 @@ cu_error cudaStreamCreateWithFlags(cu_stream *stream, unsigned flags)
 	return WFS_CU_OK;
 }
 
+cu_error cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+	FAKE_ENTER();
+	*least = FAKE_LEAST;
+	*greatest = -5;
+	return WFS_CU_OK;
+}
+
+cu_error cudaStreamCreateWithPriority(cu_stream *stream, unsigned flags,
+				      int priority)
+{
+	if (priority == FAKE_LEAST)
+		__atomic_fetch_add(&fake_control()->modest, 1,
+				   __ATOMIC_RELAXED);
+	return cudaStreamCreateWithFlags(stream, flags);
+}
+
+cu_error cudaThreadExchangeStreamCaptureMode(cu_mode *mode)
+{
+	static _Thread_local cu_mode own;
+	cu_mode before = own;
+
+	FAKE_ENTER();
+	own = *mode;
+	*mode = before;
+	return WFS_CU_OK;
+}
+
 cu_error cudaStreamDestroy(cu_stream stream)
 {
 	/* Of a process that cannot use CUDA any more it goes, too. */

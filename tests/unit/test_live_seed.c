@@ -148,8 +148,10 @@ static void a_model_is_made_once_and_says_what_is_wrong(void **state)
 	(void)state;
 	assert_int_equal(weightfs_seed_publish(model), -ENOENT);
 	assert_non_null(strstr(weightfs_last_error(), "'m' has no tensor"));
-	assert_int_equal(add(model, "t", 1), -ENOTSUP);
-	assert_non_null(strstr(weightfs_last_error(), "device"));
+	assert_int_equal(add(model, "t", 2), -ENOTSUP);
+	assert_non_null(strstr(weightfs_last_error(), "'t': device 2"));
+	assert_int_equal(add(model, "t", WEIGHTFS_SEED_CUDA), -ENXIO);
+	assert_non_null(strstr(weightfs_last_error(), "'t': "));
 	assert_int_equal(weightfs_seed_update_end(model), -EINVAL);
 	assert_int_equal(add(model, "t", 0), 0);
 	assert_int_equal(weightfs_seed_publish(model), 0);

@@ -199,6 +199,7 @@ static void free_seed(struct weightfs_seed *seed)
 	/* Its thread may be in the middle of memory that was revoked. */
 	wfs_book_close(seed->book);
 	wfs_bounces_free(seed->bounces);
+	wfs_gpu_reader_close(seed->gpus);
 	pthread_mutex_destroy(&seed->lock);
 	free(seed);
 }

@@ -11,6 +11,7 @@
 #include "tools/lib/face.h"
 #include "tools/lib/fork.h"
 #include "tools/lib/include/weightfs/seed.h"
+#include "transport/cuda/reader.h"
 #include "transport/live/live.h"
 #include "transport/rdma/export.h"
 #include "transport/seed/seed.h"
@@ -18,7 +19,9 @@
 struct weightfs_seed {
 	struct wfs_forkable forkable;
 	struct wfs_bounces *bounces;
-	struct wfs_book *book; /* NULL: no digests are wanted */
+	struct wfs_book *book;	     /* NULL: no digests are wanted */
+	struct wfs_gpu_reader *gpus; /* NULL: not wanted yet */
+	struct wfs_live_reader of_gpus;
 	struct wfs_registry *registry;
 	struct wfs_seed *served;       /* NULL: it was closed */
 	struct wfs_exporter *exporter; /* NULL: there is no RDMA */

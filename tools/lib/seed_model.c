@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/mem.h"
+#include "core/digest/digests.h"
 #include "tools/lib/seed_inner.h"
 
 static int read_model(const struct weightfs_seed_model_options *options,
@@ -83,11 +84,45 @@ int weightfs_seed_model_new(struct weightfs_seed *seed,
 	return rc;
 }
 
+static int read_gpu(void *ctx, const struct iovec *pieces, int n, int fd,
+		    uint64_t off)
+{
+	return wfs_gpu_reader_read(ctx, pieces, n, fd, off);
+}
+
+/* Who reads memory of that kind; *ret_reader is the seed's, or NULL. */
+static int find_reader(struct weightfs_seed *seed, int device,
+		       const struct wfs_live_reader **ret_reader,
+		       struct wfs_err *err)
+{
+	int rc = 0;
+
+	*ret_reader = NULL;
+	if (device == WEIGHTFS_SEED_HOST)
+		return 0;
+	if (device != WEIGHTFS_SEED_CUDA)
+		return wfs_err_set(err, -ENOTSUP,
+				   "device %d is of no kind whose memory is "
+				   "served",
+				   device);
+	pthread_mutex_lock(&seed->lock);
+	if (!seed->gpus)
+		rc = wfs_gpu_reader_open(WFS_CHUNK, &seed->gpus, err);
+	if (!rc) {
+		seed->of_gpus =
+			(struct wfs_live_reader){ read_gpu, seed->gpus };
+		*ret_reader = &seed->of_gpus;
+	}
+	pthread_mutex_unlock(&seed->lock);
+	return rc;
+}
+
 int weightfs_seed_add_tensor(struct weightfs_seed_model *model,
 			     const struct weightfs_seed_tensor *tensor)
 {
 	struct wfs_err *err = wfs_face_err();
 	struct weightfs_seed_tensor known = { 0 };
+	const struct wfs_live_reader *reader;
 	struct wfs_live_said said;
 	int rc = wfs_face_check(model->seed, err);
 
@@ -96,12 +131,10 @@ int weightfs_seed_add_tensor(struct weightfs_seed_model *model,
 				   err);
 	if (rc)
 		return rc;
-	if (known.device != WEIGHTFS_SEED_HOST)
-		return wfs_err_set(err, -ENOTSUP,
-				   "tensor '%.200s' lies in the memory of a "
-				   "device (%d), which is not served: only "
-				   "that of the host is",
-				   known.name ? known.name : "", known.device);
+	rc = find_reader(model->seed, known.device, &reader, err);
+	if (rc)
+		return wfs_err_prefix(err, "tensor '%.200s'",
+				      known.name ? known.name : "");
 	said = (struct wfs_live_said){
 		.name = known.name,
 		.dtype = known.dtype,
@@ -109,6 +142,7 @@ int weightfs_seed_add_tensor(struct weightfs_seed_model *model,
 		.strides = known.strides,
 		.ndim = known.ndim,
 		.data = known.data,
+		.reader = reader,
 	};
 	return wfs_live_image_add(model->image, known.rank, &said, err);
 }

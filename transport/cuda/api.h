@@ -22,6 +22,7 @@ typedef unsigned cu_kind;   /* enum cudaMemcpyKind */
 typedef unsigned cu_attr;   /* enum cudaDeviceAttr */
 typedef void *cu_stream;    /* cudaStream_t */
 typedef void *cu_event;	    /* cudaEvent_t */
+typedef unsigned cu_mode;   /* enum cudaStreamCaptureMode */
 typedef unsigned cu_query;  /* enum cudaDriverEntryPointQueryResult */
 typedef unsigned cu_type;   /* enum CUmemAllocationHandleType_enum */
 typedef unsigned cu_flags;  /* enum CUmemAllocationGranularity_flags_enum */
@@ -34,6 +35,12 @@ typedef struct {
 typedef struct {
 	char reserved[64];
 } cu_event_handle; /* cudaIpcEventHandle_t */
+typedef struct {
+	unsigned type;
+	int device;
+	void *on_device, *on_host;
+	long newer[16]; /* what CUDA 13 has more, and some */
+} cu_pointer;		/* struct cudaPointerAttributes */
 typedef struct {
 	unsigned type;
 	int id;
@@ -58,6 +65,8 @@ typedef struct {
 	X(cudaGetLastError, (void))                                            \
 	X(cudaGetDeviceCount, (int *count))                                    \
 	X(cudaSetDevice, (int device))                                         \
+	X(cudaGetDevice, (int *device))                                        \
+	X(cudaPointerGetAttributes, (cu_pointer * ret, const void *ptr))       \
 	X(cudaDeviceGetByPCIBusId, (int *device, const char *id))              \
 	X(cudaDeviceGetPCIBusId, (char *id, int len, int device))              \
 	X(cudaDeviceGetAttribute, (int *value, cu_attr attr, int device))      \
@@ -77,6 +86,10 @@ typedef struct {
 	X(cudaMemsetAsync,                                                     \
 	  (void *ptr, int value, size_t size, cu_stream stream))               \
 	X(cudaStreamCreateWithFlags, (cu_stream * stream, unsigned flags))     \
+	X(cudaStreamCreateWithPriority,                                        \
+	  (cu_stream * stream, unsigned flags, int priority))                  \
+	X(cudaDeviceGetStreamPriorityRange, (int *least, int *greatest))       \
+	X(cudaThreadExchangeStreamCaptureMode, (cu_mode * mode))               \
 	X(cudaStreamDestroy, (cu_stream stream))                               \
 	X(cudaStreamSynchronize, (cu_stream stream))                           \
 	X(cudaStreamWaitEvent,                                                 \
@@ -150,6 +163,9 @@ enum {
 	WFS_CU_HOST_TO_DEVICE = 1,
 	WFS_CU_DEVICE_TO_HOST = 2,
 	WFS_CU_STREAM_NON_BLOCKING = 1,
+	WFS_CU_CAPTURE_RELAXED = 2,
+	WFS_CU_POINTER_DEVICE = 2,  /* cudaMemoryTypeDevice */
+	WFS_CU_POINTER_MANAGED = 3, /* cudaMemoryTypeManaged */
 	WFS_CU_EVENT_NO_TIMING = 2,
 	WFS_CU_EVENT_INTERPROCESS = 4,
 	WFS_CU_LAZY_PEER_ACCESS = 1,

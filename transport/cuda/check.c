@@ -16,7 +16,9 @@
 #define cu_attr		plain_attr
 #define cu_stream	plain_stream
 #define cu_event	plain_event
+#define cu_mode		plain_mode
 #define cu_query	plain_query
+#define cu_pointer	plain_pointer
 #define cu_type		plain_type
 #define cu_flags	plain_flags
 #define cu_alloc	plain_alloc
@@ -34,7 +36,9 @@
 #undef cu_attr
 #undef cu_stream
 #undef cu_event
+#undef cu_mode
 #undef cu_query
+#undef cu_pointer
 #undef cu_type
 #undef cu_flags
 #undef cu_alloc
@@ -52,7 +56,9 @@ typedef enum cudaMemcpyKind cu_kind;
 typedef enum cudaDeviceAttr cu_attr;
 typedef cudaStream_t cu_stream;
 typedef cudaEvent_t cu_event;
+typedef enum cudaStreamCaptureMode cu_mode;
 typedef enum cudaDriverEntryPointQueryResult cu_query;
+typedef struct cudaPointerAttributes cu_pointer;
 typedef CUmemAllocationHandleType cu_type;
 typedef CUmemAllocationGranularity_flags cu_flags;
 typedef CUmemGenericAllocationHandle cu_alloc;
@@ -74,6 +80,7 @@ SAME_SIZE(kind)
 SAME_SIZE(attr)
 SAME_SIZE(stream)
 SAME_SIZE(event)
+SAME_SIZE(mode)
 SAME_SIZE(query)
 SAME_SIZE(type)
 SAME_SIZE(flags)
@@ -92,6 +99,14 @@ _Static_assert(offsetof(cu_prop, location) == offsetof(plain_prop, location) &&
 		       offsetof(cu_access, flags) ==
 			       offsetof(plain_access, flags),
 	       "the driver's structures have another form");
+
+/* It grew once: ours has room for more. */
+_Static_assert(sizeof(cu_pointer) <= sizeof(plain_pointer) &&
+		       offsetof(cu_pointer, device) ==
+			       offsetof(plain_pointer, device) &&
+		       offsetof(cu_pointer, hostPointer) ==
+			       offsetof(plain_pointer, on_host),
+	       "cudaPointerAttributes has another form");
 
 #define SAME_CALL(name, params)                                                \
 	_Static_assert(__builtin_types_compatible_p(                           \
@@ -138,6 +153,9 @@ SAME(WFS_CU_COMPAT_UNSUPPORTED, cudaErrorCompatNotSupportedOnDevice)
 SAME(WFS_CU_HOST_TO_DEVICE, cudaMemcpyHostToDevice)
 SAME(WFS_CU_DEVICE_TO_HOST, cudaMemcpyDeviceToHost)
 SAME(WFS_CU_STREAM_NON_BLOCKING, cudaStreamNonBlocking)
+SAME(WFS_CU_CAPTURE_RELAXED, cudaStreamCaptureModeRelaxed)
+SAME(WFS_CU_POINTER_DEVICE, cudaMemoryTypeDevice)
+SAME(WFS_CU_POINTER_MANAGED, cudaMemoryTypeManaged)
 SAME(WFS_CU_EVENT_NO_TIMING, cudaEventDisableTiming)
 SAME(WFS_CU_EVENT_INTERPROCESS, cudaEventInterprocess)
 SAME(WFS_CU_LAZY_PEER_ACCESS, cudaIpcMemLazyEnablePeerAccess)

@@ -122,3 +122,11 @@ int wfs_bounce_fill(struct wfs_bounce *bounce, size_t at,
 		return -errno;
 	return (size_t)wrote == len ? 0 : -EFAULT;
 }
+
+int wfs_bounce_fill_by(struct wfs_bounce *bounce, size_t at,
+		       const struct wfs_live_reader *reader,
+		       const struct iovec *pieces, int n)
+{
+	return reader->read(reader->ctx, pieces, n, bounce->bounces->fd,
+			    bounce->off + at);
+}

@@ -17,6 +17,18 @@
 
 struct wfs_bounces;
 
+/* Who copies memory that the kernel cannot, of a device. */
+struct wfs_live_reader {
+	/*
+	 * Copies `n` pieces, a chunk at most, to `off` in the file `fd`, and
+	 * has done so when it returns: 0, -EFAULT when they are no memory of
+	 * its, or another negative errno.  From any thread.
+	 */
+	int (*read)(void *ctx, const struct iovec *pieces, int n, int fd,
+		    uint64_t off);
+	void *ctx;
+};
+
 /* Room for one chunk. */
 struct wfs_bounce {
 	struct wfs_bounces *bounces;
@@ -40,5 +52,9 @@ void wfs_bounce_put(struct wfs_bounce *bounce);
  */
 int wfs_bounce_fill(struct wfs_bounce *bounce, size_t at,
 		    const struct iovec *pieces, int n, size_t len);
+/* The same by a reader. */
+int wfs_bounce_fill_by(struct wfs_bounce *bounce, size_t at,
+		       const struct wfs_live_reader *reader,
+		       const struct iovec *pieces, int n);
 
 #endif

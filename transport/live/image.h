@@ -101,8 +101,8 @@ int wfs_live_image_seal(struct wfs_live_image *image, struct wfs_err *err);
 size_t wfs_live_image_spans(const struct wfs_live_image *image,
 			    struct wfs_live_span **ret_spans);
 /*
- * The same of what lies together (wfs_live_map), ascending; headers are among
- * them, each by itself.
+ * The same of what lies together in memory of the host (wfs_live_map),
+ * ascending; headers are among them, each by itself.
  */
 size_t wfs_live_image_lent(const struct wfs_live_image *image,
 			   struct wfs_live_span **ret_spans);

@@ -169,8 +169,11 @@ static ssize_t copy_tensor(const struct wfs_live_file *file, uint32_t at,
 	while (copied < len) {
 		int n = wfs_live_walk_next(&walk, len - copied, pieces, PIECES,
 					   &some);
-		int rc =
-			wfs_bounce_fill(bounce, done + copied, pieces, n, some);
+		int rc = tensor->reader ?
+				 wfs_bounce_fill_by(bounce, done + copied,
+						    tensor->reader, pieces, n) :
+				 wfs_bounce_fill(bounce, done + copied, pieces,
+						 n, some);
 
 		if (rc)
 			return rc;
@@ -283,7 +286,7 @@ void wfs_live_map(struct wfs_region *region, struct wfs_live_memory *ret)
 		const struct wfs_live_piece piece = { rank->ends[i] - t->size,
 						      t->size, t->data };
 
-		if (t->size && wfs_live_tensor_is_whole(t))
+		if (wfs_live_tensor_can_be_lent(t))
 			n = add_piece(pieces, n, &piece);
 	}
 	*ret = (struct wfs_live_memory){

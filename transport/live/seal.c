@@ -135,10 +135,20 @@ static int fill_ends(struct wfs_bounce *bounce,
 	int n = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
+		const struct wfs_live_reader *reader = tensors[i].reader;
+		int rc = 0;
+
 		if (!tensors[i].size)
 			continue;
-		ends[n++] = (struct iovec){ (void *)tensors[i].low, 1 };
-		ends[n++] = (struct iovec){ (void *)(tensors[i].high - 1), 1 };
+		ends[n] = (struct iovec){ (void *)tensors[i].low, 1 };
+		ends[n + 1] =
+			(struct iovec){ (void *)(tensors[i].high - 1), 1 };
+		if (reader)
+			rc = wfs_bounce_fill_by(bounce, 0, reader, &ends[n], 2);
+		else
+			n += 2;
+		if (rc)
+			return rc;
 	}
 	return n ? wfs_bounce_fill(bounce, 0, ends, n, (size_t)n) : 0;
 }
@@ -169,9 +179,11 @@ static int probe(const struct wfs_live_image *image,
 	return rc ? wfs_err_set(err, rc,
 				"rank %u of model '%s': tensor '%.200s' at %p "
 				"cannot be read: this process has no such "
-				"memory (that of a device is not served)",
+				"memory%s",
 				rank->number, image->name, t[at].name,
-				t[at].data) :
+				t[at].data,
+				t[at].reader ? " on a GPU" :
+					       " (of a GPU: say so)") :
 		    0;
 }
 
@@ -272,8 +284,8 @@ static size_t merge(struct wfs_live_span *spans, size_t n)
 	return kept;
 }
 
-/* Of all tensors, or of those that are contiguous; with room for the headers. */
-static size_t collect(const struct wfs_live_image *image, bool whole,
+/* Of all tensors, or of those that can be lent; with room for the headers. */
+static size_t collect(const struct wfs_live_image *image, bool lent,
 		      struct wfs_live_span **ret_spans)
 {
 	struct wfs_live_span *spans;
@@ -289,7 +301,7 @@ static size_t collect(const struct wfs_live_image *image, bool whole,
 		for (uint32_t k = 0; k < rank->count; k++) {
 			const struct wfs_live_tensor *t = &rank->tensors[k];
 
-			if (!t->size || (whole && !wfs_live_tensor_is_whole(t)))
+			if (lent ? !wfs_live_tensor_can_be_lent(t) : !t->size)
 				continue;
 			spans[n++] = (struct wfs_live_span){ t->low, t->high };
 		}

@@ -154,6 +154,7 @@ int wfs_live_tensor_init(const struct wfs_live_said *said,
 	if (rc)
 		return rc;
 	t.data = said->data;
+	t.reader = said->reader;
 	t.counts = wfs_calloc(said->ndim + 1, sizeof(*t.counts));
 	t.steps = wfs_calloc(said->ndim + 1, sizeof(*t.steps));
 	rc = find_runs(said, &t);

@@ -18,6 +18,8 @@
 #include "core/model/dtype.h"
 #include "core/model/safetensors.h"
 
+struct wfs_live_reader; /* transport/live/bounce.h */
+
 /* What somebody says of a tensor.  Nothing in it is taken for granted. */
 struct wfs_live_said {
 	const char *name;
@@ -27,6 +29,8 @@ struct wfs_live_said {
 	const int64_t *strides;
 	unsigned ndim;
 	const void *data; /* the first element */
+	/* Whose memory it is; outlives the tensor.  NULL: the host's. */
+	const struct wfs_live_reader *reader;
 };
 
 struct wfs_live_tensor {
@@ -36,7 +40,8 @@ struct wfs_live_tensor {
 	enum wfs_dtype dtype;
 	unsigned ndim;
 	const char *data;
-	uint64_t run;	     /* bytes that lie together */
+	const struct wfs_live_reader *reader; /* or NULL: host memory */
+	uint64_t run;			      /* bytes that lie together */
 	unsigned dims;	     /* of the runs, the slowest first */
 	uint64_t *counts;    /* of each */
 	int64_t *steps;	     /* bytes */
@@ -57,6 +62,14 @@ static inline bool
 wfs_live_tensor_is_whole(const struct wfs_live_tensor *tensor)
 {
 	return tensor->dims == 0;
+}
+
+/* Can it be read where it is, by a network device? */
+static inline bool
+wfs_live_tensor_can_be_lent(const struct wfs_live_tensor *tensor)
+{
+	return tensor->size && !tensor->reader &&
+	       wfs_live_tensor_is_whole(tensor);
 }
 
 /* Where a walk over the bytes of a tensor is. */

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import sys
 import weakref
 from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, \
     c_uint, c_uint32, c_uint64, c_void_p
@@ -28,7 +29,7 @@ DTYPES = {
 # What a checkpoint's folder has that is no small file beside the weights.
 WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth",
            ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".npz")
-HOST, DEVICE = 0, 1
+HOST, CUDA, OTHER = 0, 1, 2
 RDMA = {"auto": 0, "off": 1, "on": 2}
 
 
@@ -72,7 +73,11 @@ def _of_torch(name, tensor):
                         "bytes")
     return (str(tensor.dtype).rpartition(".")[2], tuple(tensor.shape),
             tuple(tensor.stride()), tensor.data_ptr(),
-            HOST if tensor.device.type == "cpu" else DEVICE)
+            {"cpu": HOST, "cuda": CUDA}.get(tensor.device.type, OTHER))
+
+
+def _is_on_gpu(tensor):
+    return hasattr(tensor, "data_ptr") and tensor.device.type == "cuda"
 
 
 def _of_array(name, array):
@@ -126,6 +131,7 @@ class Model:
     def __init__(self, seed, handle, name):
         self.seed, self.name = seed, name
         self._tensors = []
+        self._gpus = set()
         self._handle = handle
         self._owns_seed = False
         # Also when Python ends: before the memory of the tensors goes.
@@ -142,6 +148,8 @@ class Model:
         for name, tensor in pairs:
             check(call(self._use(), byref(describe(name, tensor, rank))))
             self._tensors.append(tensor)
+            if _is_on_gpu(tensor):
+                self._gpus.add(tensor.device)
 
     def add_file(self, name, content):
         """A small file beside the weights."""
@@ -151,6 +159,7 @@ class Model:
 
     def publish(self):
         """From now on it is served, and nothing can be added."""
+        self._settle()
         check(function("weightfs_seed_publish", c_void_p)(self._use()))
 
     @contextlib.contextmanager
@@ -160,7 +169,13 @@ class Model:
         try:
             yield self
         finally:
+            self._settle()
             check(function("weightfs_seed_update_end", c_void_p)(self._use()))
+
+    def _settle(self):
+        """What GPUs were told to write is written."""
+        for device in self._gpus:
+            sys.modules["torch"].cuda.synchronize(device)
 
     @property
     def url(self):

@@ -97,6 +97,7 @@ struct weightfs_seed_model_options {
 
 enum weightfs_seed_device {
 	WEIGHTFS_SEED_HOST = 0, /* any memory that this process can read */
+	WEIGHTFS_SEED_CUDA = 1, /* of a GPU that this process uses, by CUDA */
 };
 
 struct weightfs_seed_tensor {
@@ -134,7 +135,8 @@ weightfs_seed_model_new(struct weightfs_seed *seed,
 /*
  * What the model is made of; not after weightfs_seed_publish (-EBUSY).  The
  * description is copied, the bytes of a tensor are not; those of a file are.
- * -EINVAL, -EOVERFLOW; -ENOTSUP: memory of a device.
+ * -EINVAL, -EOVERFLOW; -ENOTSUP: a device of no kind that is served; -ENXIO:
+ * this process has no CUDA.
  */
 WEIGHTFS_API int
 weightfs_seed_add_tensor(struct weightfs_seed_model *model,
@@ -154,7 +156,9 @@ weightfs_seed_regions(const struct weightfs_seed_model *model);
 
 /*
  * Around changes of the weights in place, from any thread.  Neither waits for
- * readers: what they read meanwhile is thrown away.  Afterwards the model is a
+ * readers: what they read meanwhile is thrown away.  What a GPU is to change
+ * it must have changed by the end: synchronise before it, and before the
+ * model is published.  Afterwards the model is a
  * new version, and the old one is stale.  -EALREADY, -EINVAL: there is an
  * update, there is none.
  */
