@@ -204,14 +204,14 @@ static void look(struct wfs_exporter *exporter)
 void *wfs_export_connect(void *arg)
 {
 	struct wfs_exporter *exporter = arg;
-	struct pollfd fds[2 + WFS_RAILS_MAX] = {
+	struct pollfd fds[2 + WFS_ASYNC_FDS] = {
 		{ .fd = exporter->events->fd, .events = POLLIN },
 		{ .fd = exporter->stop_fd, .events = POLLIN },
 	};
 	uint64_t looked = wfs_now_ns();
 
 	while (!atomic_load(&exporter->stop)) {
-		size_t n = 2 + wfs_export_event_fds(exporter, fds + 2);
+		size_t n = 2 + wfs_async_fds(exporter->async, fds + 2);
 
 		if (poll(fds, n, LOOK_MS) > 0)
 			while (take_event(exporter))

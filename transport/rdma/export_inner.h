@@ -15,11 +15,11 @@
 #ifndef WFS_TRANSPORT_RDMA_EXPORT_INNER_H
 #define WFS_TRANSPORT_RDMA_EXPORT_INNER_H
 
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "transport/rdma/async.h"
 #include "transport/rdma/export.h"
 #include "transport/rdma/hello.h"
 #include "transport/rdma/verbs.h"
@@ -101,6 +101,7 @@ struct wfs_exporter {
 	struct wfs_export_stock stock;
 	uint64_t memory, lease_ns;
 	struct rdma_event_channel *events;
+	struct wfs_async *async; /* the connecting thread's */
 	struct export_rail rails[WFS_RAILS_MAX];
 	size_t rail_count;
 	pthread_t connector, filler;
@@ -179,9 +180,7 @@ void wfs_export_lose_rail(struct wfs_exporter *exporter, unsigned rail,
 			  const char *why);
 /* Looks for those that were lost, now and then. */
 void wfs_export_find_rails(struct wfs_exporter *exporter);
-/* The descriptors of their asynchronous events, and what these say. */
-size_t wfs_export_event_fds(const struct wfs_exporter *exporter,
-			    struct pollfd fds[WFS_RAILS_MAX]);
+/* What befell their devices. */
 void wfs_export_take_async(struct wfs_exporter *exporter);
 
 void *wfs_export_connect(void *exporter);

@@ -7,7 +7,6 @@
  * with it, and is listened on anew when it is there again.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "core/base/log.h"
@@ -17,28 +16,6 @@
 #define NS_PER_S 1000000000ull
 #define BACKLOG	 64
 #define AGAIN_NS NS_PER_S /* from one look for lost ones to the next */
-
-static bool is_active(const struct wfs_exporter *exporter,
-		      const struct wfs_rail *rail)
-{
-	struct ibv_port_attr attr = { 0 };
-
-	/* What the header's macro does where the device has no better. */
-	return exporter->verbs->ibv_query_port(
-		       rail->id->verbs, rail->port,
-		       (struct _compat_ibv_port_attr *)&attr) ||
-	       attr.state == IBV_PORT_ACTIVE;
-}
-
-/* Events must not block the one who asks for them. */
-static void unblock(const struct wfs_rail *base)
-{
-	int fd = base->id->verbs->async_fd;
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags >= 0)
-		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-}
 
 static void say(const struct wfs_exporter *exporter,
 		const struct export_rail *rail)
@@ -74,8 +51,8 @@ static bool open_rail(struct wfs_exporter *exporter, struct wfs_rail *base,
 					       attr.max_cqe,
 				       NULL, NULL, 0);
 	if (rail.cq && !verbs->rdma_listen(base->id, BACKLOG)) {
-		unblock(base);
-		rail.up = is_active(exporter, base);
+		wfs_async_add(exporter->async, context);
+		rail.up = wfs_rail_is_active(verbs, base);
 		*ret_rail = rail;
 		if (!rail.up)
 			exporter->bind_at = wfs_now_ns() + AGAIN_NS;
@@ -94,7 +71,10 @@ int wfs_export_open_rails(struct wfs_exporter *exporter, struct wfs_err *err)
 {
 	struct wfs_rail rails[WFS_RAILS_MAX];
 	size_t n;
+	int rc = wfs_async_open(exporter->verbs, &exporter->async);
 
+	if (rc)
+		return wfs_err_set(err, rc, "no eventfd: %s", strerror(-rc));
 	exporter->events = wfs_verbs_channel(exporter->verbs);
 	if (!exporter->events)
 		return wfs_err_set(err, -ENODEV,
@@ -116,6 +96,7 @@ static void close_rail(struct wfs_exporter *exporter, struct export_rail *rail)
 {
 	if (!rail->base.id)
 		return;
+	wfs_async_drop(exporter->async, rail->base.id->verbs);
 	exporter->verbs->rdma_destroy_id(rail->base.id);
 	exporter->verbs->ibv_destroy_cq(rail->cq);
 	rail->base.id = NULL;
@@ -127,6 +108,7 @@ void wfs_export_close_rails(struct wfs_exporter *exporter)
 {
 	for (size_t i = 0; i < exporter->rail_count; i++)
 		close_rail(exporter, &exporter->rails[i]);
+	wfs_async_close(wfs_steal_ptr(&exporter->async));
 }
 
 void wfs_export_lose_rail(struct wfs_exporter *exporter, unsigned at,
@@ -166,7 +148,8 @@ static unsigned slot_of(const struct wfs_exporter *exporter,
 /* Its device was there all the time, and so was who listens. */
 static void offer_again(struct wfs_exporter *exporter, struct export_rail *rail)
 {
-	if (rail->up || !rail->base.id || !is_active(exporter, &rail->base))
+	if (rail->up || !rail->base.id ||
+	    !wfs_rail_is_active(exporter->verbs, &rail->base))
 		return;
 	pthread_mutex_lock(&exporter->lock);
 	rail->up = true;
@@ -228,21 +211,6 @@ void wfs_export_find_rails(struct wfs_exporter *exporter)
 	exporter->bind_at = missing ? wfs_now_ns() + AGAIN_NS : 0;
 }
 
-size_t wfs_export_event_fds(const struct wfs_exporter *exporter,
-			    struct pollfd fds[WFS_RAILS_MAX])
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < exporter->rail_count; i++)
-		if (exporter->rails[i].base.id)
-			fds[n++] = (struct pollfd){
-				.fd = exporter->rails[i]
-					      .base.id->verbs->async_fd,
-				.events = POLLIN,
-			};
-	return n;
-}
-
 static void port_event(struct wfs_exporter *exporter,
 		       const struct ibv_context *context, int port, bool down)
 {
@@ -272,58 +240,40 @@ static void device_event(struct wfs_exporter *exporter,
 }
 
 static void queue_pair_event(struct wfs_exporter *exporter,
-			     const struct ibv_qp *qp, const char *what)
+			     const struct wfs_async_event *event)
 {
 	for (size_t i = 0; i < exporter->conn_count; i++) {
-		if (exporter->conns[i].id->qp != qp)
+		const struct rdma_cm_id *id = exporter->conns[i].id;
+
+		if (id->verbs != event->context ||
+		    id->qp->qp_num != event->qp_num)
 			continue;
 		wfs_info("RDMA: a node's connection on '%s' ends: %s",
 			 exporter->rails[exporter->conns[i].rail].base.device,
-			 what);
+			 event->what);
 		/* The node is to hear why first. */
 		exporter->conns[i].failed = true;
 		return;
 	}
 }
 
-static void take_event(struct wfs_exporter *exporter,
-		       struct ibv_context *context,
-		       const struct ibv_async_event *event)
-{
-	const char *what =
-		exporter->verbs->ibv_event_type_str(event->event_type);
-
-	const enum ibv_event_type type = event->event_type;
-
-	if (type == IBV_EVENT_PORT_ERR || type == IBV_EVENT_PORT_ACTIVE)
-		port_event(exporter, context, event->element.port_num,
-			   type == IBV_EVENT_PORT_ERR);
-	else if (type == IBV_EVENT_DEVICE_FATAL)
-		device_event(exporter, context, what);
-	else if (type == IBV_EVENT_QP_FATAL || type == IBV_EVENT_QP_REQ_ERR ||
-		 type == IBV_EVENT_QP_ACCESS_ERR)
-		queue_pair_event(exporter, event->element.qp, what);
-	else
-		wfs_debug("RDMA: %s", what);
-}
-
 void wfs_export_take_async(struct wfs_exporter *exporter)
 {
-	struct ibv_async_event event;
+	struct wfs_async_event event;
 
-	for (unsigned i = 0; i < exporter->rail_count; i++) {
-		const struct rdma_cm_id *id = exporter->rails[i].base.id;
-
-		errno = 0;
-		/* What it is about goes only after it was acknowledged. */
-		while (id && !exporter->verbs->ibv_get_async_event(id->verbs,
-								   &event)) {
-			exporter->verbs->ibv_ack_async_event(&event);
-			take_event(exporter, id->verbs, &event);
-			id = exporter->rails[i].base.id;
-			errno = 0;
-		}
-		if (id && errno && errno != EAGAIN && errno != EINTR)
-			wfs_export_lose_rail(exporter, i, strerror(errno));
+	while (wfs_async_next(exporter->async, &event)) {
+		if (event.error)
+			device_event(exporter, event.context,
+				     strerror(event.error));
+		else if (event.type == IBV_EVENT_DEVICE_FATAL)
+			device_event(exporter, event.context, event.what);
+		else if (event.type == IBV_EVENT_PORT_ERR ||
+			 event.type == IBV_EVENT_PORT_ACTIVE)
+			port_event(exporter, event.context, event.port,
+				   event.type == IBV_EVENT_PORT_ERR);
+		else if (wfs_async_ends_qp(&event))
+			queue_pair_event(exporter, &event);
+		else
+			wfs_debug("RDMA: %s", event.what);
 	}
 }

@@ -64,6 +64,17 @@ bool wfs_rail_is_same(const struct wfs_rail *a, const struct wfs_rail *b)
 	return strcmp(a->device, b->device) == 0 && a->port == b->port;
 }
 
+bool wfs_rail_is_active(const struct wfs_verbs *verbs,
+			const struct wfs_rail *rail)
+{
+	struct ibv_port_attr attr = { 0 };
+
+	/* What the header's macro does where the device has no better. */
+	return verbs->ibv_query_port(rail->id->verbs, rail->port,
+				     (struct _compat_ibv_port_attr *)&attr) ||
+	       attr.state == IBV_PORT_ACTIVE;
+}
+
 static bool is_known(const struct wfs_rail *rails, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

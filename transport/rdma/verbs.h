@@ -86,12 +86,17 @@ struct wfs_rail {
 	struct rdma_cm_id *id;
 	char device[64];
 	char address[64]; /* numeric */
+	unsigned prefix;  /* bits of it that its network has in common */
 	uint8_t port;	  /* of the device */
 };
 #define WFS_RAILS_MAX 16
 
 /* Are both of the same port of the same device, by whatever address? */
 bool wfs_rail_is_same(const struct wfs_rail *a, const struct wfs_rail *b);
+
+/* Can its port carry anything, as far as its device says? */
+bool wfs_rail_is_active(const struct wfs_verbs *verbs,
+			const struct wfs_rail *rail);
 
 /* One for each device and port of it that has an address; how many. */
 size_t wfs_rails_bind(const struct wfs_verbs *verbs,
