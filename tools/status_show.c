@@ -243,6 +243,26 @@ static void add_rail(struct wfs_grid *grid, yyjson_val *rail)
 	free(text.data);
 }
 
+/* A port of this node's that seeds are read by. */
+static void add_port(struct wfs_grid *grid, yyjson_val *port)
+{
+	wfs_grid_add(grid, "    by %s", wfs_json_text(port, "device"));
+	wfs_grid_add(grid, "%s",
+		     yyjson_get_bool(yyjson_obj_get(port, "up")) ? "ready" :
+								   "down");
+	wfs_grid_add(grid, " ");
+	wfs_grid_add_size(grid, wfs_json_number(port, "bytes"));
+	for (int i = 0; i < 6; i++) /* of seeds alone */
+		wfs_grid_add(grid, " ");
+	wfs_grid_add(grid, "%s, NUMA node %d, %s, %llu connections",
+		     wfs_json_text(port, "address"),
+		     yyjson_get_int(yyjson_obj_get(port, "numa_node")),
+		     yyjson_get_bool(yyjson_obj_get(port, "near")) ?
+			     "near to memory" :
+			     "far from memory",
+		     (ull)wfs_json_number(port, "connections"));
+}
+
 /* Ranks of a model in an engine's memory. */
 static void add_live(struct wfs_grid *grid, yyjson_val *live)
 {
@@ -266,7 +286,7 @@ static void add_live(struct wfs_grid *grid, yyjson_val *live)
 
 static void add_seed(struct wfs_grid *grid, yyjson_val *seed)
 {
-	yyjson_val *rdma = yyjson_obj_get(seed, "rdma"), *rail, *live;
+	yyjson_val *rdma = yyjson_obj_get(seed, "rdma"), *rail, *live, *port;
 	yyjson_arr_iter iter;
 
 	add_way(grid, wfs_json_text(seed, "url"), seed);
@@ -285,6 +305,9 @@ static void add_seed(struct wfs_grid *grid, yyjson_val *seed)
 	yyjson_arr_iter_init(yyjson_obj_get(rdma, "rails"), &iter);
 	while ((rail = yyjson_arr_iter_next(&iter)))
 		add_rail(grid, rail);
+	yyjson_arr_iter_init(yyjson_obj_get(rdma, "ports"), &iter);
+	while ((port = yyjson_arr_iter_next(&iter)))
+		add_port(grid, port);
 }
 
 static void print_seeds(FILE *out, yyjson_val *seeds)

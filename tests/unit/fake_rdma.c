@@ -34,6 +34,8 @@ static const struct wfs_verbs table = {
 	WFS_IBVERBS_CALLS(FAKE_MEMBER) WFS_IBVERBS_NEW_CALLS(FAKE_MEMBER)
 		WFS_RDMACM_CALLS(FAKE_MEMBER)
 #undef FAKE_MEMBER
+			.node_of = fake_node_of,
+	.is_near = fake_is_near,
 };
 
 /* In place of the libraries'. */
@@ -100,7 +102,7 @@ struct fake_device *fake_device_at(const struct sockaddr *address)
 	const struct sockaddr_in *v4 = (const void *)address;
 
 	for (size_t i = 0; i < fake.device_count; i++)
-		if (address->sa_family == AF_INET &&
+		if (address->sa_family == AF_INET && !fake.devices[i].nowhere &&
 		    fake.devices[i].address.s_addr == v4->sin_addr.s_addr)
 			return &fake.devices[i];
 	return NULL;
@@ -143,6 +145,7 @@ void fake_rdma_open(const struct fake_rail *rails, size_t n)
 	fake = (struct fake_world){ .device_count = n,
 				    .next_number = FIRST_NUMBER,
 				    .next_port = FIRST_PORT,
+				    .memory_node = FAKE_ANY,
 				    .open = true };
 	pthread_mutex_init(&fake.lock, NULL);
 	wfs_cond_init(&fake.changed);
@@ -258,21 +261,6 @@ bool fake_take_answer(enum fake_answer answer)
 	return true;
 }
 
-void fake_rdma_port(size_t device, bool up)
-{
-	struct fake_device *at;
-
-	fake_lock();
-	at = &fake.devices[device];
-	if (at->down == up && at->event_count < FAKE_ASYNC) {
-		at->events[at->event_count++] = up ? IBV_EVENT_PORT_ACTIVE :
-						     IBV_EVENT_PORT_ERR;
-		fake_counter_add(at->context.async_fd);
-	}
-	at->down = !up;
-	fake_unlock();
-}
-
 static unsigned count_locked(enum fake_count what)
 {
 	unsigned n = fake.counts[what];
@@ -324,7 +312,7 @@ void fake_rdma_await(enum fake_count what, unsigned at_least)
 /* What a test's machine has for addresses: those of the FAKE devices. */
 struct address {
 	struct ifaddrs base;
-	struct sockaddr_in in;
+	struct sockaddr_in in, mask;
 };
 
 static char interface_name[] = "FAKE";
@@ -333,6 +321,7 @@ int getifaddrs(struct ifaddrs **ret)
 {
 	int (*real)(struct ifaddrs **);
 	struct address *all;
+	struct ifaddrs **last = ret;
 	size_t n;
 
 	fake_lock();
@@ -342,20 +331,27 @@ int getifaddrs(struct ifaddrs **ret)
 		*(void **)&real = dlsym(RTLD_NEXT, "getifaddrs");
 		return real(ret);
 	}
-	all = wfs_calloc(n, sizeof(*all));
+	all = wfs_calloc(n + 1, sizeof(*all));
 	for (size_t i = 0; i < n; i++) {
+		const struct fake_device *device = &fake.devices[i];
+
 		all[i].in = (struct sockaddr_in){
 			.sin_family = AF_INET,
-			.sin_addr = fake.devices[i].address,
+			.sin_addr = device->address,
 		};
+		all[i].mask.sin_addr.s_addr =
+			htonl(~0u << (32 - device->rail.prefix));
 		all[i].base = (struct ifaddrs){
-			.ifa_next = i + 1 < n ? &all[i + 1].base : NULL,
 			.ifa_name = interface_name,
-			.ifa_flags = IFF_UP,
+			.ifa_flags = device->nowhere ? 0 : IFF_UP,
 			.ifa_addr = (struct sockaddr *)&all[i].in,
+			.ifa_netmask = device->rail.prefix ?
+					       (struct sockaddr *)&all[i].mask :
+					       NULL,
 		};
+		*last = &all[i].base;
+		last = &all[i].base.ifa_next;
 	}
-	*ret = &all->base;
 	return 0;
 }
 

@@ -33,6 +33,8 @@ struct fake_rail {
 	uint64_t region_max; /* of one registration */
 	uint64_t lockable;   /* bytes of all of them, as RLIMIT_MEMLOCK */
 	enum ibv_mtu mtu;
+	unsigned prefix; /* of its address; 0: a network of its own */
+	int node;	 /* NUMA */
 };
 
 /* From here to fake_rdma_close there are such devices.  NULL: generous ones. */
@@ -77,6 +79,16 @@ enum fake_answer {
 };
 /* That is what the next `times` connections come to. */
 void fake_rdma_answer(enum fake_answer answer, unsigned times);
+
+/* Memory comes from that NUMA node alone; FAKE_ANY: from all. */
+void fake_rdma_memory_of(int node);
+/*
+ * The device says so; an event of a queue pair is of one that reads by it, if
+ * there is any.
+ */
+void fake_rdma_befall(size_t device, enum ibv_event_type type);
+/* Its address goes, or comes, of which an event tells. */
+void fake_rdma_address(size_t device, bool has);
 
 /* A port that is down carries nothing and connects nobody; an event says so. */
 void fake_rdma_port(size_t device, bool up);

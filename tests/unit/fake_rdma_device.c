@@ -105,16 +105,90 @@ int fake_ibv_get_async_event(struct ibv_context *context,
 	if (read(context->async_fd, &one, sizeof(one)) != sizeof(one))
 		return -1;
 	fake_lock();
-	*ret_event = (struct ibv_async_event){
-		.element.port_num = 1,
-		.event_type = device->events[0],
-	};
+	*ret_event = device->events[0];
 	device->event_count--;
 	device->unacked++;
 	memmove(device->events, device->events + 1,
 		device->event_count * sizeof(device->events[0]));
 	fake_unlock();
 	return 0;
+}
+
+static void befall(struct fake_device *device, enum ibv_event_type type)
+{
+	struct ibv_async_event event = { .element.port_num = 1,
+					 .event_type = type };
+
+	if (type == IBV_EVENT_QP_FATAL || type == IBV_EVENT_QP_ACCESS_ERR ||
+	    type == IBV_EVENT_QP_REQ_ERR) {
+		struct fake_qp *qp = fake.qps;
+
+		while (qp && (!qp->reads ||
+			      fake_device_of(qp->base.context) != device))
+			qp = qp->next;
+		if (!qp)
+			return;
+		event.element.qp = &qp->base;
+	}
+	if (device->event_count == FAKE_ASYNC)
+		return;
+	device->events[device->event_count++] = event;
+	fake_counter_add(device->context.async_fd);
+}
+
+void fake_rdma_befall(size_t device, enum ibv_event_type type)
+{
+	fake_lock();
+	befall(&fake.devices[device], type);
+	fake_unlock();
+}
+
+void fake_rdma_port(size_t device, bool up)
+{
+	struct fake_device *at = &fake.devices[device];
+
+	fake_lock();
+	if (at->down == up)
+		befall(at, up ? IBV_EVENT_PORT_ACTIVE : IBV_EVENT_PORT_ERR);
+	at->down = !up;
+	fake_unlock();
+}
+
+void fake_rdma_address(size_t device, bool has)
+{
+	fake_lock();
+	fake.devices[device].nowhere = !has;
+	befall(&fake.devices[device], IBV_EVENT_GID_CHANGE);
+	fake_unlock();
+}
+
+void fake_rdma_memory_of(int node)
+{
+	fake_lock();
+	fake.memory_node = node;
+	fake_unlock();
+}
+
+int fake_node_of(const char *device)
+{
+	int node = -1;
+
+	fake_lock();
+	for (size_t i = 0; i < fake.device_count; i++)
+		if (!strcmp(fake.devices[i].base.name, device))
+			node = fake.devices[i].rail.node;
+	fake_unlock();
+	return node;
+}
+
+bool fake_is_near(int node)
+{
+	bool near;
+
+	fake_lock();
+	near = fake.memory_node == FAKE_ANY || fake.memory_node == node;
+	fake_unlock();
+	return near;
 }
 
 /* An event does not say of which device it is: of one that waits for it. */
@@ -135,6 +209,10 @@ const char *fake_ibv_event_type_str(enum ibv_event_type event)
 {
 	if (event == IBV_EVENT_PORT_ERR)
 		return "FAKE port error";
+	if (event == IBV_EVENT_DEVICE_FATAL)
+		return "FAKE device fatal";
+	if (event == IBV_EVENT_QP_FATAL)
+		return "FAKE queue pair fatal";
 	return event == IBV_EVENT_PORT_ACTIVE ? "FAKE port active" :
 						"FAKE event";
 }

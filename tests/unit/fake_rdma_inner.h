@@ -40,9 +40,9 @@ struct fake_device {
 	struct in_addr address;
 	uint64_t locked; /* bytes that are registered */
 	unsigned reads;
-	bool down;
+	bool down, nowhere; /* without an address */
 	/* Its context's async_fd counts these: the oldest first. */
-	enum ibv_event_type events[FAKE_ASYNC];
+	struct ibv_async_event events[FAKE_ASYNC];
 	unsigned event_count, unacked;
 };
 
@@ -149,6 +149,7 @@ struct fake_world {
 	pthread_t wire;
 	struct fake_device devices[FAKE_RAILS_MAX];
 	size_t device_count;
+	int memory_node;
 	struct fake_mr *mrs;
 	struct fake_qp *qps;
 	struct fake_id *ids;
@@ -175,6 +176,8 @@ __attribute__((format(printf, 1, 2))) void fake_misused(const char *format,
 uint32_t fake_number(void);
 struct fake_device *fake_device_of(const struct ibv_context *context);
 struct fake_device *fake_device_at(const struct sockaddr *address);
+int fake_node_of(const char *device);
+bool fake_is_near(int node);
 bool fake_take_fault(const struct fake_qp *qp, const struct fake_wr *wr,
 		     struct fake_fault *ret_fault);
 bool fake_take_answer(enum fake_answer answer);

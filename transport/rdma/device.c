@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/base/mem.h"
+#include "transport/rdma/local.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct wfs_rdma_device *devices; /* the lock's, and so is: */
@@ -52,11 +53,15 @@ void wfs_rdma_devices_hold(void)
 void wfs_rdma_devices_release(void)
 {
 	struct wfs_rdma_device *gone = NULL;
+	bool last;
 
 	pthread_mutex_lock(&lock);
-	if (--holders == 0)
+	last = --holders == 0;
+	if (last)
 		gone = wfs_steal_ptr(&devices);
 	pthread_mutex_unlock(&lock);
+	if (last)
+		wfs_locals_end();
 	while (gone) {
 		struct wfs_rdma_device *device = gone;
 

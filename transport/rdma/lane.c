@@ -76,6 +76,30 @@ static int take_pieces(struct lane *lane, struct wfs_err *err)
 	return rc;
 }
 
+/* By the next way where one leads nowhere, until all were tried. */
+static int connect_lane(struct lane *lane, const atomic_bool *stop,
+			struct wfs_err *err)
+{
+	bool again = true;
+	int rc = 0;
+
+	while (again) {
+		rc = wfs_rdma_peer_way(lane->peer, stop, &lane->way, err);
+		if (rc)
+			return rc;
+		wfs_rdma_link_close(&lane->link);
+		rc = wfs_rdma_link_open(&lane->link, lane->peer->label,
+					&lane->way, stop, err);
+		again = !lane->way.no_route &&
+			(rc == -ENETUNREACH || rc == -EHOSTUNREACH);
+		if (again)
+			wfs_rdma_peer_no_route(lane->peer, &lane->way);
+	}
+	if (rc == -EACCES)
+		wfs_rdma_peer_forget(lane->peer, lane->way.session);
+	return rc;
+}
+
 static int lane_open(void *peer_ctx, const atomic_bool *stop, void **ret_conn,
 		     struct wfs_err *err)
 {
@@ -84,13 +108,7 @@ static int lane_open(void *peer_ctx, const atomic_bool *stop, void **ret_conn,
 
 	lane->peer = peer_ctx;
 	lane->link.stop_fd = -1;
-	rc = wfs_rdma_peer_way(lane->peer, stop, &lane->way, err);
-	if (!rc) {
-		rc = wfs_rdma_link_open(&lane->link, lane->peer->label,
-					&lane->way, stop, err);
-		if (rc == -EACCES)
-			wfs_rdma_peer_forget(lane->peer, lane->way.session);
-	}
+	rc = connect_lane(lane, stop, err);
 	if (!rc)
 		rc = take_pieces(lane, err);
 	if (rc) {
@@ -226,7 +244,7 @@ static int failed(struct lane *lane, const struct ibv_wc *wc)
 		return -EKEYREJECTED;
 	}
 	if (wc->status == IBV_WC_RETRY_EXC_ERR) {
-		wfs_rdma_peer_pause(lane->peer, lane->way.rail);
+		wfs_rdma_peer_pause(lane->peer, &lane->way);
 		return -EHOSTUNREACH;
 	}
 	return wc->status == IBV_WC_WR_FLUSH_ERR ? -ECONNRESET : -EIO;
@@ -239,9 +257,11 @@ static int complete(struct lane *lane, uint64_t wr_id)
 	struct slot *slot = &lane->slots[wr_id & ((1u << TOLD_SHIFT) - 1)];
 
 	slot->left -= (uint8_t)told;
-	if (!slot->left)
+	if (!slot->left) {
 		wfs_tally_read(tally_of(lane), slot->len,
 			       wfs_now_ns() - slot->posted);
+		wfs_local_count(lane->way.local, slot->len);
+	}
 	lane->posted -= told;
 	return post(lane);
 }

@@ -5,9 +5,8 @@
 #include "transport/rdma/link.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -59,30 +58,22 @@ static int await(struct wfs_rdma_link *link, enum rdma_cm_event_type want,
 	return -ETIMEDOUT;
 }
 
-static int resolve(struct wfs_rdma_link *link, const struct wfs_rdma_rail *to,
+static int resolve(struct wfs_rdma_link *link, const struct wfs_rdma_way *way,
 		   const atomic_bool *stop)
 {
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
-				  .ai_socktype = SOCK_STREAM };
+	union wfs_rdma_address to, from = way->from;
 	uint8_t ack_timeout = ACK_TIMEOUT;
-	struct addrinfo *address;
-	char port[8];
-	int rc;
+	int rc = wfs_rdma_address_parse(way->to.address, way->to.port, &to);
 
-	snprintf(port, sizeof(port), "%u", to->port);
-	if (getaddrinfo(to->address, port, &hints, &address))
-		return -EINVAL;
+	if (rc)
+		return rc;
 	if (link->verbs->rdma_create_id(link->events, &link->id, NULL,
-					RDMA_PS_TCP))
-		rc = -errno;
-	else
-		rc = link->verbs->rdma_resolve_addr(link->id, NULL,
-						    address->ai_addr, STEP_MS) ?
-			     -errno :
-			     0;
-	freeaddrinfo(address);
-	if (!rc)
-		rc = await(link, RDMA_CM_EVENT_ADDR_RESOLVED, stop);
+					RDMA_PS_TCP) ||
+	    link->verbs->rdma_resolve_addr(
+		    link->id, way->local < WFS_LOCALS_MAX ? &from.base : NULL,
+		    &to.base, STEP_MS))
+		return -errno;
+	rc = await(link, RDMA_CM_EVENT_ADDR_RESOLVED, stop);
 	if (rc)
 		return rc;
 	/* Older kernels do not know it, and use their own. */
@@ -164,6 +155,27 @@ static int say_hello(struct wfs_rdma_link *link, const struct wfs_rdma_way *way,
 	return rc ? rc : take_depth(link);
 }
 
+static void lose(struct wfs_local_link *local, int error)
+{
+	struct wfs_rdma_link *link =
+		(struct wfs_rdma_link *)((char *)local -
+					 offsetof(struct wfs_rdma_link, local));
+
+	atomic_store(&link->lost, error);
+	wfs_rdma_link_stop(link);
+}
+
+static void join(struct wfs_rdma_link *link, const struct wfs_rdma_way *way)
+{
+	link->local = (struct wfs_local_link){
+		.lost = lose,
+		.context = link->id->verbs,
+		.qp_num = link->id->qp->qp_num,
+		.index = way->local,
+	};
+	wfs_local_join(&link->local);
+}
+
 int wfs_rdma_link_open(struct wfs_rdma_link *link, const char *label,
 		       const struct wfs_rdma_way *way, const atomic_bool *stop,
 		       struct wfs_err *err)
@@ -179,7 +191,7 @@ int wfs_rdma_link_open(struct wfs_rdma_link *link, const char *label,
 	if (link->stop_fd < 0 || !link->events)
 		rc = -errno;
 	if (!rc)
-		rc = resolve(link, &way->to, stop);
+		rc = resolve(link, way, stop);
 	if (!rc)
 		rc = wfs_rdma_device_of(link->verbs, link->id->verbs,
 					&link->device, err);
@@ -187,6 +199,8 @@ int wfs_rdma_link_open(struct wfs_rdma_link *link, const char *label,
 		rc = make_queue_pair(link);
 	if (!rc)
 		rc = say_hello(link, way, stop);
+	if (!rc)
+		join(link, way);
 	return rc ? wfs_err_set(err, rc,
 				"seed '%s': no RDMA connection to %s port %u: "
 				"%s",
@@ -213,7 +227,8 @@ static int nap(struct wfs_rdma_link *link, uint64_t until)
 	if (poll(fds, 3, (int)((until - now) / NS_PER_MS) + 1) < 0)
 		return errno == EINTR ? 0 : -errno;
 	if (fds[1].revents)
-		return -ECANCELED;
+		return atomic_load(&link->lost) ? atomic_load(&link->lost) :
+						  -ECANCELED;
 	if (fds[0].revents) {
 		if (link->verbs->ibv_get_cq_event(link->completions, &cq, &ctx))
 			return -errno;
@@ -270,6 +285,7 @@ void wfs_rdma_link_close(struct wfs_rdma_link *link)
 {
 	const struct wfs_verbs *verbs = link->verbs;
 
+	wfs_local_leave(&link->local);
 	wfs_rdma_link_cut(link);
 	if (link->cq)
 		verbs->ibv_destroy_cq(link->cq);

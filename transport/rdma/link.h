@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "transport/rdma/device.h"
+#include "transport/rdma/local.h"
 #include "transport/rdma/peer.h"
 #include "transport/rdma/verbs.h"
 
@@ -24,6 +25,8 @@ struct wfs_rdma_link {
 	unsigned reads; /* under way at once, as both devices allow */
 	int stop_fd;	/* an eventfd */
 	bool armed;	/* a completion will be told */
+	struct wfs_local_link local;
+	atomic_int lost; /* a negative errno: why it is of no use any more */
 };
 
 /*
@@ -38,7 +41,8 @@ int wfs_rdma_link_open(struct wfs_rdma_link *link, const char *label,
 /*
  * The next completion; spins a little before it sleeps.  -ETIMEDOUT after
  * `timeout_ns`, -ECANCELED once stopped, -ECONNRESET when the seed ended the
- * connection.
+ * connection, -ENETDOWN when our port went down, -ECONNABORTED when our device
+ * says that the queue pair failed.
  */
 int wfs_rdma_link_wait(struct wfs_rdma_link *link, uint64_t timeout_ns,
 		       struct ibv_wc *ret_wc);

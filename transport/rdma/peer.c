@@ -16,7 +16,6 @@
 #define NS_PER_S  1000000000ull
 #define AGAIN_NS  (NS_PER_S / 2) /* the seed is not asked more often … */
 #define SILENT_NS (5 * NS_PER_S) /* … when it answered, or did not */
-#define PAUSE_NS  (30 * NS_PER_S)
 
 struct wfs_rdma_peer *wfs_rdma_peer_new(const struct wfs_control *control)
 {
@@ -49,8 +48,15 @@ static bool place_locked(struct wfs_rdma_peer *peer, struct wfs_rdma_rail *rail)
 
 	while (i < peer->rail_count && strcmp(peer->rails[i], rail->address))
 		i++;
-	if (i == WFS_PEER_RAILS)
+	if (i == WFS_PEER_RAILS) {
+		if (!peer->crowded)
+			wfs_warn("seed '%s': its RDMA address %s is not read "
+				 "from: %d others came before; give it fewer, "
+				 "or mount again once it has others",
+				 peer->label, rail->address, WFS_PEER_RAILS);
+		peer->crowded = true;
 		return false;
+	}
 	if (i == peer->rail_count) {
 		memcpy(peer->rails[i], rail->address, sizeof(peer->rails[i]));
 		peer->rail_count++;
@@ -133,9 +139,8 @@ static bool is_valid_locked(const struct wfs_rdma_peer *peer, uint64_t now)
 	return peer->table.session && peer->until > now;
 }
 
-/* A valid session, asked for unless another thread just did. */
-static int renew(struct wfs_rdma_peer *peer, const atomic_bool *stop,
-		 struct wfs_err *err)
+int wfs_rdma_peer_renew(struct wfs_rdma_peer *peer, const atomic_bool *stop,
+			struct wfs_err *err)
 {
 	bool valid;
 	int rc = 0;
@@ -150,61 +155,12 @@ static int renew(struct wfs_rdma_peer *peer, const atomic_bool *stop,
 	return rc;
 }
 
-int wfs_rdma_peer_way(struct wfs_rdma_peer *peer, const atomic_bool *stop,
-		      struct wfs_rdma_way *ret_way, struct wfs_err *err)
-{
-	uint64_t now;
-	int rc = renew(peer, stop, err);
-
-	if (rc)
-		return rc;
-	now = wfs_now_ns();
-	rc = -ENETUNREACH;
-	pthread_mutex_lock(&peer->lock);
-	for (size_t i = 0; i < peer->table.rail_count && rc; i++) {
-		const struct wfs_rdma_rail *rail =
-			&peer->table.rails[peer->next_rail++ %
-					   (unsigned)peer->table.rail_count];
-
-		if (peer->paused[rail->place] > now)
-			continue;
-		*ret_way = (struct wfs_rdma_way){
-			.to = *rail,
-			.rail = rail->place,
-			.session = peer->table.session,
-			.expires = peer->table.expires,
-		};
-		memcpy(ret_way->key, peer->table.key, sizeof(ret_way->key));
-		rc = 0;
-	}
-	pthread_mutex_unlock(&peer->lock);
-	return rc ? wfs_err_set(err, rc,
-				"seed '%s': no rail to its memory works: all "
-				"are paused",
-				peer->label) :
-		    0;
-}
-
 void wfs_rdma_peer_forget(struct wfs_rdma_peer *peer, uint64_t session)
 {
 	pthread_mutex_lock(&peer->lock);
 	if (peer->table.session == session)
 		wfs_rdma_table_clear(&peer->table);
 	pthread_mutex_unlock(&peer->lock);
-}
-
-void wfs_rdma_peer_pause(struct wfs_rdma_peer *peer, unsigned rail)
-{
-	uint64_t now = wfs_now_ns();
-	bool fresh;
-
-	pthread_mutex_lock(&peer->lock);
-	fresh = peer->paused[rail] <= now;
-	peer->paused[rail] = now + PAUSE_NS;
-	pthread_mutex_unlock(&peer->lock);
-	if (fresh) /* all its lanes find that out at once */
-		wfs_warn("seed '%s': its rail %u is not tried for %llu s",
-			 peer->label, rail, PAUSE_NS / NS_PER_S);
 }
 
 /* Also whether the table should be asked for anew. */

@@ -20,6 +20,7 @@
 #include "core/base/metric.h"
 #include "transport/fetch/control.h"
 #include "transport/rdma/hello.h"
+#include "transport/rdma/local.h"
 #include "transport/rdma/tally.h"
 #include "transport/wire/frame.h"
 
@@ -113,6 +114,12 @@ int wfs_rdma_table_plan(const struct wfs_rdma_table *table,
 			const struct wfs_rdma_want *want,
 			struct wfs_rdma_plan *ret_plan);
 
+/* From one of this node's ports to one of the seed's rails. */
+struct wfs_rdma_path {
+	uint64_t paused;   /* ns: it is not tried before */
+	uint64_t no_route; /* ns: others are tried first before */
+};
+
 struct wfs_rdma_peer {
 	struct wfs_control control;
 	char *label;
@@ -123,8 +130,10 @@ struct wfs_rdma_peer {
 	uint64_t again_at;	     /* ns: the seed is not asked before */
 	unsigned next_rail;
 	size_t rail_count; /* all that were ever offered, by place */
-	char rails[WFS_PEER_RAILS][64];	 /* their addresses */
-	uint64_t paused[WFS_PEER_RAILS]; /* ns: a rail is not tried before */
+	char rails[WFS_PEER_RAILS][64]; /* their addresses */
+	/* By the rail's place and the port's index; 0 where none is known. */
+	struct wfs_rdma_path paths[WFS_PEER_RAILS][WFS_LOCALS_MAX];
+	bool crowded; /* there were too many rails, and it was said */
 	struct wfs_tally tallies[WFS_PEER_RAILS]; /* no lock */
 };
 
@@ -134,20 +143,37 @@ void wfs_rdma_peer_free(struct wfs_rdma_peer *peer); /* NULL is fine */
 /* What a lane connects with. */
 struct wfs_rdma_way {
 	struct wfs_rdma_rail to;
-	unsigned rail; /* its place */
+	unsigned rail;	/* its place */
+	unsigned local; /* our port; WFS_LOCALS_MAX: as the kernel chooses */
+	union wfs_rdma_address from;
+	char by[64];   /* its device */
+	bool no_route; /* all ways led nowhere lately, this one too */
 	uint64_t session, expires;
 	uint8_t key[WFS_HELLO_KEY];
 };
 
+/* A valid session, asked for unless another thread just did. */
+int wfs_rdma_peer_renew(struct wfs_rdma_peer *peer, const atomic_bool *stop,
+			struct wfs_err *err);
 /*
- * A rail that is not paused, of a session that is valid, which is asked for if
- * need be.  A negative errno with a sentence.
+ * The best way that is not paused, of a session that is valid, which is asked
+ * for if need be.  A negative errno with a sentence.
  */
 int wfs_rdma_peer_way(struct wfs_rdma_peer *peer, const atomic_bool *stop,
 		      struct wfs_rdma_way *ret_way, struct wfs_err *err);
 /* The seed does not know that session (any more). */
 void wfs_rdma_peer_forget(struct wfs_rdma_peer *peer, uint64_t session);
-void wfs_rdma_peer_pause(struct wfs_rdma_peer *peer, unsigned rail);
+/* That way does not work just now … */
+void wfs_rdma_peer_pause(struct wfs_rdma_peer *peer,
+			 const struct wfs_rdma_way *way);
+/* … or leads nowhere. */
+void wfs_rdma_peer_no_route(struct wfs_rdma_peer *peer,
+			    const struct wfs_rdma_way *way);
+/* Are all ways to the rail (its place)? */
+bool wfs_rdma_peer_is_paused_locked(const struct wfs_rdma_peer *peer,
+				    unsigned rail,
+				    const struct wfs_local *locals,
+				    size_t count);
 
 /*
  * Where a chunk lies: 0, or -ENODATA when the seed does not have it in memory,

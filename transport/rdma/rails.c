@@ -35,14 +35,36 @@ static bool is_address(const struct ifaddrs *a)
 	       !IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr);
 }
 
+/* Of its mask; without one nobody else is in its network. */
+static unsigned prefix_of(const struct ifaddrs *a)
+{
+	bool v4 = a->ifa_addr->sa_family == AF_INET;
+	const struct sockaddr *mask = a->ifa_netmask;
+	unsigned len = v4 ? 4 : 16, bits = 0;
+	const uint8_t *bytes;
+
+	if (!mask)
+		return 8 * len;
+	bytes = v4 ? (const void *)&(
+			     (const struct sockaddr_in *)(const void *)mask)
+				->sin_addr :
+		     (const void *)&(
+			     (const struct sockaddr_in6 *)(const void *)mask)
+				->sin6_addr;
+	for (unsigned i = 0; i < len; i++)
+		bits += (unsigned)__builtin_popcount(bytes[i]);
+	return bits;
+}
+
 static bool bind_rail(const struct wfs_verbs *verbs,
 		      struct rdma_event_channel *channel,
-		      struct sockaddr *address, struct wfs_rail *ret)
+		      const struct ifaddrs *a, struct wfs_rail *ret)
 {
+	struct sockaddr *address = a->ifa_addr;
 	socklen_t len = address->sa_family == AF_INET ?
 				sizeof(struct sockaddr_in) :
 				sizeof(struct sockaddr_in6);
-	struct wfs_rail rail = { 0 };
+	struct wfs_rail rail = { .prefix = prefix_of(a) };
 
 	if (getnameinfo(address, len, rail.address, sizeof(rail.address), NULL,
 			0, NI_NUMERICHOST) ||
@@ -70,8 +92,8 @@ bool wfs_rail_is_active(const struct wfs_verbs *verbs,
 	struct ibv_port_attr attr = { 0 };
 
 	/* What the header's macro does where the device has no better. */
-	return verbs->ibv_query_port(rail->id->verbs, rail->port,
-				     (struct _compat_ibv_port_attr *)&attr) ||
+	return !verbs->ibv_query_port(rail->id->verbs, rail->port,
+				      (struct _compat_ibv_port_attr *)&attr) &&
 	       attr.state == IBV_PORT_ACTIVE;
 }
 
@@ -93,8 +115,7 @@ size_t wfs_rails_bind(const struct wfs_verbs *verbs,
 	if (getifaddrs(&all))
 		return 0;
 	for (struct ifaddrs *a = all; a && n < WFS_RAILS_MAX; a = a->ifa_next) {
-		if (!is_address(a) ||
-		    !bind_rail(verbs, channel, a->ifa_addr, &rails[n]))
+		if (!is_address(a) || !bind_rail(verbs, channel, a, &rails[n]))
 			continue;
 		if (is_known(rails, n))
 			verbs->rdma_destroy_id(rails[n].id);

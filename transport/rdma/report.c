@@ -59,15 +59,47 @@ static void report_tally(const struct wfs_tally *tally, struct wfs_text *text)
 	wfs_text_add(text, "}");
 }
 
+static const char *json_bool(bool value)
+{
+	return value ? "true" : "false";
+}
+
+static void report_ports(const struct wfs_local *locals, size_t count,
+			 struct wfs_text *text)
+{
+	wfs_text_add(text, "\"ports\": [");
+	for (size_t i = 0; i < count; i++) {
+		const struct wfs_local *l = &locals[i];
+
+		wfs_text_add(text, "%s{\"device\": ", i ? ", " : "");
+		wfs_text_add_json(text, l->device);
+		wfs_text_add(text, ", \"address\": ");
+		wfs_text_add_json(text, l->address);
+		wfs_text_add(text,
+			     ", \"up\": %s, \"numa_node\": %d, "
+			     "\"near\": %s, \"connections\": %u, "
+			     "\"bytes\": %llu}",
+			     json_bool(l->up), l->node, json_bool(l->near),
+			     l->links, (ull)l->bytes);
+	}
+	wfs_text_add(text, "]");
+}
+
 void wfs_rdma_peer_report(struct wfs_rdma_peer *peer, struct wfs_text *text)
 {
-	wfs_text_add(text, "\"rails\": [");
+	struct wfs_local locals[WFS_LOCALS_MAX];
+	size_t count = wfs_locals(NULL, locals);
+
+	report_ports(locals, count, text);
+	wfs_text_add(text, ", \"rails\": [");
 	pthread_mutex_lock(&peer->lock);
-	for (size_t i = 0; i < peer->rail_count; i++) {
+	for (unsigned i = 0; i < peer->rail_count; i++) {
+		bool paused =
+			wfs_rdma_peer_is_paused_locked(peer, i, locals, count);
+
 		wfs_text_add(text, "%s{\"address\": ", i ? ", " : "");
 		wfs_text_add_json(text, peer->rails[i]);
-		wfs_text_add(text, ", \"paused\": %s, ",
-			     peer->paused[i] > wfs_now_ns() ? "true" : "false");
+		wfs_text_add(text, ", \"paused\": %s, ", json_bool(paused));
 		report_tally(&peer->tallies[i], text);
 		wfs_text_add(text, "}");
 	}
@@ -162,6 +194,52 @@ static void add_latency(struct wfs_text *text, const struct row *row)
 	wfs_text_add(text, "} %llu\n", n);
 }
 
+/* Of this node's ports. */
+static const struct {
+	const char *name, *type, *help;
+} port_figures[] = {
+	{ "port_up", "gauge", "1 if the port of this node works." },
+	{ "port_near", "gauge",
+	  "1 if it is near to the memory that is read to." },
+	{ "port_connections", "gauge", "Queue pairs to seeds by it." },
+	{ "port_read_bytes", "counter", "Bytes of chunks that came by it." },
+};
+
+static ull port_figure(const struct wfs_local *local, size_t figure)
+{
+	const ull values[] = { local->up, local->near, local->links,
+			       local->bytes };
+
+	return values[figure];
+}
+
+static void measure_ports(enum wfs_metric_form form, struct wfs_text *text)
+{
+	struct wfs_local locals[WFS_LOCALS_MAX];
+	size_t count = wfs_locals(NULL, locals);
+
+	for (size_t f = 0;
+	     count && f < sizeof(port_figures) / sizeof(port_figures[0]); f++) {
+		const char *name = port_figures[f].name;
+		bool counter = !strcmp(port_figures[f].type, "counter");
+
+		if (counter)
+			add_head(text, form, name, port_figures[f].help);
+		else
+			wfs_metric_family(text, PREFIX, name, "gauge",
+					  port_figures[f].help);
+		for (size_t i = 0; i < count; i++) {
+			wfs_text_add(text, PREFIX "%s%s{device=\"", name,
+				     counter ? "_total" : "");
+			wfs_metric_label(text, locals[i].device);
+			wfs_text_add(text, "\",address=\"");
+			wfs_metric_label(text, locals[i].address);
+			wfs_text_add(text, "\"} %llu\n",
+				     port_figure(&locals[i], f));
+		}
+	}
+}
+
 void wfs_rdma_peers_measure(struct wfs_rdma_peer *const *peers,
 			    const char *const *seeds, size_t count,
 			    enum wfs_metric_form form, struct wfs_text *text)
@@ -184,4 +262,5 @@ void wfs_rdma_peers_measure(struct wfs_rdma_peer *const *peers,
 			  "What READs of a chunk took.");
 	for (size_t i = 0; i < rows.count; i++)
 		add_latency(text, &rows.row[i]);
+	measure_ports(form, text);
 }

@@ -30,6 +30,7 @@ static int parse_rails(yyjson_val *rails, struct wfs_rdma_table *table)
 	yyjson_arr_iter iter;
 	yyjson_val *val;
 
+	/* No seed of ours has more. */
 	if (!yyjson_is_arr(rails) || !yyjson_arr_size(rails) ||
 	    yyjson_arr_size(rails) > WFS_PEER_RAILS)
 		return -EINVAL;

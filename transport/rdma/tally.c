@@ -73,6 +73,8 @@ void wfs_tally_wait(struct wfs_tally *tally, int error)
 {
 	if (error == -ETIMEDOUT)
 		count(&tally->errors[WFS_TALLY_LATE], 1);
+	else if (error == -ENETDOWN)
+		count(&tally->errors[WFS_TALLY_UNREACHABLE], 1);
 	else if (error == -ECONNRESET)
 		count(&tally->errors[WFS_TALLY_ENDED], 1);
 	else if (error != -ECANCELED) /* that was us */

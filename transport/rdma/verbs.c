@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "transport/rdma/numa.h"
+
 static struct wfs_verbs table;
 static struct wfs_err failure;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -63,6 +65,8 @@ static void load(void)
 	WFS_IBVERBS_CALLS(FIND_VERBS)
 	WFS_IBVERBS_NEW_CALLS(FIND_NEW)
 	WFS_RDMACM_CALLS(FIND_CM)
+	table.node_of = wfs_numa_of_device;
+	table.is_near = wfs_numa_is_ours;
 }
 
 const struct wfs_verbs *wfs_verbs_load(struct wfs_err *err)

@@ -69,6 +69,9 @@ struct wfs_verbs {
 	WFS_IBVERBS_NEW_CALLS(WFS_VERBS_MEMBER)
 	WFS_RDMACM_CALLS(WFS_VERBS_MEMBER)
 #undef WFS_VERBS_MEMBER
+	/* What the kernel says of where a device is: see numa.h. */
+	int (*node_of)(const char *device);
+	bool (*is_near)(int node);
 };
 
 /*
