@@ -268,6 +268,8 @@ static unsigned count_locked(enum fake_count what)
 	for (const struct fake_qp *qp = fake.qps; qp; qp = qp->next) {
 		if (what == FAKE_HOLDS)
 			n += qp->head && qp->head->held;
+		else if (what == FAKE_RELEASES)
+			n += qp->head && qp->head->released;
 		else if (what == FAKE_WRITABLE)
 			n += qp->base.state == IBV_QPS_RTS &&
 			     qp->access & IBV_ACCESS_REMOTE_WRITE;

@@ -96,6 +96,7 @@ void fake_rdma_port(size_t device, bool up);
 enum fake_count {
 	FAKE_READS,	  /* that went well */
 	FAKE_HOLDS,	  /* that are held now */
+	FAKE_RELEASES,	  /* that were, and are still to come */
 	FAKE_FAILS,	  /* that ended with another status, but for … */
 	FAKE_FLUSHES,	  /* … these */
 	FAKE_LOSSES,	  /* that nobody heard of */
