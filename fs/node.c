@@ -241,6 +241,14 @@ bool wfs_node_is_local(const struct wfs_node *node)
 	return any;
 }
 
+int wfs_node_descriptor(const struct wfs_node *node)
+{
+	const struct wfs_model_entry *entry = wfs_node_entry(node);
+
+	return entry && entry->region ? wfs_region_descriptor(entry->region) :
+					-ENOTSUP;
+}
+
 uint64_t wfs_node_size(const struct wfs_node *node)
 {
 	const struct wfs_tensor *tensor = wfs_node_tensor(node);

@@ -72,6 +72,12 @@ int wfs_node_check(const struct wfs_node *node);
 /* Do its bytes lie in files of this node, so that copying them is cheap? */
 bool wfs_node_is_local(const struct wfs_node *node);
 
+/*
+ * The descriptor of the local file that it equals, which stays the source's;
+ * -ENOTSUP: it equals none.
+ */
+int wfs_node_descriptor(const struct wfs_node *node);
+
 /* Bytes of a tensor or a checkpoint's own file; 0 for anything else. */
 uint64_t wfs_node_size(const struct wfs_node *node);
 

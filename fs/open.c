@@ -301,11 +301,8 @@ static void open_hydrated(struct opening *o)
 /* Passthrough to the local file itself, if the kernel takes it. */
 static bool try_direct(struct opening *o, struct wfs_region *region)
 {
-	int fd, id;
+	int fd = wfs_node_descriptor(&o->node), id;
 
-	if (o->node.kind != WFS_KIND_ENTRY || !region)
-		return false;
-	fd = wfs_region_descriptor(region);
 	if (fd < 0)
 		return false;
 	id = wfs_backing_direct(o->fs->backing, wfs_node_ino(&o->node), fd,

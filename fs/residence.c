@@ -68,7 +68,7 @@ int wfs_resident_bytes(struct wfs_fs *fs, const struct wfs_node *node,
 		*ret_bytes = res.bytes;
 		return 0;
 	}
-	if (!entry->region || wfs_region_descriptor(entry->region) < 0) {
+	if (wfs_node_descriptor(node) < 0) {
 		*ret_bytes = 0;
 		return 0;
 	}
@@ -77,15 +77,13 @@ int wfs_resident_bytes(struct wfs_fs *fs, const struct wfs_node *node,
 
 bool wfs_is_passed_through(struct wfs_fs *fs, const struct wfs_node *node)
 {
-	const struct wfs_model_entry *entry = wfs_node_entry(node);
 	bool pass;
 
 	wfs_backing_probe(fs->backing);
 	if (!wfs_fs_passthrough(fs) || wfs_node_size(node) == 0)
 		return false;
 	pass = wfs_node_residency(fs, node).resident;
-	if (!pass && entry && entry->region &&
-	    wfs_region_descriptor(entry->region) >= 0)
+	if (!pass && wfs_node_descriptor(node) >= 0)
 		pass = wfs_backing_direct_peek(fs->backing,
 					       wfs_node_ino(node)) >= 0;
 	return pass && wfs_modes_of(fs->modes, node->id) != WFS_MODE_CACHED;

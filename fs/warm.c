@@ -42,8 +42,7 @@ static int warm_node(struct wfs_fs *fs, const struct wfs_node *node,
 	warm->state = WEIGHTFS_WARM_COMPLETE;
 	if (!warm->size)
 		return 0;
-	if (entry && entry->region &&
-	    wfs_region_descriptor(entry->region) >= 0) {
+	if (wfs_node_descriptor(node) >= 0) {
 		warm->state = WEIGHTFS_WARM_LOCAL;
 		return 0;
 	}

@@ -57,3 +57,36 @@ const char *wfs_proof_bytes(const struct wfs_proof *proof, const char *path,
 	*ret_len = text ? proof->len : proof->signature_len;
 	return text ? proof->text : proof->signature;
 }
+
+bool wfs_proof_covers(const struct wfs_proof *proof, const char *path,
+		      uint64_t size, const struct wfs_digest_file **ret_said)
+{
+	const struct wfs_digest_file *said = NULL;
+	bool covers;
+	size_t len;
+
+	if (wfs_proof_bytes(proof, path, &len)) {
+		covers = len == size;
+	} else {
+		said = wfs_digest_tree_find(&proof->tree, path);
+		covers = said && said->size == size;
+	}
+	if (covers)
+		*ret_said = said;
+	return covers;
+}
+
+const char *wfs_proof_misses(const struct wfs_proof *proof,
+			     bool (*size_of)(const void *ctx, const char *path,
+					     uint64_t *ret_size),
+			     const void *ctx)
+{
+	for (size_t i = 0; i < proof->tree.count; i++) {
+		const struct wfs_digest_file *said = &proof->tree.files[i];
+		uint64_t size;
+
+		if (!size_of(ctx, said->path, &size) || size != said->size)
+			return said->path;
+	}
+	return NULL;
+}

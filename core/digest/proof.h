@@ -35,4 +35,19 @@ void wfs_proof_put(struct wfs_proof *proof); /* NULL is fine */
 const char *wfs_proof_bytes(const struct wfs_proof *proof, const char *path,
 			    size_t *ret_len);
 
+/*
+ * Does it say what the file of that path and size holds?  *ret_said is NULL for
+ * the two files whose bytes it has itself.
+ */
+bool wfs_proof_covers(const struct wfs_proof *proof, const char *path,
+		      uint64_t size, const struct wfs_digest_file **ret_said);
+/*
+ * The path of a file that it speaks of and that is not there, where `size_of`
+ * tells the size of one that is; NULL: all are.
+ */
+const char *wfs_proof_misses(const struct wfs_proof *proof,
+			     bool (*size_of)(const void *ctx, const char *path,
+					     uint64_t *ret_size),
+			     const void *ctx);
+
 #endif

@@ -150,44 +150,42 @@ static int find_by_path(const void *key, const void *member)
 	return strcmp(key, ((const struct wfs_web_file *)member)->path);
 }
 
+static bool size_of(const void *origin, const char *path, uint64_t *ret_size)
+{
+	const struct origin *o = origin;
+	const struct wfs_web_file *file = bsearch(path, o->listing.files,
+						  o->listing.count,
+						  sizeof(*file), find_by_path);
+
+	if (file)
+		*ret_size = file->size;
+	return file;
+}
+
 static int check_complete(struct origin *o, const struct wfs_proof *proof,
 			  struct wfs_err *err)
 {
-	for (size_t i = 0; i < proof->tree.count; i++) {
-		const struct wfs_digest_file *said = &proof->tree.files[i];
-		const struct wfs_web_file *file =
-			bsearch(said->path, o->listing.files, o->listing.count,
-				sizeof(*file), find_by_path);
+	const char *missing = wfs_proof_misses(proof, size_of, o);
 
-		if (!file || file->size != said->size)
-			return wfs_err_set(err, -EBADMSG,
-					   "'%s%s' is not there with the size "
-					   "that its digest manifest says",
-					   o->site.label, said->path);
-	}
-	return 0;
+	if (!missing)
+		return 0;
+	return wfs_err_set(err, -EBADMSG,
+			   "'%s%s' is not there with the size that its digest "
+			   "manifest says",
+			   o->site.label, missing);
 }
 
 /* What nothing vouches for is not shown. */
-static bool covers(const struct wfs_proof *proof,
-		   const struct wfs_web_file *file)
-{
-	size_t len;
-
-	if (wfs_proof_bytes(proof, file->path, &len))
-		return file->size == len;
-	return wfs_digest_tree_find(&proof->tree, file->path);
-}
-
 static void apply(struct origin *o, struct wfs_proof *of)
 {
 	struct origin_proof *proof = wfs_calloc(1, sizeof(*proof));
+	const struct wfs_digest_file *said;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < o->listing.count; i++) {
 		struct wfs_web_file *file = &o->listing.files[i];
 
-		if (covers(of, file))
+		if (wfs_proof_covers(of, file->path, file->size, &said))
 			o->listing.files[kept++] = *file;
 		else
 			free(file->path);

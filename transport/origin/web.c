@@ -11,6 +11,7 @@
 #include "core/base/json.h"
 #include "core/base/text.h"
 #include "transport/origin/aws.h"
+#include "transport/wire/curl.h"
 
 #define CONNECT_MS   10000L
 #define STALL_S	     10L /* without a byte: given up */
@@ -136,15 +137,6 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
 	return size * count;
 }
 
-static int is_over(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c,
-		   curl_off_t d)
-{
-	const atomic_bool *stop = ctx;
-
-	(void)a, (void)b, (void)c, (void)d;
-	return atomic_load(stop);
-}
-
 void wfs_web_setup(const struct wfs_site *site, CURL *curl,
 		   struct wfs_web_head *head)
 {
@@ -153,27 +145,18 @@ void wfs_web_setup(const struct wfs_site *site, CURL *curl,
 				      "https" :
 				      "http,https";
 
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	wfs_curl_setup(curl, CONNECT_MS, site->ca_file);
+	wfs_curl_stop_by(curl, site->stop);
 	curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, schemes);
 	/* A signature is for one host. */
 	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, site->aws ? 0L : 1L);
 	curl_easy_setopt(curl, CURLOPT_MAXREDIRS, REDIRECTIONS);
-	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION,
-			 (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
 	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STALL_S);
 	curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, BUFFER);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "weightfs/" WFS_VERSION);
 	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(curl, CURLOPT_HEADERDATA, head);
-	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, is_over);
-	curl_easy_setopt(curl, CURLOPT_XFERINFODATA,
-			 (void *)(uintptr_t)site->stop);
-	if (site->ca_file)
-		curl_easy_setopt(curl, CURLOPT_CAINFO, site->ca_file);
 	if (site->token && !site->aws) { /* libcurl keeps it from other hosts */
 		curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
 		curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, site->token);

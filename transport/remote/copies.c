@@ -139,7 +139,6 @@ void wfs_remote_copies_free(struct wfs_remote *remote)
 		struct wfs_remote_copy *copy = remote->copies;
 
 		remote->copies = copy->next;
-		wfs_source_put(copy->source);
 		wfs_copy_free(copy->lane);
 		free(copy->name);
 		free(copy->label);
@@ -151,12 +150,10 @@ void wfs_remote_copy_set(struct wfs_remote_copy *copy,
 			 struct wfs_source *source)
 {
 	struct wfs_remote *remote = copy->remote;
-	struct wfs_source *old;
 
 	wfs_copy_set(copy->lane, source);
 	pthread_mutex_lock(&remote->lock);
-	old = copy->source;
-	copy->source = source ? wfs_source_get(source) : NULL;
+	copy->there = source;
 	for (struct wfs_remote_source *s = remote->sources; s; s = s->next) {
 		struct remote_match *match = match_of(s, copy);
 
@@ -168,7 +165,6 @@ void wfs_remote_copy_set(struct wfs_remote_copy *copy,
 			drop_files_locked(s, copy);
 	}
 	pthread_mutex_unlock(&remote->lock);
-	wfs_source_put(old);
 }
 
 static int by_path(const void *key, const void *entry)
@@ -288,10 +284,12 @@ static int match(struct wfs_remote_copy *copy, struct wfs_remote_source *source,
 	size_t *of wfs_autofree =
 		wfs_calloc(source->manifest->count + 1, sizeof(*of));
 	struct pairs pairs = { .of = of };
+	struct wfs_source *theirs = wfs_copy_get(copy->lane);
 	char *differs wfs_autofree = NULL;
-	int rc = pair_up(source, copy->source, &pairs);
+	int rc = pair_up(source, theirs, &pairs);
 
 	differs = pairs.differs;
+	wfs_source_put(theirs);
 	if (rc)
 		return wfs_err_set(err, rc, "cannot read '%s': %s", copy->label,
 				   strerror(-rc));
@@ -329,7 +327,7 @@ static bool is_open(struct wfs_remote_copy *copy,
 				source->regions[i].authority->kicked = true;
 		pthread_cond_broadcast(&remote->changed);
 	}
-	open = found && found->state == REMOTE_MATCH_OPEN && copy->source;
+	open = found && found->state == REMOTE_MATCH_OPEN && copy->there;
 	pthread_mutex_unlock(&remote->lock);
 	return open;
 }

@@ -58,6 +58,16 @@ void wfs_copy_set(struct wfs_copy *copy, struct wfs_source *source)
 	wfs_source_put(old);
 }
 
+struct wfs_source *wfs_copy_get(struct wfs_copy *copy)
+{
+	struct wfs_source *source;
+
+	pthread_mutex_lock(&copy->lock);
+	source = copy->source ? wfs_source_get(copy->source) : NULL;
+	pthread_mutex_unlock(&copy->lock);
+	return source;
+}
+
 void wfs_copy_id(struct wfs_copy *copy, size_t index,
 		 uint8_t ret_id[WFS_WIRE_ID_BYTES])
 {

@@ -22,6 +22,9 @@ void wfs_copy_free(struct wfs_copy *copy); /* NULL is fine */
  */
 void wfs_copy_set(struct wfs_copy *copy, struct wfs_source *source);
 
+/* It, a reference; NULL: nothing is there. */
+struct wfs_source *wfs_copy_get(struct wfs_copy *copy);
+
 /* What the file of that index in the source's listing is called. */
 void wfs_copy_id(struct wfs_copy *copy, size_t index,
 		 uint8_t ret_id[WFS_WIRE_ID_BYTES]);

@@ -128,8 +128,8 @@ struct wfs_remote_copy {
 	const char *kind;
 	unsigned rank, lanes;
 	struct wfs_copy *lane;
-	struct wfs_peer *peer;	   /* NULL until it is needed */
-	struct wfs_source *source; /* NULL: it is not there */
+	struct wfs_peer *peer; /* NULL until it is needed */
+	bool there;	       /* the lane has a source */
 };
 
 /* What is known of a copy and a version. */

@@ -11,9 +11,10 @@
 
 #include "core/base/json.h"
 #include "core/base/text.h"
+#include "transport/wire/curl.h"
 #include "transport/wire/frame.h"
 
-#define CONNECT_MS   3000
+#define CONNECT_MS   3000L
 #define MODEL_PATH   "/v1/models/"
 #define SENTENCE_MAX 300
 
@@ -139,16 +140,11 @@ void wfs_link_setup(const struct wfs_link *link, CURL *curl,
 	struct curl_slist *connect_to = curl_slist_append(NULL, to);
 	char *line wfs_autofree = NULL;
 
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	wfs_curl_setup(curl, CONNECT_MS, s->ca_file);
 	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION,
-			 (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(curl, CURLOPT_SSL_ENABLE_ALPN, 0L);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
 	/* The name stands in Host: and in the certificate, not in a look-up. */
 	curl_easy_setopt(curl, CURLOPT_CONNECT_TO, connect_to);
-	set_text(curl, CURLOPT_CAINFO, s->ca_file);
 	set_text(curl, CURLOPT_SSLCERT, s->cert_file);
 	set_text(curl, CURLOPT_SSLKEY, s->key_file);
 	/* libcurl does not copy lists: both live as long as `headers`. */
@@ -205,15 +201,6 @@ static size_t take_header(char *line, size_t size, size_t n, void *ctx)
 		http->etag[len] = '\0';
 	}
 	return size * n;
-}
-
-static int is_over(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c,
-		   curl_off_t d)
-{
-	const atomic_bool *stop = ctx;
-
-	(void)a, (void)b, (void)c, (void)d;
-	return atomic_load(stop);
 }
 
 char *wfs_http_sentence(const char *body, size_t len)
@@ -329,10 +316,7 @@ int wfs_http_get(const struct wfs_link *link, CURL *curl,
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
 	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
 	curl_easy_setopt(curl, CURLOPT_HEADERDATA, &http);
-	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, is_over);
-	curl_easy_setopt(curl, CURLOPT_XFERINFODATA,
-			 (void *)(uintptr_t)get->stop);
+	wfs_curl_stop_by(curl, get->stop);
 	rc = perform(link, curl, get, &body, err);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http.status);
 	curl_slist_free_all(headers);

@@ -9,55 +9,49 @@
 
 #include "transport/remote/manifest.h"
 
-/* Does the proof say what this file holds? */
-static bool covers(const struct wfs_proof *proof,
-		   struct wfs_manifest_file *file)
+static bool size_of(const void *manifest, const char *path, uint64_t *ret_size)
 {
-	const struct wfs_digest_file *said;
-	size_t len;
+	const struct wfs_manifest_file *file =
+		wfs_manifest_find(manifest, path);
 
-	if (file->is_dir)
-		return true;
-	if (wfs_proof_bytes(proof, file->path, &len))
-		return len == file->size;
-	said = wfs_digest_tree_find(&proof->tree, file->path);
-	if (!said || said->size != file->size)
+	if (!file || file->is_dir)
 		return false;
-	file->has_sha256 = true;
-	memcpy(file->sha256, said->root, sizeof(file->sha256));
+	*ret_size = file->size;
 	return true;
 }
 
-static int check_complete(const struct wfs_proof *proof,
-			  const struct wfs_manifest *manifest,
-			  struct wfs_err *err)
+/* Is it said what this file holds? */
+static bool take_root(const struct wfs_proof *proof,
+		      struct wfs_manifest_file *file)
 {
-	for (size_t i = 0; i < proof->tree.count; i++) {
-		const struct wfs_digest_file *said = &proof->tree.files[i];
-		const struct wfs_manifest_file *file =
-			wfs_manifest_find(manifest, said->path);
+	const struct wfs_digest_file *said;
 
-		if (!file || file->is_dir || file->size != said->size)
-			return wfs_err_set(err, -EBADMSG,
-					   "'%.200s' is not there with the "
-					   "size that its digest manifest says",
-					   said->path);
+	if (file->is_dir)
+		return true;
+	if (!wfs_proof_covers(proof, file->path, file->size, &said))
+		return false;
+	if (said) {
+		file->has_sha256 = true;
+		memcpy(file->sha256, said->root, sizeof(file->sha256));
 	}
-	return 0;
+	return true;
 }
 
 int wfs_proof_apply(struct wfs_proof *proof, struct wfs_manifest *manifest,
 		    struct wfs_err *err)
 {
+	const char *missing = wfs_proof_misses(proof, size_of, manifest);
 	size_t kept = 0;
-	int rc = check_complete(proof, manifest, err);
 
-	if (rc)
-		return rc;
+	if (missing)
+		return wfs_err_set(err, -EBADMSG,
+				   "'%.200s' is not there with the size that "
+				   "its digest manifest says",
+				   missing);
 	for (size_t i = 0; i < manifest->count; i++) {
 		struct wfs_manifest_file *file = &manifest->files[i];
 
-		if (covers(proof, file))
+		if (take_root(proof, file))
 			manifest->files[kept++] = *file;
 		else
 			free(file->path);

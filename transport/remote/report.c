@@ -123,7 +123,7 @@ static void report_seed(const struct remote_seed *seed, struct wfs_text *t)
 static const char *state_of_copy(const struct wfs_remote_copy *copy,
 				 const struct wfs_peer_stats *stats)
 {
-	const char *state = copy->source ? "waiting" : "absent";
+	const char *state = copy->there ? "waiting" : "absent";
 
 	for (const struct wfs_remote_source *s = copy->remote->sources; s;
 	     s = s->next)

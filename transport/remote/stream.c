@@ -13,6 +13,7 @@
 
 #include "core/base/mem.h"
 #include "core/base/text.h"
+#include "transport/wire/curl.h"
 
 #define STALL_MS    10000 /* without a byte: given up */
 #define GREETING_MS 5000
@@ -151,15 +152,6 @@ static void stream_close(void *conn)
 	free(s);
 }
 
-static int is_over(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c,
-		   curl_off_t d)
-{
-	const atomic_bool *stop = ctx;
-
-	(void)a, (void)b, (void)c, (void)d;
-	return atomic_load(stop);
-}
-
 static int connect_to_seed(struct stream *s, const struct wfs_link *link,
 			   const atomic_bool *stop, struct wfs_err *err)
 {
@@ -170,10 +162,7 @@ static int connect_to_seed(struct stream *s, const struct wfs_link *link,
 	curl_easy_setopt(s->curl, CURLOPT_URL, link->base);
 	curl_easy_setopt(s->curl, CURLOPT_CONNECT_ONLY, 1L);
 	curl_easy_setopt(s->curl, CURLOPT_ERRORBUFFER, why);
-	curl_easy_setopt(s->curl, CURLOPT_NOPROGRESS, 0L);
-	curl_easy_setopt(s->curl, CURLOPT_XFERINFOFUNCTION, is_over);
-	curl_easy_setopt(s->curl, CURLOPT_XFERINFODATA,
-			 (void *)(uintptr_t)stop);
+	wfs_curl_stop_by(s->curl, stop);
 	code = curl_easy_perform(s->curl);
 	curl_easy_setopt(s->curl, CURLOPT_ERRORBUFFER, NULL);
 	if (code == CURLE_OK)
