@@ -293,18 +293,36 @@ def measure_tls(table, r):
                      seed_ca=cert)
 
 
-def measure(table, tools, root):
+def measure_one_seed(table, r):
+    with r.seed() as seed:
+        measure_rank(table, r, seed, "a rank of 1.3 GB from a seed")
+        measure_first_bytes(table, r, seed)
+    measure_tls(table, r)
+
+
+def measure_whole_files(table, r):
+    with r.seed() as seed:
+        took = measure_files(table, r, seed)
+        loaded = measure_loads(table, r, seed)
+    measure_rclone(table, r, took, loaded)
+
+
+def measure_seeds(table, r):
+    measure_many_seeds(table, r)
+    measure_same_host(table, r)
+    measure_many_tensors(table, r.tools, r.root)
+
+
+PARTS = {
+    "remote-rank": measure_one_seed,
+    "remote-files": measure_whole_files,
+    "remote-seeds": measure_seeds,
+}
+
+
+def measure(tools, root, part, table):
     checkpoint = checkpoints.make(root, "llama", checkpoints.write_llama)
     r = Remote(tools, root, checkpoint)
     tools.read(1, "forget:" + r.native, "read:" + r.native)
     with mount.Tmpfs(r.tmpfs, 64, "3g", huge=True):
-        with r.seed() as seed:
-            measure_rank(table, r, seed, "a rank of 1.3 GB from a seed")
-            took = measure_files(table, r, seed)
-            loaded = measure_loads(table, r, seed)
-            measure_first_bytes(table, r, seed)
-        measure_tls(table, r)
-        measure_many_seeds(table, r)
-    measure_same_host(table, r)
-    measure_rclone(table, r, took, loaded)
-    measure_many_tensors(table, tools, root)
+        part(table, r)

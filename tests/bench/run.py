@@ -7,8 +7,10 @@ line is a median of interleaved rounds, after a warm-up in which the arena has
 been filled and emptied once, since memory that is new to a virtual machine is
 ten times slower.  QUICK=1 in the environment does fewer rounds.  Times decide
 nothing: the exit status is 0 unless something breaks.  Arguments (data,
-client, layouts, small, many, remote) choose what is measured.
+client, layouts, small, many, remote, or of that only remote-rank, remote-files
+or remote-seeds) choose what is measured.
 """
+import functools
 import math
 import os
 import shlex
@@ -20,6 +22,7 @@ import time
 
 import checkpoints
 import client
+import many
 import mount
 import remote
 import reshard
@@ -290,79 +293,6 @@ def measure_fills(table, data):
               ("<=", 100))
 
 
-def backing_directory(path, checkpoint):
-    """The tensors of a checkpoint as files of their own."""
-    zeros = bytes(max(t[0] for t in checkpoint.tensors))
-    for size, _, _, _, name in checkpoint.tensors:
-        with open(os.path.join(path, name), "wb") as file:
-            file.write(zeros[:size])
-
-
-def measure_small(table, checkpoint):
-    """4 KiB tensors: the price of an open, and the arena's grain."""
-    mountpoint = os.path.join(ROOT, "mnt")
-    data = Data(checkpoint, mountpoint)
-    count = 2000
-    some = [t[4] for t in checkpoint.tensors[::len(checkpoint.tensors)
-                                             // count]][:count]
-    keep = set(some).__contains__
-    through = data.tensors("small", lambda t: keep(t[4]))
-    with mount.Weightfs(mountpoint, [checkpoint]) as daemon, \
-            mount.Tmpfs(os.path.join(ROOT, "tmpfs"), 20000) as tmpfs:
-        everything = data.tensors("all-small", lambda t: True)
-        read(1, "files:" + everything)
-        daemon.evict()
-        read(1, "files:" + everything)
-        used = daemon.status()["arena"]["used"]
-        backing_directory(tmpfs.path, checkpoint)
-        with mount.Passd(PASSD, tmpfs.path, os.path.join(ROOT, "passd")) as p:
-            lists = [write_list(label, [(4096, 0, os.path.join(root, name))
-                                        for name in some])
-                     for label, root in (("passd", p.path),
-                                         ("tmpfs", tmpfs.path))]
-            d, w, t = hot(OPEN_ROUNDS, "files:" + lists[0],
-                          "files:" + through, "files:" + lists[1])
-    table.add("a 4 KiB tensor: open, read, close, hot", w / count * 1e6, "us",
-              ("<=", 1.3), d / count * 1e6, "minimal daemon",
-              t / count * 1e6)
-    table.add("arena used for 10,000 tensors of 4 KiB", used / 1e6, "MB",
-              ("<=", 1.05), checkpoint.tensor_bytes() / 1e6, "of tensors")
-
-
-def list_directory(path):
-    begin = time.monotonic()
-    subprocess.run(["ls", "-l", path], check=True, stdout=subprocess.DEVNULL,
-                   env={**os.environ, "LC_ALL": "C"})
-    return time.monotonic() - begin
-
-
-def measure_many(table, checkpoint):
-    """100,000 tensors: mounting, listing, memory."""
-    mountpoint = os.path.join(ROOT, "mnt")
-    model = os.path.join(mountpoint, checkpoint.name)
-    last = os.path.join(model, "0", checkpoint.tensors[-1][4])
-    mounts, firsts, hots, memories = [], [], [], []
-    with mount.Tmpfs(os.path.join(ROOT, "tmpfs"), 200000) as tmpfs:
-        backing_directory(tmpfs.path, checkpoint)
-        for _ in range(ROUNDS + 1):
-            begin = time.monotonic()
-            with mount.Weightfs(mountpoint, [checkpoint]) as daemon:
-                os.stat(last)
-                mounts.append(time.monotonic() - begin)
-                firsts.append(list_directory(model + "/0"))
-                hots.append((list_directory(model + "/0"),
-                             list_directory(tmpfs.path)))
-                memories.append(daemon.memory())
-    w, t = medians(hots[1:])
-    table.add("100,000 tensors: mount to the first answer",
-              statistics.median(mounts[1:]), "s", ("<=", 0.5))
-    table.add("100,000 tensors: ls -l", w, "s", ("<=", 5), t, "tmpfs")
-    table.add("100,000 tensors: ls -l, the first after mount",
-              statistics.median(firsts[1:]), "s", None, t, "tmpfs")
-    table.add("100,000 tensors: memory beside the arena",
-              statistics.median(memories) / (1 << 20), "MiB", ("<=", 64))
-
-
 def made_data():
     """The data checkpoint, and options of a mount that it fits into."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -387,12 +317,15 @@ PARTS = {
     "client": client_part,
     "layouts": lambda table: reshard.measure(table, sys.modules[__name__],
                                              ROOT),
-    "small": lambda table: measure_small(
-        table, checkpoints.make(ROOT, "small", checkpoints.write_small)),
-    "many": lambda table: measure_many(
-        table, checkpoints.make(ROOT, "many", checkpoints.write_many)),
-    "remote": lambda table: remote.measure(table, sys.modules[__name__],
-                                           ROOT),
+    "small": lambda table: many.measure_small(
+        table, sys.modules[__name__],
+        checkpoints.make(ROOT, "small", checkpoints.write_small)),
+    "many": lambda table: many.measure_many(
+        table, sys.modules[__name__],
+        checkpoints.make(ROOT, "many", checkpoints.write_many)),
+    **{name: functools.partial(remote.measure, sys.modules[__name__], ROOT,
+                               part)
+       for name, part in remote.PARTS.items()},
 }
 
 
@@ -406,6 +339,9 @@ def main():
     begin = time.monotonic()
     os.makedirs(ROOT, exist_ok=True)
     chosen = sys.argv[1:] or list(PARTS)
+    if "remote" in chosen:
+        chosen.remove("remote")
+        chosen += remote.PARTS
     table = Table()
     for part in chosen:
         PARTS[part](table)
