@@ -71,8 +71,8 @@ PROGRAM := $(BUILD)/weightfs
 # ---- what is missing
 
 GOALS := $(or $(MAKECMDGOALS),all)
-TEST_GOALS := test test-rdma test-gpu check soak bench bench-rdma fuzz tidy format format-check deps \
-	peers truth
+TEST_GOALS := test test-rdma test-gpu bench-gpu gpu-bundle check soak bench \
+	bench-rdma fuzz tidy format format-check deps peers truth
 DEPS := $(if $(filter bench bench-rdma,$(GOALS)),bench,$(if \
 	$(filter $(TEST_GOALS),$(GOALS)),test,$(if \
 	$(filter demo,$(GOALS)),demo,build)))
@@ -186,14 +186,19 @@ $(FUZZ)/obj/$(PLANS_C:.c=.o): $(FUZZ)/obj/$(PLANS_C) $(FUZZ)/flags
 $(BUILD)/libweightfs.a: $(call obj,$(LIB_SRCS) $(FACE_SRCS) $(PLANS_C)) \
 		$(BUILD)/lib.list
 	$(archive)
-$(BUILD)/$(SONAME): $(call obj,$(FACE_SRCS)) $(BUILD)/libweightfs.a \
-		tools/lib/libweightfs.map
+define link_face
 	$(call say,LD,$@)
+	@mkdir -p $(@D)
 	$(Q)$(CC) -shared -pthread -Wl,-soname,$(SONAME) \
 		-Wl,--version-script=tools/lib/libweightfs.map \
 		-Wl,-z,relro,-z,now,-z,defs,--as-needed $(LD_SAN) $(LDFLAGS) \
 		-o $@ $(filter %.o,$^) $(filter %.a,$^) \
 		$(YYJSON_LIBS) $(FACE_LIBS) -ldl -lpthread
+endef
+FACE_PARTS := $(call obj,$(FACE_SRCS)) $(BUILD)/libweightfs.a \
+	tools/lib/libweightfs.map
+$(BUILD)/$(SONAME): $(FACE_PARTS)
+	$(link_face)
 $(BUILD)/libweightfs.so: $(BUILD)/$(SONAME)
 	@ln -sfn $(SONAME) $@
 # The sub-commands without main, for what brings a main of its own.
@@ -216,6 +221,14 @@ endef
 
 $(PROGRAM): $(call obj,tools/weightfs.c) $(ARCHIVES)
 	$(link)
+# Those that go to another machine, with their libraries beside them.
+TRAVELS := -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/lib'
+GPU := $(addprefix $(BUILD)/gpu/,weightfs $(SONAME))
+$(GPU): private LDFLAGS += $(TRAVELS)
+$(BUILD)/gpu/weightfs: $(call obj,tools/weightfs.c) $(ARCHIVES)
+	$(link)
+$(BUILD)/gpu/$(SONAME): $(FACE_PARTS)
+	$(link_face)
 $(BUILD)/weightfs-faults: $(call obj,$(FAULT_SRCS)) $(ARCHIVES)
 	$(link)
 $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(ARCHIVES)
@@ -247,8 +260,8 @@ build/weightfs: build/release/weightfs
 
 # ---- targets
 
-.PHONY: FORCE all lib help deps check test test-rdma test-gpu soak bench bench-rdma fuzz \
-	tidy format format-check layers install uninstall demo peers truth clean
+.PHONY: FORCE all lib help deps check test test-rdma test-gpu gpu-bundle soak bench \
+	bench-rdma bench-gpu fuzz tidy format format-check layers install uninstall demo peers truth clean
 FORCE:
 
 # What every suite is told: which program, and where its helpers are.
@@ -279,7 +292,8 @@ test-rdma: all ## runs those of RDMA alone, in a virtual machine that has it
 
 test-gpu: all ## runs those of GPU memory on a GPU of this machine
 	@$(ENV) REAL_GPU=1 $(VENV)/python -m pytest -q -rs -p no:cacheprovider \
-		tests/ioctl/test_device_memory.py $(PYTEST_ARGS)
+		tests/ioctl/test_device_memory.py tests/ioctl/test_gpu_kinds.py \
+		$(PYTEST_ARGS)
 
 soak: all ## plays faults of seeds, links and readers (FAULTS=1000, SEED=1)
 	@FAULTS='$(FAULTS)' SEED='$(SEED)' LOST_FOR=20 $(RUN_TESTS) soak
@@ -292,6 +306,12 @@ bench: all $(BENCHES) $(MOUNTS) ## measures, into build/bench.json
 
 bench-rdma: all $(BUILD)/bench/readloop ## measures RDMA, into build/bench-rdma.json
 	@$(ENV) tests/bench/rdma
+
+bench-gpu: all ## measures the ways to a GPU of this machine, into build/bench-gpu.json
+	@$(ENV) $(VENV)/python tests/bench/gpu.py
+
+gpu-bundle: $(GPU) $(FAKE_CUDART) ## packs both for a machine with GPUs alone: build/weightfs-gpu.tar.gz
+	@tools/scripts/gpu-bundle $(BUILD) build/weightfs-gpu.tar.gz
 
 demo: all ## makes a checkpoint, mounts and compares it (MODEL=DIR: yours)
 	@$(ENV) MODEL='$(MODEL)' tools/scripts/demo $(if $(MODEL),'$(MODEL)')

@@ -2,6 +2,7 @@
 """weightfs.load_file and load_into with tensors on a GPU, over the FAKE
 libcudart: of torch's there are stand-ins, whose memory is the fake's.
 """
+import os
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,23 @@ except OSError as error:
     print(type(error).__name__)
 """, model.path)
     assert said.split("\n") == ["True True", "OSError"]
+
+
+@pytest.mark.skipif(os.path.exists("/dev/nvidiactl"),
+                    reason="there is a GPU here")
+def test_without_a_gpu_one_line_says_so_and_the_host_is_loaded(model, run):
+    # By the real libcudart where that is installed.
+    said = run("""
+from weightfs._set import Set
+with Set(sys.argv[1]) as found:
+    room = torch.empty(sum(info.size for info in found.infos),
+                       dtype=torch.uint8)
+    to = [room.data_ptr()] * len(found.infos)
+    try:
+        found.load(to=to, device="cuda:0")
+    except OSError as error:
+        print(error.strerror)
+    found.load(to=to, device="cpu")
+""", model.path)
+    assert "finds no device" in said or said.startswith("no CUDA: ")
+    assert "\n" not in said

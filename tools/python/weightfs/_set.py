@@ -78,9 +78,10 @@ class Set:
             return None
         return Bytes(address.value, mapping, self.infos[i].size)
 
-    def load(self, to=None, told=None, device=None):
+    def load(self, to=None, told=None, device=None, staged=False):
         """Copies to the addresses `to`, of memory here or of the device "cuda:N"
-        (nothing else uses that meanwhile), or maps all.  told(done, total) is
+        (nothing else uses that meanwhile), or maps all.  staged: to a device
+        through pinned buffers, always.  told(done, total) is
         called a few times a second, and ends the load by raising.
 
         In a thread of its own, where no signal interrupts what C calls: the
@@ -97,6 +98,7 @@ class Set:
 
         def run():
             load = sized(_Load, progress=PROGRESS(step), device=text(device),
+                         staged=staged,
                          to=None if to is None else
                          (c_void_p * max(len(to), 1))(*to))
             try:

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory of a GPU that a descriptor stands for, as newer allocators have it."""
+import ctypes
+
+import gpu_reader
+from gpu_reader import Access, Gpu, ON_DEVICE, POSIX_FD, READ_WRITE
+
+PINNED = 1
+NAMES = "libcudart.so.13", "libcudart.so.12", "libcudart.so"
+
+
+class Prop(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_uint), ("handle_types", ctypes.c_uint),
+                ("location_type", ctypes.c_uint), ("location", ctypes.c_int),
+                ("win32", ctypes.c_void_p), ("flags", ctypes.c_ubyte * 8)]
+
+
+def why_none():
+    """Why this process has no GPU; None if it has one."""
+    try:
+        lib = gpu_reader.load(*NAMES)
+    except FileNotFoundError as error:
+        return str(error)
+    count = ctypes.c_int()
+    code = lib.cudaGetDeviceCount(ctypes.byref(count))
+    if code:
+        return "cudaGetDeviceCount says %d" % code
+    return None if count.value else "there is no GPU"
+
+
+class VmmGpu(Gpu):
+    def allocate_vmm(self, size):
+        """(address, descriptor, bytes, which are whole pages of the GPU)"""
+        prop = Prop(PINNED, POSIX_FD, ON_DEVICE, 0)
+        grain, alloc = ctypes.c_size_t(), ctypes.c_uint64()
+        at, fd, none = ctypes.c_uint64(), ctypes.c_int(-1), ctypes.c_uint64()
+        self.call("cuMemGetAllocationGranularity", ctypes.byref(grain),
+                  ctypes.byref(prop), 0)
+        size = ctypes.c_size_t(-(-size // grain.value) * grain.value)
+        self.call("cuMemCreate", ctypes.byref(alloc), size,
+                  ctypes.byref(prop), none)
+        self.call("cuMemAddressReserve", ctypes.byref(at), size,
+                  ctypes.c_size_t(), none, none)
+        self.call("cuMemMap", at, size, ctypes.c_size_t(), alloc, none)
+        self.call("cuMemSetAccess", at, size,
+                  ctypes.byref(Access(ON_DEVICE, 0, READ_WRITE)),
+                  ctypes.c_size_t(1))
+        self.call("cuMemExportToShareableHandle", ctypes.byref(fd), alloc,
+                  POSIX_FD, none)
+        return ctypes.c_void_p(at.value), fd.value, size.value
