@@ -5,6 +5,9 @@ fill: COUNT fills of random segments of the files, each compared with the file.
 lend: COUNT leases of each file in memory of each kind, each opened, compared
 and given back.
 borrow: a lease whose descriptor only the process that has it is given.
+later: COUNT fills that go on by themselves and ring when they have ended.
+errors: calls that are refused, each with its errno and its stage.
+apart: what a process in a pid namespace of its own is lent, and what not.
 hold: takes a lease of each, says "ready" and fills until it is killed.
 
 The GPU is the FAKE libcudart's, where LD_LIBRARY_PATH leads to that.
@@ -20,6 +23,7 @@ import calls
 ROOM = 1 << 20  # of the memory that is filled
 TIMEOUT = 60 * 10**9
 TO_DEVICE, TO_HOST = 1, 2
+NOWHERE = calls.Device(by=1, pci_domain=0xEEEE)
 POSIX_FD, ON_DEVICE, READ_WRITE = 1, 1, 3  # of the driver
 
 
@@ -127,9 +131,9 @@ def applied(truth, rows):
     return bytes(out)
 
 
-def send(fd, handle, rows, **fields):
+def send(fd, handle, rows, flags=0, **fields):
     return calls.ioctl(fd, calls.FILL, calls.segments(calls.new(
-        calls.Fill, memory=calls.CUDA_IPC, alloc_bytes=ROOM,
+        calls.Fill, flags, memory=calls.CUDA_IPC, alloc_bytes=ROOM,
         handle=(ctypes.c_uint8 * 64)(*handle), timeout_ns=TIMEOUT, **fields),
         rows))
 
@@ -148,11 +152,12 @@ def fill(gpu, rng, opened, count):
             calls.drop(fd, cookie=7)
 
 
-def refused(code, use, *args, **fields):
+def refused(code, use, *args, stage=None, **fields):
     try:
         use(*args, **fields)
     except OSError as failed:
         assert failed.errno == code, failed
+        assert stage in (None, getattr(failed, "stage", None)), failed.stage
     else:
         raise AssertionError(f"not refused with {errno.errorcode[code]}")
 
@@ -208,6 +213,83 @@ def borrow(gpu, opened):
         os.close(own.descriptor(said.lease)[0])
 
 
+def later(gpu, opened, count):
+    fd, truth = opened[0]
+    at, handle = gpu.allocate(ROOM)
+    size, ring = min(len(truth), ROOM), os.eventfd(0)
+    with calls.Passer.of(fd) as passer:
+        event = passer.pass_on(ring, calls.PASS_EVENT)[0]
+        for _ in range(count):
+            gpu.clear(at, ROOM)
+            begun = send(fd, handle, [(0, 0, size)], calls.ASYNC, event=event)
+            assert os.eventfd_read(ring) == 1
+            told = calls.drop(fd, begun.ticket)
+            assert (told.result, told.done) == (0, size)
+            assert gpu.read(at, size) == truth[:size]
+        begun = send(fd, handle, [(0, 0, size)], calls.ASYNC, event=event,
+                     device=NOWHERE)
+        assert os.eventfd_read(ring) == 1
+        told = calls.drop(fd, begun.ticket)
+        assert (told.result, told.stage) == (-errno.ENODEV, calls.DEVICE)
+
+
+def fill_memory(gpu):
+    """Until the device has no more than a few megabytes."""
+    size, at = 1 << 30, ctypes.c_void_p()
+    while size >= 1 << 21:
+        if gpu.lib.cudaMalloc(ctypes.byref(at), ctypes.c_size_t(size)):
+            gpu.lib.cudaGetLastError()
+            size >>= 1
+
+
+def errors(gpu, opened):
+    fd, truth = opened[0]
+    handle, rows = gpu.allocate(ROOM)[1], [(0, 0, min(len(truth), ROOM))]
+    version = calls.info(fd).version
+    refused(errno.ENODEV, send, fd, handle, rows, device=NOWHERE,
+            stage=calls.DEVICE)
+    refused(errno.EPERM, send, fd, bytes(64), rows, stage=calls.MAP)
+    refused(errno.ERANGE, send, fd, handle, [(0, ROOM - 1, 2)],
+            stage=calls.AUTH)
+    refused(errno.ESTALE, send, fd, handle, rows, version=version ^ 1,
+            stage=calls.FETCH)
+    send(fd, handle, rows, cookie=1)
+    refused(errno.EBUSY, send, fd, handle, rows, cookie=2, stage=calls.MAP)
+    calls.drop(fd, cookie=1)
+    for nothing in ({"cookie": 1}, {"lease": 1 << 40}):
+        refused(errno.ESRCH, calls.drop, fd, **nothing)
+    with calls.Passer.of(fd) as passer:
+        null = os.open("/dev/null", os.O_RDWR)
+        slot = passer.pass_on(null, calls.PASS_DEVICE)[0]
+        refused(errno.EPERM, calls.fill, fd, slot, rows, stage=calls.MAP,
+                memory=calls.CUDA_VMM, alloc_bytes=2 << 20)
+    fill_memory(gpu)
+    for kind in (calls.CUDA_IPC, calls.CUDA_VMM):
+        refused(errno.ENOMEM, take_lease, fd, kind, stage=calls.DEVICE)
+
+
+def take_lease(fd, kind):
+    return calls.ioctl(fd, calls.LEND, calls.new(
+        calls.Lend, memory=kind, timeout_ns=TIMEOUT))
+
+
+def apart(opened):
+    """Without a GPU of its own: the FAKE's processes know each other by pid."""
+    fd, truth = opened[0]
+    assert os.getpid() < 10, "a pid namespace of its own"
+    refused(errno.EXDEV, take_lease, fd, calls.CUDA_IPC, stage=calls.AUTH)
+    with calls.Passer.of(fd) as passer:
+        said = take_lease(fd, 0)
+        assert said.memory == calls.CUDA_VMM
+        descriptor, size = passer.descriptor(said.lease)
+        assert size == said.alloc_bytes >= said.bytes == len(truth)
+        os.close(descriptor)
+        calls.drop(fd, lease=said.lease)
+        target = calls.Target(passer, len(truth))
+        calls.fill(fd, target.slot, [(0, 0, len(truth))])
+        assert target.bytes() == truth
+
+
 def hold(gpu, opened):
     handle = gpu.allocate(ROOM)[1]
     for fd, _ in opened:
@@ -221,16 +303,17 @@ def hold(gpu, opened):
 def main(how, count, seed, *files):
     opened = [(os.open(file, os.O_RDONLY), open(file, "rb").read())
               for file in files]
-    gpu, rng = Gpu(), random.Random(int(seed))
     assert calls.info(opened[0][0]).devices >= 1
+    if how == "apart":
+        apart(opened)
+        return
+    gpu = Gpu()
     if how == "fill":
-        fill(gpu, rng, opened, int(count))
-    elif how == "lend":
-        lend(gpu, opened, int(count))
-    elif how == "borrow":
-        borrow(gpu, opened)
+        fill(gpu, random.Random(int(seed)), opened, int(count))
+    elif how in ("lend", "later"):
+        {"lend": lend, "later": later}[how](gpu, opened, int(count))
     else:
-        hold(gpu, opened)
+        {"borrow": borrow, "errors": errors, "hold": hold}[how](gpu, opened)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ def tensors(m, model, most):
     return [str(tensor_path(m, "m", rank, name)) for rank, name in rows[:most]]
 
 
-def start(gpus, how, count, seed, files):
+def start(gpus, how, count, seed, files, wrap=()):
     return subprocess.Popen(
-        [sys.executable, READER, how, str(count), str(seed), *files],
+        [*wrap, sys.executable, READER, how, str(count), str(seed), *files],
         env={**os.environ, **gpus}, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE)
 
@@ -73,6 +73,22 @@ def test_readers_are_lent_the_truth_and_give_it_back(mount, model, gpus):
 def test_only_who_has_a_lease_is_given_its_descriptor(mount, model, gpus):
     m = mount("gpu=on", m=model, env=gpus)
     finish([start(gpus, "borrow", 0, 0, tensors(m, model, 1))])
+
+
+def test_fills_that_go_on_by_themselves_ring(mount, model, gpus):
+    m = mount("gpu=on", m=model, env=gpus)
+    finish([start(gpus, "later", 5, 0, tensors(m, model, 1))])
+
+
+def test_what_is_refused_says_why_and_where(mount, model, gpus):
+    m = mount("gpu=on", m=model, env=gpus)
+    finish([start(gpus, "errors", 0, 0, tensors(m, model, 1))])
+
+
+def test_in_a_pid_namespace_handles_mean_nothing(mount, model, gpus, root):
+    m = mount("gpu=on", m=model, env=gpus)
+    finish([start(gpus, "apart", 0, 0, tensors(m, model, 1),
+                  ["unshare", "--pid", "--fork", "--kill-child"])])
 
 
 def test_readers_killed_in_the_middle_cost_nobody_else(mount, model, gpus):

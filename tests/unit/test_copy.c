@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/base/mem.h"
@@ -273,6 +274,24 @@ static void a_file_that_ends_early_is_another(void **state)
 	close(fd);
 }
 
+static void memory_that_cannot_be_mapped_is_not_taken(void **state)
+{
+	struct wfs_target target = { .fd = -1 };
+	int fd = memory(true);
+	struct rlimit before, none;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+	assert_int_equal(wfs_target_open(fd, 0, &target), -ENOMEM);
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	assert_int_equal(target.fd, -1);
+	assert_int_equal(wfs_target_open(fd, 0, &target), 0);
+	wfs_target_close(&target);
+}
+
 static void bounds_hold_without_overflow(void **state)
 {
 	const uint64_t most = UINT64_MAX;
@@ -359,6 +378,7 @@ int main(void)
 		IN_WORLD(what_may_not_begin_writes_nothing),
 		IN_WORLD(errors_of_a_source_are_those_of_the_manual),
 		IN_WORLD(a_file_that_ends_early_is_another),
+		T(memory_that_cannot_be_mapped_is_not_taken),
 		T(bounds_hold_without_overflow),
 		T(a_head_says_what_it_is_the_head_of),
 		T(the_interface_keeps_its_sizes),
