@@ -17,6 +17,10 @@
 #include "core/base/least.h"
 #include "core/base/mem.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* since 5.14 */
+#endif
+
 #define BLOCK 512 /* of st_blocks, whatever the file system's */
 
 /* Pages of a map are had by so many bytes: one by one they cost more than what
