@@ -97,3 +97,20 @@ def test_a_key_ends_with_its_file_and_the_next_one_is_asked_for(folder, both):
     mounts.wait_until(is_new, "the new file is there")
     row = pair.peer(mnt)["rdma"]
     assert row["bytes"] > before and row["wrong"] == 0, row
+
+
+def test_a_file_that_was_replaced_is_stale_as_over_tcp(folder, both):
+    files = pair.checkpoint(folder / "m", [8 * MIB + 5], SEED)
+    pair.checkpoint(folder / "new", [8 * MIB + 5], SEED + 1)
+    name = next(name for name in files if name.endswith(".safetensors"))
+    seed, mnt = both(folder / "m", ("--rdma-memory", "256M", "--rescan=0.1"),
+                     ("-o", "prefetch=0,rescan=600,seed_deadline=600"))
+    with open(mnt.path / "m" / name, "rb", buffering=0) as file:
+        assert os.pread(file.fileno(), 9, 0) == files[name][:9]
+        pair.settled(mnt)
+        os.replace(folder / "new" / name, folder / "m" / name)
+        mounts.wait_until(lambda: seed.log().count("registered memory") > 1,
+                          "the new file is registered")
+        with pytest.raises(OSError) as caught:
+            os.pread(file.fileno(), 9, 7 * MIB)
+        assert caught.value.errno == errno.ESTALE

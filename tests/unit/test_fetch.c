@@ -253,6 +253,9 @@ static void a_region_that_was_rewritten_is_stale(void **state)
 	SET(&b->fakes[1], refuse, WFS_WIRE_OK);
 	wfs_far_hold(b->far, b->peers[1], id);
 	fetch_bench_reads(b, 0, SIZE);
+	/* What is said elsewhere counts as well. */
+	wfs_far_replaced(b->far, b->peers[1]);
+	assert_int_equal(wfs_far_read(b->far, buf, sizeof(buf), 0), -ESTALE);
 	fetch_bench_close(b);
 }
 

@@ -80,6 +80,20 @@ void wfs_far_drop(struct wfs_far *far, struct wfs_peer *peer)
 	pthread_mutex_unlock(&fetch->lock);
 }
 
+void wfs_far_replaced(struct wfs_far *far, struct wfs_peer *peer)
+{
+	struct wfs_fetch *fetch = far->fetch;
+	struct wfs_holder *holder;
+
+	pthread_mutex_lock(&fetch->lock);
+	holder = wfs_far_holder_locked(far, peer);
+	if (holder) {
+		holder->state = WFS_HOLDER_STALE;
+		wfs_fetch_wake_readers_locked(fetch, far);
+	}
+	pthread_mutex_unlock(&fetch->lock);
+}
+
 bool wfs_far_trust(struct wfs_far *far, struct wfs_digests *digests)
 {
 	struct wfs_fetch *fetch = far->fetch;

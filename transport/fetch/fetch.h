@@ -188,6 +188,8 @@ void wfs_far_hold(struct wfs_far *far, struct wfs_peer *peer,
 bool wfs_far_has(struct wfs_far *far, const struct wfs_peer *peer);
 /* The peer is not asked for it any more. */
 void wfs_far_drop(struct wfs_far *far, struct wfs_peer *peer);
+/* The same, since the peer has other bytes in its place: as if it said so. */
+void wfs_far_replaced(struct wfs_far *far, struct wfs_peer *peer);
 
 /*
  * Nobody will ever have its bytes again: reads, those under way too, fail

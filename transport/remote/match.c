@@ -30,32 +30,43 @@ static void learn_root(struct remote_region *region,
 	memcpy(region->root, file->root, sizeof(file->root));
 }
 
+/* By neither way to the seed. */
+static void leave(struct wfs_far *far, const struct remote_seed *seed,
+		  void (*how)(struct wfs_far *far, struct wfs_peer *peer))
+{
+	how(far, seed->peer);
+	if (seed->fast)
+		how(far, seed->fast);
+}
+
 static void match_file(struct wfs_remote_source *source, size_t index,
 		       struct remote_seed *seed)
 {
 	struct wfs_far *far = source->regions[index].far;
 	const struct wfs_manifest_file *file;
+	const struct remote_model *model;
+	bool own;
 
 	if (seed->away) {
-		wfs_far_drop(far, seed->peer);
-		if (seed->fast)
-			wfs_far_drop(far, seed->fast);
+		leave(far, seed, wfs_far_drop);
 		return;
 	}
+	model = wfs_remote_model_locked(seed, source->remote_name);
+	/* What becomes of memory is another's to say, see end_if_lost. */
+	own = seed == source->regions[index].authority &&
+	      !source->manifest->workers;
 	/* The authority may still give what it lists no more. */
-	if (seed == source->regions[index].authority &&
-	    !source->manifest->workers &&
-	    !wfs_remote_model_locked(seed, source->remote_name))
+	if (own && !model)
 		return;
 	file = wfs_remote_same_locked(source, index, seed);
-	if (file)
-		wfs_far_hold(far, seed->peer, file->id);
-	else
-		wfs_far_drop(far, seed->peer);
-	if (seed->fast && file)
+	if (!file) {
+		leave(far, seed,
+		      own && model->manifest ? wfs_far_replaced : wfs_far_drop);
+		return;
+	}
+	wfs_far_hold(far, seed->peer, file->id);
+	if (seed->fast)
 		wfs_far_hold(far, seed->fast, file->id);
-	else if (seed->fast)
-		wfs_far_drop(far, seed->fast);
 }
 
 /*
