@@ -24,7 +24,7 @@ from table import GB
 
 LANES = 4  # connections to a seed, if nothing else is said
 RATE = 200 * 10 ** 6  # bytes a second of a capped seed
-FIRSTS = 24  # files whose first bytes are read
+FIRSTS = 24  # chunks of a file whose first bytes are read
 # Seconds until the kernel has given back what was freed before: what is freed
 # next stays for as long again.
 SETTLE = 2.5
@@ -181,19 +181,26 @@ def chunks_asked(daemon):
 
 
 def measure_first_bytes(table, r, seed):
-    """4 KiB of files that nobody has looked at; what connects goes before."""
-    names = [t[4] for t in r.checkpoint.tensors if t[0] > (8 << 20)][:FIRSTS]
-    lists = [r.tools.write_list("first-%d" % i, [
-        (4096, 0, os.path.join(r.model, "0", name))])
-        for i, name in enumerate(names)]
+    """4 KiB of chunks that nobody has looked at, of files that are opened for
+    the first time: what a look into a checkpoint costs.  (The open of a tensor
+    brings all of it.)  What connects goes before."""
+    size, name = max(r.checkpoint.files)
+    path = os.path.join(r.model, name)
+    step = size // (FIRSTS + 1)
+    pieces = [(4096, i * step, path) for i in range(1, FIRSTS + 1)]
+    other = next(os.path.join(r.model, n) for s, n in r.checkpoint.files
+                 if s > (8 << 20) and n != name)
+    connect = r.tools.write_list("connect", [(4096, 4 << 20, other)])
+    lists = r.tools.write_list("first", pieces)
     with r.mount(seed) as daemon:
-        r.tools.read(1, *["files:" + lists[0]])
+        r.bare()  # or the machine's host gives memory slower than that
+        r.tools.read(1, "pread:" + connect)
         asked = chunks_asked(daemon)
-        took = [r.tools.read(1, "files:" + each)[0][0] for each in lists[1:]]
+        took = r.tools.read(1, "pread:" + lists)[0][0]
         asked = chunks_asked(daemon) - asked
-    table.add("the first 4 KiB of a remote file, cold",
-              statistics.median(took) * 1e3, "ms", ("<=", 2))
-    table.add("requests to the seed for it", asked / len(took), "",
+    table.add("4 KiB of a remote file, cold", took / FIRSTS * 1e3, "ms",
+              ("<=", 2))
+    table.add("requests to the seed for it", asked / FIRSTS, "",
               ("<=", 1.05))
 
 
