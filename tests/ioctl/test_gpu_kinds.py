@@ -70,7 +70,7 @@ def test_a_part_of_a_gpu_is_filled_or_refused(mount, model, gpus):
     assert said in (("filled\n", "refused\n") if REAL else ("refused\n",))
 
 
-@pytest.mark.skipif(REAL or mounts.SAN, reason=(
+@pytest.mark.skipif(REAL or bool(mounts.SAN), reason=(
     "`make bench-gpu` is that" if REAL else
     "a Python without sanitizers cannot open a library that has them"))
 def test_what_is_measured_on_gpus_works_over_the_fake_and_has_no_figures(
