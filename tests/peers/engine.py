@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """One engine, one load, in a process of its own.
 
-usage: engine.py auto|sharded_state|weightfs|transformers DIR RANKS
+usage: engine.py auto|sharded_state|weightfs|transformers DIR RANKS [stay]
 
-Loads DIR, vLLM on that many ranks, continues fixed prompts greedily, and prints "RESULT " and, as JSON,
-what it said: token ids, and with vLLM the log probabilities, exactly.  With
-transformers also a digest of every weight as it was loaded.
+Loads DIR, vLLM on that many ranks, continues fixed prompts greedily, and prints
+"RESULT " and, as JSON, what it said: token ids, and with vLLM the log
+probabilities, exactly.  With transformers also a digest of every weight as it
+was loaded.
+
+stay: one rank of vLLM that keeps its weights as it loaded them, which on a CPU
+it would pack otherwise, and says the same again for each line that it is sent,
+till there are no more.
 """
+import functools
 import hashlib
 import json
 import os
@@ -16,7 +22,21 @@ PROMPTS = [[1, 5, 17, 101, 333, 7, 900, 42], list(range(20, 60)), [102, 3, 3]]
 TOKENS = 24
 
 
+def keep_weights():
+    """Only what a CPU is faster with: others leave them as they are, too."""
+    # In this process, where it can be told.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    from vllm.model_executor.layers import utils
+    packs = utils.dispatch_cpu_unquantized_gemm
+
+    @functools.wraps(packs)
+    def kept(layer, remove_weight):
+        packs(layer, remove_weight=False)
+    utils.dispatch_cpu_unquantized_gemm = kept
+
+
 def vllm(load_format, path, ranks):
+    """A function that says it."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     # Its own choice of cores wants a NUMA node for each rank.
@@ -30,12 +50,15 @@ def vllm(load_format, path, ranks):
               max_model_len=128, max_num_seqs=4, max_num_batched_tokens=256)
     params = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True,
                             detokenize=False, logprobs=0)
-    outputs = llm.generate([{"prompt_token_ids": p} for p in PROMPTS], params,
-                           use_tqdm=False)
-    return [[list(o.outputs[0].token_ids),
-             [p[t].logprob for t, p in zip(o.outputs[0].token_ids,
-                                           o.outputs[0].logprobs)]]
-            for o in outputs]
+
+    def say():
+        outputs = llm.generate([{"prompt_token_ids": p} for p in PROMPTS],
+                               params, use_tqdm=False)
+        return [[list(o.outputs[0].token_ids),
+                 [p[t].logprob for t, p in zip(o.outputs[0].token_ids,
+                                               o.outputs[0].logprobs)]]
+                for o in outputs]
+    return say
 
 
 def transformers(path):
@@ -53,11 +76,16 @@ def transformers(path):
 
 
 def main():
-    how, path, ranks = sys.argv[1:]
+    how, path, ranks, *stay = sys.argv[1:]
     os.environ["HF_HUB_OFFLINE"] = "1"
-    result = (transformers(path) if how == "transformers"
-              else vllm(how, path, int(ranks)))
-    print("RESULT " + json.dumps(result), flush=True)
+    if stay:
+        keep_weights()
+    say = (functools.partial(transformers, path) if how == "transformers"
+           else vllm(how, path, int(ranks)))
+    print("RESULT " + json.dumps(say()), flush=True)
+    if stay:
+        for _ in sys.stdin:
+            print("RESULT " + json.dumps(say()), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -84,10 +85,13 @@ def compare_layouts(disk, mounted):
 def install_plugin(work):
     """Our package, where only the engines of this run see it."""
     place = os.path.join(work, "plugin")
-    shutil.rmtree(place, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps",
-                    "--no-build-isolation", "--target", place,
-                    os.path.join(HERE, "../../tools/python")], check=True)
+    with tempfile.TemporaryDirectory() as copy:  # where pip may leave things
+        source = shutil.copytree(os.path.join(HERE, "../../tools/python"),
+                                 os.path.join(copy, "python"))
+        shutil.rmtree(place, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q",
+                        "--no-deps", "--no-build-isolation", "--target", place,
+                        source], check=True)
     os.environ["PYTHONPATH"] = place
     os.environ["WEIGHTFS_LIBRARY"] = os.path.abspath(
         os.path.join(BUILD, "libweightfs.so.0"))
@@ -107,13 +111,24 @@ def leave(number, _):
     raise SystemExit(128 + number)
 
 
-def main():
-    work = os.path.abspath(sys.argv[1])
+def prepare(work):
+    """An empty folder for checkpoints; signals unwind what was begun."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
-    disk, mounted = os.path.join(work, "models"), os.path.join(work, "mnt")
     install_plugin(work)
+    disk = os.path.join(work, "models")
     shutil.rmtree(disk, ignore_errors=True)
+    return disk
+
+
+def unmount(point):
+    if subprocess.run([PROGRAM, "umount", point]).returncode:
+        subprocess.run(["umount", "-l", point], check=False)
+
+
+def main():
+    work = os.path.abspath(sys.argv[1])
+    disk, mounted = prepare(work), os.path.join(work, "mnt")
     llama.write_plain(os.path.join(disk, "plain"))
     llama.write_sharded(os.path.join(disk, "sharded"))
     for family, _ in LAYOUTS:
@@ -125,8 +140,7 @@ def main():
         wrong += compare_layouts(disk, mounted)
         wrong += counts(mounted)
     finally:
-        if subprocess.run([PROGRAM, "umount", mounted]).returncode:
-            subprocess.run(["umount", "-l", mounted], check=False)
+        unmount(mounted)
     print("peers: %s" % ("%d wrong" % wrong if wrong else "all the same"))
     sys.exit(1 if wrong else 0)
 

@@ -4,12 +4,19 @@
 An engine's parameters are those that sharded_state saves: of several names
 for one memory the engine keeps one, which is its business here.
 """
+import contextlib
+import functools
+import itertools
 import os
+import re
 
 from . import _dtypes
 from ._set import Set
 from .load import load_into
-from .serve import serve
+from .serve import Seed, serve
+
+RANK_FILE = re.compile(
+    r"model-(?:rank-)?(\d+|pp-\d+-tp-\d+)-part-\d+\.safetensors$")
 
 
 def layout_of(tp, pp):
@@ -21,20 +28,30 @@ def rank_of(tp_rank, pp_rank, pp):
     return "pp-%d-tp-%d" % (pp_rank, tp_rank) if pp > 1 else str(tp_rank)
 
 
-def directory_of(path, layout):
-    """Where the engine's tensors are: beside a model of a mount that is named
-    without a layout, the one of this size."""
+def parallel_of(tp_group, pp_group):
+    """(tp_rank, tp, pp_rank, pp) of this worker, by its engine's groups."""
+    return (tp_group.rank_in_group, tp_group.world_size,
+            pp_group.rank_in_group, pp_group.world_size)
+
+
+def directory_of(path, tp, pp):
+    """Where the engine's tensors are: unless those at `path` are the ranks of
+    this size, those beside it that a mount has of it."""
     path = path.rstrip("/")
-    if any(name.startswith(("model-rank-", "model-pp-"))
-           for name in os.listdir(path)):
+    found = {name[1] for name in map(RANK_FILE.match, os.listdir(path)) if name}
+    beside = "%s@%s" % (path, layout_of(tp, pp))
+    if found == {rank_of(t, p, pp) for t in range(tp) for p in range(pp)}:
         return path
-    beside = "%s@%s" % (path, layout)
     return beside if os.path.isdir(beside) else path
 
 
-def fill(state, path, rank):
-    """Reads a rank into the parameters of `state`, all of them.  One that is
-    larger than what is read, as engines pad some, is filled from its start."""
+def fill(state, path, parallel):
+    """Reads this worker's rank into the parameters of `state`, all of them.
+    One that is larger than what is read, as engines pad some, is filled from
+    its start."""
+    tp_rank, tp, pp_rank, pp = parallel
+    path = directory_of(path, tp, pp)
+    rank = rank_of(tp_rank, pp_rank, pp)
     with Set(path, rank) as found:
         shapes = {info.name: _dtypes.torch_type(info)[1]
                   for info in found.infos}
@@ -56,16 +73,84 @@ def places(state):
             for name, t in state.items()}
 
 
-def serve_rank(tensors, path, rank, layout, **what):
-    """Serves a worker's weights at the address that WEIGHTFS_SERVE says,
-    HOST:PORT, each rank at a port of its own; the token is in the file that
-    WEIGHTFS_SERVE_TOKEN names."""
+def note(model):
+    """Remembers where a model's weights are as they were loaded."""
+    model.weightfs_places = places(model.state_dict())
+
+
+@functools.lru_cache(maxsize=None)
+def seed_at(rank):
+    """Listens where WEIGHTFS_SERVE says, HOST:PORT, each rank at a port of its
+    own; the token is in the file that WEIGHTFS_SERVE_TOKEN names, and at most
+    WEIGHTFS_SERVE_RATE bytes a second are sent.  One for all models of a
+    process, such as a draft's."""
     host, _, port = os.environ["WEIGHTFS_SERVE"].rpartition(":")
     port = int(port) and int(port) + rank  # 0: one that is free
-    token = os.environ.get("WEIGHTFS_SERVE_TOKEN")
-    options = {"token_file": token} if token else {}
+    return Seed("%s:%d" % (host, port),
+                token_file=os.environ.get("WEIGHTFS_SERVE_TOKEN") or None,
+                rate=int(os.environ.get("WEIGHTFS_SERVE_RATE") or 0))
+
+
+class Served:
+    """A worker's model that is served.  Updates may lie in one another: what
+    changes between the first begin and the last end is one new version."""
+
+    def __init__(self, served, at):
+        self._served, self._at = served, at
+        self._depth, self._update = 0, contextlib.ExitStack()
+        self.url, self.close = served.url, served.close
+
+    def begin(self):
+        if not self._depth:
+            self._update.enter_context(self._served.update())
+        self._depth += 1
+
+    def end(self, model):
+        self._depth -= 1
+        if self._depth:
+            return
+        if places(model.state_dict()) != self._at:
+            self.close()  # what was served is no longer what is used
+        self._update.close()
+
+
+def begin(model):
+    """Before changes of a model in place, if it is served."""
+    if getattr(model, "weightfs_served", None):
+        model.weightfs_served.begin()
+
+
+def end(model):
+    """After them."""
+    if getattr(model, "weightfs_served", None):
+        model.weightfs_served.end(model)
+
+
+@contextlib.contextmanager
+def updating(model):
+    """Around them."""
+    begin(model)
+    try:
+        yield
+    finally:
+        end(model)
+
+
+def serve_model(model, path, parallel, quantised, **engine):
+    """Serves a worker's weights, which are as loaded if the engine left them
+    where and as note() saw them, else as processed."""
+    tp_rank, tp, pp_rank, pp = parallel
+    rank, state = pp_rank * tp + tp_rank, model.state_dict()
+    at = places(state)
+    as_loaded = not quantised and at == getattr(model, "weightfs_places", None)
+    seed = seed_at(rank)
     name = os.path.basename(path.rstrip("/")).partition("@")[0]
-    return serve(tensors, model=name, rank=rank, layout=layout,
-                 directory=path if os.path.isdir(path) else None,
-                 one_name=True, listen="%s:%d" % (host, port),
-                 **options, **what)
+    taken = {other.name for other in seed.models}
+    served = serve(
+        state, model=next(n for n in itertools.chain(
+            [name], map((name + ".%d").__mod__, itertools.count(2)))
+            if n not in taken),
+        rank=rank, layout=layout_of(tp, pp), seed=seed, one_name=True,
+        directory=path if os.path.isdir(path) else None,
+        state="loaded" if as_loaded else "processed", **engine)
+    model.weightfs_served = Served(served, at)

@@ -164,13 +164,16 @@ class Model:
 
     @contextlib.contextmanager
     def update(self):
-        """Around changes of the tensors in place: then it is a new version."""
+        """Around changes of the tensors in place: then it is a new version,
+        unless it is closed meanwhile."""
         check(function("weightfs_seed_update_begin", c_void_p)(self._use()))
         try:
             yield self
         finally:
-            self._settle()
-            check(function("weightfs_seed_update_end", c_void_p)(self._use()))
+            if self._end.alive:
+                self._settle()
+                check(function("weightfs_seed_update_end",
+                               c_void_p)(self._use()))
 
     def _settle(self):
         """What GPUs were told to write is written."""
@@ -259,9 +262,14 @@ class Seed:
         self._models.add(made)
         return made
 
+    @property
+    def models(self):
+        """Those that are served by it, or about to be."""
+        return [model for model in self._models if model._end.alive]
+
     def close(self):
         """Cuts off everybody, and takes off its models."""
-        for model in list(self._models):
+        for model in self.models:
             model._take_off()
         self._end()
 
