@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests on engines: processes that serve what they hold."""
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -12,7 +13,7 @@ MOUNT = HERE.parent / "mount"
 for _part in (HERE, HERE.parent / "plan", MOUNT):
     sys.path.insert(0, str(_part))
 import mounts  # noqa: E402
-from engines import Engine  # noqa: E402
+from engines import Engine, Generator  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("mount_conftest",
                                                MOUNT / "conftest.py")
@@ -25,6 +26,7 @@ LIBRARY = mounts.BUILD / "libweightfs.so"
 TORCH_PYTHONS = sys.executable, "/usr/bin/python3"
 
 
+@functools.lru_cache(maxsize=None)
 def python_of(kind):
     """A Python that has what the engine computes with."""
     if kind == "torch" and "thread" in mounts.SAN:
@@ -38,19 +40,34 @@ def python_of(kind):
 
 
 @pytest.fixture
-def engine(folder):
-    """engine(RANKS, kind="numpy", **options) -> a running Engine"""
+def process(folder):
+    """process(KIND, runs_on, **options) -> that kind of Engine, running"""
     if not LIBRARY.exists():
         pytest.skip(f"'{LIBRARY}' is not built")
     made = []
 
-    def make(ranks, kind="numpy", name="m", **options):
-        serve = {"model": name, **options.pop("serve", {})}
-        env = mounts.python_environment(LIBRARY)
-        made.append(Engine(folder, [python_of(kind), kind], env, {
-            "ranks": {r: str(path) for r, path in ranks.items()},
-            "serve": serve, **options}))
+    def make(kind, runs_on, **options):
+        made.append(kind(folder, [python_of(runs_on), runs_on],
+                         mounts.python_environment(LIBRARY), options))
         return made[-1]
     yield make
     said = [one.close() for one in made]
     assert not any(said), said
+
+
+@pytest.fixture
+def engine(process):
+    """engine(RANKS, kind="numpy", **options) -> a running Engine"""
+    def make(ranks, kind="numpy", name="m", **options):
+        serve = {"model": name, **options.pop("serve", {})}
+        return process(Engine, kind, serve=serve, ranks={
+            r: str(path) for r, path in ranks.items()}, **options)
+    return make
+
+
+@pytest.fixture
+def generator(process):
+    """generator(PATH, RANKS, **options) -> a running Generator"""
+    return lambda path, ranks, **options: process(
+        Generator, "torch", model=str(path),
+        ranks=[str(path / str(rank)) for rank in range(ranks)], **options)

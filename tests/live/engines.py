@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that serve what they hold, see engine.py.
+"""Processes that serve what they hold, see engine.py and generator.py.
 
 Stands on nothing but the standard library, so that a guest has it, too.
 """
@@ -13,13 +13,15 @@ HERE = Path(__file__).parent
 
 
 class Engine:
+    SCRIPT = "engine.py"
+
     def __init__(self, folder, run, env, options):
-        """`run`: a Python, and what engine.py computes with."""
+        """`run`: a Python, and what the script computes with."""
         python, kind = run
         self.log_path = folder / "engine.log"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [python, HERE / "engine.py", kind,
+                [python, HERE / self.SCRIPT, kind,
                  json.dumps(options)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                 text=True, preexec_fn=mounts.die_with_parent,
@@ -50,3 +52,8 @@ class Engine:
             self.process.kill()
             self.process.stdout.close()
         return self.log_path.read_text()
+
+
+class Generator(Engine):
+    """A Llama that generates all the time, see generator.py."""
+    SCRIPT = "generator.py"
