@@ -64,6 +64,7 @@ FUZZ_HELP := $(FUZZ)/obj/tests/unit/ckpt.o
 FUZZERS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(FUZZ_SRCS))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRCS))
 MOUNTS := $(patsubst tests/mount/%.c,$(BUILD)/mount/%,$(MOUNT_SRCS))
+CONNECTS := $(BUILD)/rdma/connects
 FAULTY := $(if $(FAULT_SRCS),$(BUILD)/weightfs-faults)
 FAKE_CUDART := $(BUILD)/fake_cudart/libcudart.so.13
 PROGRAM := $(BUILD)/weightfs
@@ -239,6 +240,8 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVES)
 	$(link)
 $(BUILD)/mount/%: $(BUILD)/obj/tests/mount/%.o $(ARCHIVES)
 	$(link)
+$(BUILD)/rdma/%: $(BUILD)/obj/tests/rdma/%.o $(ARCHIVES)
+	$(link)
 # Found in place of the real one; opened by programs with sanitizers and without.
 $(FAKE_CUDART): $(FAKE_CUDART_SRCS) $(wildcard tests/fake_cudart/*.h) \
 		transport/cuda/api.h $(BUILD)/flags
@@ -281,13 +284,14 @@ deps: ## installs what is missing for all of this; does nothing when nothing is
 check: $(UNITS) $(FAKE_CUDART) ## runs the unit tests
 	@$(RUN_TESTS) unit
 
-test: all $(UNITS) $(FUZZERS) $(FAULTY) $(BENCHES) $(MOUNTS) $(FAKE_CUDART) \
+test: all $(UNITS) $(FUZZERS) $(FAULTY) $(BENCHES) $(MOUNTS) $(CONNECTS) \
+		$(FAKE_CUDART) \
 		## runs every test: units, the fuzzers over their corpus, real mounts
 	@$(RUN_TESTS) unit fuzz mount \
 		$(if $(filter-out release,$(MODE))$(PYTEST_ARGS),,rdma) \
 		-- $(PYTEST_ARGS)
 
-test-rdma: all ## runs those of RDMA alone, in a virtual machine that has it
+test-rdma: all $(CONNECTS) ## runs those of RDMA alone, in a virtual machine that has it
 	@$(RUN_TESTS) rdma -- $(PYTEST_ARGS)
 
 test-gpu: all ## runs those of GPU memory on a GPU of this machine

@@ -85,6 +85,9 @@ class Node:
     def warm(self, checkpoint):
         """(seconds, part of the bytes that came by TCP)"""
         self.mount.evict()
+        return self.fill(checkpoint)
+
+    def fill(self, checkpoint):
         before = self.carried()
         began = time.monotonic()
         subprocess.run(
@@ -126,12 +129,13 @@ def compare(table, node, checkpoint, name, target):
 def calls(node, checkpoint):
     """System calls of the whole daemon for each chunk; where the clock cannot
     be read without one (an emulated machine's) those are no work of ours."""
+    node.mount.evict()
     with tempfile.NamedTemporaryFile("r") as out:
         tracer = subprocess.Popen(
             ["strace", "-f", "-c", "-o", out.name, "-p",
              str(node.mount.pid)], stderr=subprocess.PIPE, text=True)
         tracer.stderr.readline()  # it is attached
-        node.warm(checkpoint)
+        node.fill(checkpoint)
         tracer.terminate()
         tracer.wait()
         found = [(int(row[1]), row[0]) for row in re.findall(
