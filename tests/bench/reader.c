@@ -33,8 +33,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "core/base/mem.h"
 
 #define STEP	    ((size_t)1 << 20)
 #define COPY_SOURCE ((size_t)256 << 20)
@@ -354,13 +355,10 @@ static unsigned char *touched(size_t bytes)
 
 static double seconds(const struct job *job)
 {
-	struct timespec from, to;
+	uint64_t from = wfs_now_ns();
 
-	clock_gettime(CLOCK_MONOTONIC, &from);
 	job->run(job);
-	clock_gettime(CLOCK_MONOTONIC, &to);
-	return (double)(to.tv_sec - from.tv_sec) +
-	       (double)(to.tv_nsec - from.tv_nsec) * 1e-9;
+	return (double)(wfs_now_ns() - from) * 1e-9;
 }
 
 int main(int argc, char **argv)

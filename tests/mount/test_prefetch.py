@@ -93,14 +93,18 @@ def test_the_order_of_the_last_load_is_remembered(mount, model):
     wait_until(lambda: resident(m) == set(order[:6]), "as the last time")
 
 
-@pytest.fixture
-def loaded(mount, folder, model):
-    """The order in which a mount, which has ended, saw the model loaded."""
-    order = [5, 17, 2, 11, 8, 20, 14, 0]
+def load(mount, folder, model, order):
+    """Loads it in that order, by a mount that ends then."""
     m = mount(f"order_cache={folder / 'orders'},prefetch=0", m=model)
     read(m, model, *order)
     assert m.terminate() == 0
     return order
+
+
+@pytest.fixture
+def loaded(mount, folder, model):
+    """The order in which a mount that has ended saw the model loaded."""
+    return load(mount, folder, model, [5, 17, 2, 11, 8, 20, 14, 0])
 
 
 def test_the_order_outlives_the_mount(mount, folder, model, loaded):
@@ -113,13 +117,15 @@ def test_the_order_outlives_the_mount(mount, folder, model, loaded):
 
 
 def test_what_is_warmed_comes_in_the_order_of_the_last_load(
-        mount, folder, model, loaded):
+        mount, folder, model):
+    load(mount, folder, model, range(len(NAMES))[::-1])
     m = mount(f"order_cache={folder / 'orders'},hydrators=1,prefetch=0",
               m=model)
     done = run("warm", m.path / "m" / "0", folder=folder)
     assert done.returncode == 0, done.stderr
     shown = re.findall(r"/0/(t\d\d)$", done.stderr, re.M)
-    assert shown[:len(loaded)] == [NAMES[i] for i in loaded]
+    # So many are asked for at once, in order; they may come in any.
+    assert shown[0] in NAMES[:-17:-1], shown
     assert sorted(shown) == NAMES
 
 
