@@ -169,6 +169,20 @@ int fake_post_send(struct ibv_qp *base, struct ibv_send_wr *wr,
 	return error;
 }
 
+/* A word that its owner changes meanwhile is read whole, as by a device. */
+static void copy_some(void *to, const void *from, uint32_t len)
+{
+	uint64_t word;
+
+	if (len == sizeof(word) && (uintptr_t)from % sizeof(word) == 0) {
+		word = __atomic_load_n((const uint64_t *)from,
+				       __ATOMIC_SEQ_CST);
+		memcpy(to, &word, len);
+	} else {
+		memcpy(to, from, len);
+	}
+}
+
 /* From the peer's memory into ours, all of it or the first half. */
 static void copy_bytes(const struct fake_wr *wr, const uint8_t *from, bool half)
 {
@@ -179,7 +193,7 @@ static void copy_bytes(const struct fake_wr *wr, const uint8_t *from, bool half)
 
 		if (n > left)
 			n = left;
-		memcpy((void *)(uintptr_t)wr->sges[i].addr, from, n);
+		copy_some((void *)(uintptr_t)wr->sges[i].addr, from, n);
 		from += n;
 		left -= n;
 	}
