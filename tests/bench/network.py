@@ -45,8 +45,8 @@ class Process:
     def __enter__(self):
         self.file = tempfile.TemporaryFile()
         self.child = subprocess.Popen(
-            self.command, stdin=subprocess.DEVNULL, stdout=self.file,
-            stderr=self.file, **self.options)
+            self.command, stdout=self.file, stderr=self.file,
+            **{"stdin": subprocess.DEVNULL, **self.options})
         self.pid = self.child.pid
         try:
             mount.await_that(self.name, self.is_up)

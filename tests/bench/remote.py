@@ -33,10 +33,10 @@ SETTLE = 2.5
 class Remote:
     """A checkpoint, its lists, and the mounts of its seeds."""
 
-    def __init__(self, tools, root, checkpoint):
+    def __init__(self, tools, root, checkpoint, name=None):
         self.tools, self.root, self.checkpoint = tools, root, checkpoint
         self.mountpoint = os.path.join(root, "mnt")
-        self.model = os.path.join(self.mountpoint, checkpoint.name)
+        self.model = os.path.join(self.mountpoint, name or checkpoint.name)
         self.size = checkpoint.file_bytes()
         self.native = self.files("remote-native", checkpoint.path)
         self.through = self.files("remote", self.model)
