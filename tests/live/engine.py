@@ -11,7 +11,8 @@ line, and answers each with a line:
     flip N    every byte of every tensor is changed in place, in an update
     begin, end, close
     child     forks; the child's copy of the model is closed there
-    unmap     the memory of the largest tensor goes, without a word
+    lose      the memory of all tensors cannot be read any more, which nobody
+              is told
 """
 import ctypes
 import json
@@ -129,6 +130,13 @@ def flip(pool, key):
         data) < 65536 else data.translate(bytes(i ^ key for i in range(256)))
 
 
+def lose(pool):
+    size = len(pool.map) // mmap.PAGESIZE * mmap.PAGESIZE
+    at = ctypes.addressof(ctypes.c_char.from_buffer(pool.map))
+    libc = ctypes.CDLL(None)
+    assert libc.mprotect(ctypes.c_void_p(at), ctypes.c_size_t(size), 0) == 0
+
+
 def obey(order, pool, served):
     if order[0] == "flip":
         with served.update():
@@ -141,6 +149,8 @@ def obey(order, pool, served):
         served.half.__exit__(None, None, None)
     elif order[0] == "close":
         served.close()
+    elif order[0] == "lose":
+        lose(pool)
     elif order[0] == "child":
         if os.fork() == 0:
             served.close()

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import signal
 import threading
 import urllib.request
 
@@ -31,15 +32,20 @@ def dump(folder):
 
 
 @pytest.fixture
-def workers(engine, dump):
-    """workers(…) -> an engine for each rank of the dump"""
-    def make(seed=None, **said):
-        return [engine({rank: dump / file_of(rank)}, kind="numpy",
-                       name="llama", serve={**SAID, **said}, seed=seed or {},
-                       files={"config.json":
-                              (dump / "config.json").read_text()})
-                for rank in (0, 1)]
+def worker(engine, dump):
+    """worker(rank, …) -> an engine that has it, of this dump or of another"""
+    def make(rank, of=None, seed=None, **said):
+        return engine({rank: (of or dump) / file_of(rank)}, kind="numpy",
+                      name="llama", serve={**SAID, **said}, seed=seed or {},
+                      files={"config.json":
+                             (dump / "config.json").read_text()})
     return make
+
+
+@pytest.fixture
+def workers(worker):
+    """workers(…) -> an engine for each rank of the dump"""
+    return lambda **how: [worker(rank, **how) for rank in (0, 1)]
 
 
 def file_of(rank):
@@ -68,6 +74,16 @@ def held(dump, rank, key=0):
     return {name: hashlib.sha256(
         raw[size:][slice(*t["data_offsets"])].translate(turn)).hexdigest()
         for name, t in head.items()}
+
+
+def flipped(dump, rank, key, to):
+    """A dump of that rank whose bytes are all others."""
+    raw = (dump / file_of(rank)).read_bytes()
+    size = 8 + int.from_bytes(raw[:8], "little")
+    to.mkdir()
+    (to / file_of(rank)).write_bytes(raw[:size] + raw[size:].translate(
+        bytes(i ^ key for i in range(256))))
+    return to
 
 
 def test_two_processes_are_one_model_at_any_size(mount, workers, dump):
@@ -272,6 +288,53 @@ def test_an_engine_that_is_killed_is_waited_for(mount, workers, dump):
             errno.EIO, errno.EHOSTUNREACH)
     assert models(m) == ["llama"]
     assert tensors_of(m.path / "llama/0") == held(dump, 0)
+
+
+def test_an_engine_that_is_frozen_goes_on_where_it_was(mount, workers, dump):
+    ranks = workers()
+    m = mount(*COLD, "seed_deadline=1", args=args_of(*ranks))
+    with open(m.path / "llama" / file_of(1), "rb", buffering=0) as file:
+        at = os.path.getsize(m.path / "llama" / file_of(1)) // 2
+        mounts.freeze(ranks[1].process.pid)
+        try:
+            assert fails_with(file, at) in (errno.EIO, errno.EHOSTUNREACH)
+        finally:
+            ranks[1].process.send_signal(signal.SIGCONT)
+
+        def reads():
+            try:
+                return os.pread(file.fileno(), 4096, at)
+            except OSError as e:
+                assert e.errno in (errno.EIO, errno.EHOSTUNREACH), e
+        got = mounts.wait_until(reads, "it answers again")
+    assert got == (dump / file_of(1)).read_bytes()[at:at + 4096]
+
+
+def test_one_that_comes_back_with_other_weights_is_another(
+        mount, worker, workers, dump, folder):
+    ranks = workers()
+    other = flipped(dump, 1, 5, folder / "other")
+    m = mount(*COLD, "seed_deadline=1", args=args_of(*ranks))
+    path = m.path / "llama" / file_of(1)
+    with open(path, "rb", buffering=0) as file:
+        ranks[1].kill()
+        address = ranks[1].url.rpartition("/")[2]
+        worker(1, of=other, seed={"listen": address})
+        mounts.wait_until(lambda: fails_with(
+            file, os.path.getsize(dump / file_of(1)) // 2) == errno.ESTALE,
+            "what was of the old one is stale")
+    wait_for(m, {"0": held(dump, 0), "1": held(dump, 1, 5)})
+
+
+def test_memory_that_is_lost_without_a_word_is_an_error(mount, workers, dump):
+    ranks = workers()
+    m = mount(*COLD, "seed_deadline=1", args=args_of(*ranks))
+    path = m.path / "llama" / file_of(1)
+    with open(path, "rb", buffering=0) as file:
+        ranks[1]("lose")
+        assert fails_with(file, os.path.getsize(path) // 2) == errno.EIO
+    assert tensors_of(m.path / "llama/0") == held(dump, 0)
+    assert ranks[1]("close") == {"epoch": None}  # it went on
 
 
 def test_declared_versions_stand_in_for_each_other(mount, workers, dump):
