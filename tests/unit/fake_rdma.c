@@ -342,7 +342,7 @@ int getifaddrs(struct ifaddrs **ret)
 			.sin_addr = device->address,
 		};
 		all[i].mask.sin_addr.s_addr =
-			htonl(~0u << (32 - device->rail.prefix));
+			htonl((uint32_t)(~0ull << (32 - device->rail.prefix)));
 		all[i].base = (struct ifaddrs){
 			.ifa_name = interface_name,
 			.ifa_flags = device->nowhere ? 0 : IFF_UP,
