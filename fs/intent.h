@@ -16,10 +16,10 @@
  *
  * What a loader will open next is hydrated ahead of it (fs/ahead.h).  The order
  * is that in which the rank was opened the last time, else that of the shard
- * files; in it the loader's own stride is followed.  From a source that is far
- * away what comes next in the order is fetched in any case, as much as the
- * window allows, and no more is begun once the model is closed and nobody comes
- * back.
+ * files; in it the loader's own stride is followed.  From a source
+ * that is far away what comes next in the order is fetched in any case, as
+ * much as the window allows, and no more is begun once the model is closed and
+ * nobody comes back.
  */
 #ifndef WFS_FS_INTENT_H
 #define WFS_FS_INTENT_H
@@ -35,7 +35,6 @@ struct wfs_orders;
 
 #define WFS_INTENT_FILE_BYTES (8u << 20)
 #define WFS_INTENT_RANK_BYTES (64u << 20)
-/* Larger parts of a layout need a second open, or reads, too. */
 #define WFS_INTENT_PART_BYTES (1u << 30)
 /* Nobody has opened anything of a model for so long, and nothing is open. */
 #define WFS_PREFETCH_IDLE_NS 2000000000ull

@@ -4,8 +4,7 @@
  *
  *	local file of the same bytes  -> passthrough to it
  *	resident in the arena         -> passthrough to the arena
- *	hydrating, soon done, or
- *	 produced here                -> the open waits, then passthrough,
+ *	hydrating, soon done          -> the open waits, then passthrough,
  *					 except with O_NONBLOCK
  *	anything else                 -> cached: the daemon answers READs
  *
@@ -276,19 +275,6 @@ static void park(struct opening *o, const struct wfs_recipe *recipe)
 	open_result(o, r);
 }
 
-/*
- * What is produced here is whole sooner than READs would have brought it, and
- * they would have to wait for the same disk: it is waited for even if a disk
- * that begins slowly lets predict that it will take too long.
- */
-static bool is_worth_waiting(const struct opening *o, uint64_t wait_ns)
-{
-	return wait_ns <= o->fs->config.open_wait_ns ||
-	       (!wfs_node_region(&o->node) &&
-		wfs_node_size(&o->node) <= WFS_INTENT_PART_BYTES &&
-		wfs_node_is_local(&o->node));
-}
-
 static void open_hydrated(struct opening *o)
 {
 	struct wfs_fs *fs = o->fs;
@@ -304,7 +290,7 @@ static void open_hydrated(struct opening *o)
 			      NULL, &wait);
 	wfs_intent_prefetch(fs->intent, fs, &o->node);
 	if (r == -EINPROGRESS && !(o->fi.flags & O_NONBLOCK) &&
-	    is_worth_waiting(o, wait) &&
+	    wait <= fs->config.open_wait_ns &&
 	    wfs_modes_of(fs->modes, o->node.id) != WFS_MODE_CACHED)
 		park(o, recipe.recipe);
 	else

@@ -211,16 +211,6 @@ def test_a_part_is_whole_when_it_is_first_opened(mount, folder, llama):
     assert status["reads"]["count"] == 0
 
 
-def test_an_open_of_a_part_waits_also_when_that_is_predicted_to_be_long(
-        mount, folder):
-    Llama(folder / "m", vocab=20_000).write()
-    m = mount("open_wait=0.001", m=folder / "m")
-    [part] = (m.path / "m@tp1").glob("model-rank-*")
-    assert part.stat().st_size > 10_000_000  # 10 ms, at the rate presumed
-    assert len(part.read_bytes()) == part.stat().st_size
-    assert m.status()["opens"]["waited"] == 1
-
-
 def test_a_part_of_more_than_a_gib_is_not_made_for_its_head(mount, folder):
     vocab = 2_200_000
     model = Llama(folder / "m", config={"vocab_size": vocab}).write()
