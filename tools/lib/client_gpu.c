@@ -88,12 +88,21 @@ int wfs_weights_gpu_find(const char *name, bool staged,
 	return 0;
 }
 
+/* What there is to add to an error: whichever thread met with it first. */
+static const char *and_then(unsigned code)
+{
+	return wfs_cuda_sticks(code) ?
+		       "; this process cannot use CUDA any more" :
+		       "";
+}
+
 static int device_fail(const struct wfs_weights_gpu *gpu, unsigned code,
 		       struct wfs_err *err)
 {
 	return wfs_err_set(err, wfs_cuda_errno(code, WFS_DEVICE_STAGE_DEVICE),
-			   "cannot use '%s': CUDA error %u, %s", gpu->name,
-			   code, gpu->cuda->cudaGetErrorString(code));
+			   "cannot use '%s': CUDA error %u, %s%s", gpu->name,
+			   code, gpu->cuda->cudaGetErrorString(code),
+			   and_then(code));
 }
 
 static int piece_fail(const struct wfs_weights_lane *lane,
@@ -106,9 +115,7 @@ static int piece_fail(const struct wfs_weights_lane *lane,
 			   lane->set->tensors[piece->tensor].name,
 			   lane->set->path, lane->gpu->name, code,
 			   lane->gpu->cuda->cudaGetErrorString(code),
-			   wfs_cuda_sticks(code) ? "; this process cannot use "
-						   "CUDA any more" :
-						   "");
+			   and_then(code));
 }
 
 int wfs_weights_lane_new(struct wfs_weights_gpu *gpu,
