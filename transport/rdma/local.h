@@ -32,12 +32,12 @@ struct wfs_local {
 	char address[64]; /* numeric */
 	union wfs_rdma_address from;
 	unsigned prefix; /* bits that its network has in common */
-	uint8_t port;	 /* of the device */
+	unsigned links;	 /* connected now */
 	int node;	 /* NUMA; -1: unknown */
+	uint8_t port;	 /* of the device */
 	bool near;	 /* to the memory that this process gets */
 	bool up;
 	uint64_t up_since; /* ns */
-	unsigned links;	   /* connected now */
 	uint64_t bytes;	   /* of chunks, that came by it */
 };
 
