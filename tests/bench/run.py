@@ -8,7 +8,7 @@ been filled and emptied once, since memory that is new to a virtual machine is
 ten times slower.  QUICK=1 in the environment does fewer rounds.  Times decide
 nothing: the exit status is 0 unless something breaks.  Arguments (data,
 client, layouts, small, many, remote, or of that only remote-rank, remote-files
-or remote-seeds, live) choose what is measured.
+or remote-seeds, live, generate) choose what is measured.
 """
 import functools
 import math
@@ -22,6 +22,7 @@ import time
 
 import checkpoints
 import client
+import generate
 import live
 import many
 import mount
@@ -328,6 +329,8 @@ PARTS = {
                                part)
        for name, part in remote.PARTS.items()},
     "live": lambda table: live.measure(table, sys.modules[__name__], ROOT),
+    "generate": lambda table: generate.measure(table, sys.modules[__name__],
+                                               ROOT),
 }
 
 

@@ -6,9 +6,10 @@ it computes with and never stops generating.
 
 Options: "model", a folder with its config; "ranks", its directories, one for
 each rank of `layout`; "core", the only one that torch gets; "seed", arguments
-of weightfs.Seed, or nothing is served.  It says {"url", "regions"}; for each
-line then which continuations of the prompt it has come to, how many tokens it
-made since it was asked last, and in how many seconds.
+of weightfs.Seed, or nothing is served; "ballast", MiB that are served and not
+computed with.  It says {"url", "regions"}; for each line then which
+continuations of the prompt it has come to, how many tokens it made since it was
+asked last, and in how many seconds.
 """
 import json
 import os
@@ -97,6 +98,12 @@ def serve(ranks, options, config):
     return served
 
 
+def ballast(mib):
+    part = 1 << 24  # elements: 64 MiB
+    return {f"ballast.{i}": torch.full((part,), float(i))
+            for i in range(mib // 64)}
+
+
 def say(**what):
     print(json.dumps(what), flush=True)
 
@@ -114,14 +121,15 @@ def generate(llama):
 def main():
     options = json.loads(sys.argv[2])
     torch.set_num_threads(1)
-    if "core" in options:
-        os.sched_setaffinity(0, [options["core"]])
     with open(options["model"] + "/config.json", encoding="utf-8") as file:
         config = file.read()
     # Memory of its own, as that of a device would be.
     ranks = [{name: tensor.clone() for name, tensor in
               weightfs.load_file(path).items()} for path in options["ranks"]]
+    ranks[0].update(ballast(options.get("ballast", 0)))
     served = serve(ranks, options, config) if "seed" in options else None
+    if "core" in options:  # after threads that serve were begun, and may roam
+        os.sched_setaffinity(0, [options["core"]])
     say(url=served and served.url, regions=served and served.regions)
     said, made, since = [], 0, time.monotonic()
     for whole in generate(Llama(json.loads(config), ranks)):
