@@ -65,6 +65,7 @@ class Pulls:
 def start(root, env, python):
     """The engine, once it has begun to generate."""
     folder = Path(root) / "generator"
+    shutil.rmtree(folder, ignore_errors=True)
     truth.make(truth.read(NAME)["spec"], folder / NAME)
     made = types.SimpleNamespace(name=NAME, path=str(folder / NAME))
     with mount.Weightfs(os.path.join(root, "mnt"), [made]) as disk:
