@@ -25,7 +25,8 @@ struct track {
 	const struct wfs_option_model *model; /* the options' */
 	struct wfs_remote_copy *copy;
 	struct wfs_source *source; /* NULL: it is not there */
-	bool vouches;		   /* for the version of seeds */
+	bool vouches;		   /* for the version of seeds … */
+	bool vouched;		   /* … as `source` has it */
 	uint64_t fingerprint;	   /* of its listing */
 	uint64_t look_at, pause;   /* ns */
 	char *complaint;
@@ -114,6 +115,7 @@ static void set_source(struct track *track, struct wfs_source *source,
 	wfs_source_put(track->source);
 	track->source = source;
 	track->fingerprint = fingerprint;
+	track->vouched = false;
 }
 
 static void fail(struct track *track, const struct wfs_err *err)
@@ -166,8 +168,8 @@ static int open_place(struct wfs_copies *copies, const struct track *track,
 	return wfs_file_source_open(model->dir, &file, ret_source, err);
 }
 
-/* Tells which version its digest manifest is of. */
-static int vouch(const struct track *track, struct wfs_err *err)
+/* Tells which version its digest manifest is of; once, it may be large. */
+static int vouch(struct track *track, struct wfs_err *err)
 {
 	struct wfs_digest_tree tree = { 0 };
 	uint8_t root[WFS_ROOT_BYTES];
@@ -184,6 +186,7 @@ static int vouch(const struct track *track, struct wfs_err *err)
 	wfs_digest_tree_root(&tree, root);
 	wfs_digest_tree_clear(&tree);
 	wfs_remote_copy_vouch(track->copy, root);
+	track->vouched = true;
 	return 0;
 }
 
@@ -210,7 +213,7 @@ static int refresh(struct wfs_copies *copies, struct track *track,
 		wfs_source_put(source);
 	else
 		set_source(track, source, fingerprint);
-	return track->vouches ? vouch(track, err) : 0;
+	return track->vouches && !track->vouched ? vouch(track, err) : 0;
 }
 
 /* Compares it with each version of seeds that is served. */
