@@ -302,15 +302,14 @@ void wfs_intent_note_read(struct wfs_intent *in, struct wfs_fs *fs,
 }
 
 /* Indices to queue after `node`. */
-static unsigned gather(struct group *g, const struct wfs_node *node,
+static unsigned gather(struct group *g, const struct wfs_node *node, bool far,
 		       uint64_t window, uint32_t *indices)
 {
 	if (wfs_order_position(g->order, node->index) == UINT32_MAX)
 		return 0;
 	/* What is far away is worth a guess. */
 	return wfs_ahead_next(&g->ahead, g->order, node, window,
-			      !wfs_node_is_local(node) ||
-				      (!is_tensor(node) && group_shown(g)),
+			      far || (!is_tensor(node) && group_shown(g)),
 			      indices);
 }
 
@@ -329,16 +328,17 @@ void wfs_intent_prefetch(struct wfs_intent *in, struct wfs_fs *fs,
 {
 	uint32_t indices[WFS_PREFETCH_FILES];
 	struct wfs_node next = *node;
-	bool look = false;
+	bool look = false, far;
 	unsigned n = 0;
 	struct group *g;
 
 	if (!fs->config.prefetch)
 		return;
+	far = !wfs_node_is_local(node);
 	pthread_mutex_lock(&in->lock);
 	g = group_of(in, node);
-	n = gather(g, node, fs->config.prefetch, indices);
-	if (n && !wfs_node_is_local(node)) {
+	n = gather(g, node, far, fs->config.prefetch, indices);
+	if (n && far) {
 		g->guessed = true;
 		look = !in->looking && !in->stopped;
 		in->looking |= look;
