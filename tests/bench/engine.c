@@ -2,14 +2,14 @@
 /*
  * A process that holds weights and serves them, as an engine does.
  *
- *	engine serve CHECKPOINT NAME THREADS [NICE]
+ *	engine serve CHECKPOINT NAME THREADS
  *	engine register ROUNDS COUNT
  *
  * The first reads the tensors of a checkpoint's rank 0 into memory of its own,
  * serves them as NAME by THREADS at a time and says where, in a line; it ends
- * with its standard input.  The second makes a model of COUNT tensors of 4 KiB from one
- * mapping, and one line a round: the seconds until it is served, and how many
- * regions it is.
+ * with its standard input.  The second makes a model of COUNT tensors of 4 KiB
+ * from one mapping, and one line a round: the seconds until it is served, and
+ * how many regions it is.
  */
 #include <err.h>
 #include <stdio.h>
@@ -45,11 +45,10 @@ static void must(int rc)
 		errx(1, "%s", weightfs_last_error());
 }
 
-static void start(unsigned threads, int nice)
+static void start(unsigned threads)
 {
 	struct weightfs_seed_options options = { .size = sizeof(options),
-						 .threads = threads,
-						 .nice = nice };
+						 .threads = threads };
 
 	must(weightfs_seed_new(&options, &seed));
 }
@@ -166,14 +165,14 @@ static unsigned number(const char *text)
 
 int main(int argc, char **argv)
 {
-	if (argc >= 5 && !strcmp(argv[1], "serve")) {
-		start(number(argv[4]), argc > 5 ? (int)number(argv[5]) : 0);
+	if (argc == 5 && !strcmp(argv[1], "serve")) {
+		start(number(argv[4]));
 		serve(argv[2], argv[3]);
 	} else if (argc == 4 && !strcmp(argv[1], "register")) {
-		start(0, 0);
+		start(0);
 		time_registrations(number(argv[2]), number(argv[3]));
 	} else {
-		errx(2, "usage: engine serve CHECKPOINT NAME THREADS [NICE] | "
+		errx(2, "usage: engine serve CHECKPOINT NAME THREADS | "
 			"engine register ROUNDS COUNT");
 	}
 	return 0;
