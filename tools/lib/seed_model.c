@@ -106,14 +106,15 @@ static int find_reader(struct weightfs_seed *seed, int device,
 				   "served",
 				   device);
 	pthread_mutex_lock(&seed->lock);
-	if (!seed->gpus)
+	if (!seed->gpus) {
 		rc = wfs_gpu_reader_open(WFS_CHUNK, &seed->gpus, err);
-	if (!rc) {
+		/* Once: who serves tensors reads it without the lock. */
 		seed->of_gpus =
 			(struct wfs_live_reader){ read_gpu, seed->gpus };
-		*ret_reader = &seed->of_gpus;
 	}
 	pthread_mutex_unlock(&seed->lock);
+	if (!rc)
+		*ret_reader = &seed->of_gpus;
 	return rc;
 }
 
