@@ -182,9 +182,9 @@ static int rows_of(const struct iovec *pieces, int n, size_t *ret_pitch)
 	return rows;
 }
 
-/* With the device set; *ret_len is what was queued. */
+/* With the device set. */
 static unsigned copy(const struct wfs_cuda *cuda, const struct slot *slot,
-		     const struct iovec *pieces, int n, size_t *ret_len)
+		     const struct iovec *pieces, int n)
 {
 	char *to = slot->bytes;
 	unsigned code = WFS_CU_OK, wait;
@@ -209,7 +209,6 @@ static unsigned copy(const struct wfs_cuda *cuda, const struct slot *slot,
 	}
 	/* Also after a failure: nothing may come later. */
 	wait = wfs_cuda_call(cuda, cudaStreamSynchronize, slot->stream);
-	*ret_len = (size_t)(to - (char *)slot->bytes);
 	return code ? code : wait;
 }
 
@@ -219,7 +218,7 @@ static int error_of(unsigned code)
 }
 
 static int read_by(struct wfs_gpu_reader *reader, struct slot *slot, int device,
-		   const struct iovec *pieces, int n, size_t *ret_len)
+		   const struct iovec *pieces, int n)
 {
 	struct settings before;
 	unsigned code = set(reader->cuda, device, &before);
@@ -228,7 +227,7 @@ static int read_by(struct wfs_gpu_reader *reader, struct slot *slot, int device,
 		return error_of(code);
 	code = prepare(reader, slot, device);
 	if (!code)
-		code = copy(reader->cuda, slot, pieces, n, ret_len);
+		code = copy(reader->cuda, slot, pieces, n);
 	set_back(reader->cuda, &before);
 	return error_of(code);
 }
@@ -268,7 +267,7 @@ int wfs_gpu_reader_read(struct wfs_gpu_reader *reader,
 	if (rc)
 		return rc;
 	slot = get_slot(reader, device);
-	rc = read_by(reader, slot, device, pieces, n, &len);
+	rc = read_by(reader, slot, device, pieces, n);
 	if (!rc)
 		rc = wfs_pwrite_all(fd, slot->bytes, len, off);
 	put_slot(reader, slot);
