@@ -3,10 +3,9 @@
 import ctypes
 
 import gpu_reader
-from gpu_reader import Access, Gpu, ON_DEVICE, POSIX_FD, READ_WRITE
+from gpu_reader import Gpu, ON_DEVICE, POSIX_FD
 
 PINNED = 1
-NAMES = "libcudart.so.13", "libcudart.so.12", "libcudart.so"
 
 
 class Prop(ctypes.Structure):
@@ -18,7 +17,7 @@ class Prop(ctypes.Structure):
 def why_none():
     """Why this process has no GPU; None if it has one."""
     try:
-        lib = gpu_reader.load(*NAMES)
+        lib = gpu_reader.load(*gpu_reader.NAMES)
     except FileNotFoundError as error:
         return str(error)
     count = ctypes.c_int()
@@ -33,18 +32,13 @@ class VmmGpu(Gpu):
         """(address, descriptor, bytes, which are whole pages of the GPU)"""
         prop = Prop(PINNED, POSIX_FD, ON_DEVICE, 0)
         grain, alloc = ctypes.c_size_t(), ctypes.c_uint64()
-        at, fd, none = ctypes.c_uint64(), ctypes.c_int(-1), ctypes.c_uint64()
+        fd, none = ctypes.c_int(-1), ctypes.c_uint64()
         self.call("cuMemGetAllocationGranularity", ctypes.byref(grain),
                   ctypes.byref(prop), 0)
         size = ctypes.c_size_t(-(-size // grain.value) * grain.value)
         self.call("cuMemCreate", ctypes.byref(alloc), size,
                   ctypes.byref(prop), none)
-        self.call("cuMemAddressReserve", ctypes.byref(at), size,
-                  ctypes.c_size_t(), none, none)
-        self.call("cuMemMap", at, size, ctypes.c_size_t(), alloc, none)
-        self.call("cuMemSetAccess", at, size,
-                  ctypes.byref(Access(ON_DEVICE, 0, READ_WRITE)),
-                  ctypes.c_size_t(1))
+        at = self.place(alloc, size)
         self.call("cuMemExportToShareableHandle", ctypes.byref(fd), alloc,
                   POSIX_FD, none)
         return ctypes.c_void_p(at.value), fd.value, size.value

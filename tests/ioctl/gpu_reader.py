@@ -24,6 +24,7 @@ ROOM = 1 << 20  # of the memory that is filled
 TIMEOUT = 60 * 10**9
 TO_DEVICE, TO_HOST = 1, 2
 NOWHERE = calls.Device(by=1, pci_domain=0xEEEE)
+NAMES = "libcudart.so.13", "libcudart.so.12", "libcudart.so"
 POSIX_FD, ON_DEVICE, READ_WRITE = 1, 1, 3  # of the driver
 
 
@@ -47,7 +48,7 @@ def load(*names):
 
 class Gpu:
     def __init__(self):
-        self.lib = load("libcudart.so.13", "libcudart.so.12", "libcudart.so")
+        self.lib = load(*NAMES)
         # The FAKE is both in one.
         self.driver = (self.lib if hasattr(self.lib, "cuMemMap")
                        else load("libcuda.so.1"))
@@ -90,17 +91,21 @@ class Gpu:
 
     def map(self, fd, size):
         """(address, allocation) of memory that `fd` stands for."""
-        alloc, at = ctypes.c_uint64(), ctypes.c_uint64()
+        alloc = ctypes.c_uint64()
         self.call("cuMemImportFromShareableHandle", ctypes.byref(alloc),
                   ctypes.c_void_p(fd), POSIX_FD)
-        size, none = ctypes.c_size_t(size), ctypes.c_uint64()
+        return self.place(alloc, ctypes.c_size_t(size)), alloc
+
+    def place(self, alloc, size):
+        """The address at which it is mapped."""
+        at, none = ctypes.c_uint64(), ctypes.c_uint64()
         self.call("cuMemAddressReserve", ctypes.byref(at), size,
                   ctypes.c_size_t(), none, none)
         self.call("cuMemMap", at, size, ctypes.c_size_t(), alloc, none)
         self.call("cuMemSetAccess", at, size,
                   ctypes.byref(Access(ON_DEVICE, 0, READ_WRITE)),
                   ctypes.c_size_t(1))
-        return at, alloc
+        return at
 
     def unmap(self, at, alloc, size):
         self.call("cuMemUnmap", at, ctypes.c_size_t(size))
@@ -162,6 +167,11 @@ def refused(code, use, *args, stage=None, **fields):
         raise AssertionError(f"not refused with {errno.errorcode[code]}")
 
 
+def take_lease(fd, kind=0):
+    return calls.ioctl(fd, calls.LEND, calls.new(
+        calls.Lend, memory=kind, timeout_ns=TIMEOUT))
+
+
 def read_lent(gpu, passer, said):
     """All of the allocation, by its handle or its descriptor."""
     if said.memory == calls.CUDA_IPC:
@@ -183,8 +193,7 @@ def lend(gpu, opened, count):
     passer = calls.Passer.of(opened[0][0])
     for kind in (0, calls.CUDA_IPC, calls.CUDA_VMM) * count:
         for fd, truth in opened:
-            said = calls.ioctl(fd, calls.LEND, calls.new(
-                calls.Lend, memory=kind, timeout_ns=TIMEOUT))
+            said = take_lease(fd, kind)
             assert said.bytes == len(truth)
             assert said.memory == (kind or said.memory) != 0
             whole = read_lent(gpu, passer, said)
@@ -199,8 +208,7 @@ def lend(gpu, opened, count):
 def borrow(gpu, opened):
     """Tells others of a lease, which is theirs as little as its token."""
     fd = opened[0][0]
-    said = calls.ioctl(fd, calls.LEND, calls.new(
-        calls.Lend, memory=calls.CUDA_VMM, timeout_ns=TIMEOUT))
+    said = take_lease(fd, calls.CUDA_VMM)
     child = os.fork()
     if not child:
         with calls.Passer.of(fd) as own:
@@ -268,18 +276,13 @@ def errors(gpu, opened):
         refused(errno.ENOMEM, take_lease, fd, kind, stage=calls.DEVICE)
 
 
-def take_lease(fd, kind):
-    return calls.ioctl(fd, calls.LEND, calls.new(
-        calls.Lend, memory=kind, timeout_ns=TIMEOUT))
-
-
 def apart(opened):
     """Without a GPU of its own: the FAKE's processes know each other by pid."""
     fd, truth = opened[0]
     assert os.getpid() < 10, "a pid namespace of its own"
     refused(errno.EXDEV, take_lease, fd, calls.CUDA_IPC, stage=calls.AUTH)
     with calls.Passer.of(fd) as passer:
-        said = take_lease(fd, 0)
+        said = take_lease(fd)
         assert said.memory == calls.CUDA_VMM
         descriptor, size = passer.descriptor(said.lease)
         assert size == said.alloc_bytes >= said.bytes == len(truth)
@@ -293,7 +296,7 @@ def apart(opened):
 def hold(gpu, opened):
     handle = gpu.allocate(ROOM)[1]
     for fd, _ in opened:
-        calls.ioctl(fd, calls.LEND, calls.new(calls.Lend, timeout_ns=TIMEOUT))
+        take_lease(fd)
     print("ready", flush=True)
     while True:
         for fd, truth in opened:

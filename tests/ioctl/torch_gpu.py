@@ -17,7 +17,6 @@ import weightfs
 from weightfs._set import Set
 
 import calls
-import gpu_memory
 import gpu_reader
 
 
@@ -73,7 +72,9 @@ def main(path, file=None):
     want = weightfs.load_file(path)
     into = {n: torch.zeros_like(t, device="cuda:0") for n, t in want.items()}
     weightfs.load_into(into, path)
-    code, filled = fill(gpu_reader.load(*gpu_memory.NAMES), file) if file else (None, None)
+    code, filled = None, None
+    if file:
+        code, filled = fill(gpu_reader.load(*gpu_reader.NAMES), file)
     print(json.dumps({
         "loaded": same(weightfs.load_file(path, device="cuda:0"), want),
         "staged": staged(path, want), "into": same(into, want),
