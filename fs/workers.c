@@ -7,8 +7,8 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 
+#include "core/base/cpus.h"
 #include "core/base/least.h"
 #include "core/base/mem.h"
 
@@ -55,21 +55,12 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static unsigned count_cpus(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) ?
-		       1 :
-		       (unsigned)CPU_COUNT(&set);
-}
-
 int wfs_workers_start(unsigned threads, struct wfs_workers **ret_workers)
 {
 	struct wfs_workers *w = wfs_calloc(1, sizeof(*w));
 
 	w->last = &w->first;
-	w->cpus = count_cpus();
+	w->cpus = wfs_cpus();
 	w->max = threads ? threads : WFS_WORKERS_DEFAULT;
 	w->threads = wfs_calloc(w->max, sizeof(*w->threads));
 	pthread_mutex_init(&w->lock, NULL);

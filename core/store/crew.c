@@ -3,9 +3,9 @@
  * Crews: the threads that hydrate, those for what is near and those for what
  * is far away.
  */
-#include <sched.h>
 #include <stdlib.h>
 
+#include "core/base/cpus.h"
 #include "core/base/mem.h"
 #include "core/store/inner.h"
 
@@ -14,11 +14,8 @@
 
 static unsigned cpus(void)
 {
-	cpu_set_t set;
-	unsigned n = 2;
+	unsigned n = wfs_cpus();
 
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		n = (unsigned)CPU_COUNT(&set);
 	return n < 2 ? 2 : n > 16 ? 16 : n;
 }
 

@@ -9,11 +9,11 @@
  * CUDA, so its current device stays what it was.
  */
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 
 #include "core/base/cond.h"
+#include "core/base/cpus.h"
 #include "core/base/least.h"
 #include "core/base/mem.h"
 #include "tools/lib/client.h"
@@ -225,14 +225,9 @@ static void watch(struct job *job)
 
 static unsigned threads_of(const struct weightfs_load *want)
 {
-	cpu_set_t cpus;
-	unsigned n = 1;
-
 	if (want->threads)
 		return want->threads < 64 ? want->threads : 64;
-	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
-		n = (unsigned)CPU_COUNT(&cpus);
-	return n < MAX_THREADS ? n : MAX_THREADS;
+	return (unsigned)wfs_least(wfs_cpus(), MAX_THREADS);
 }
 
 static int run(struct job *job)
