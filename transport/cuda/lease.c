@@ -77,10 +77,13 @@ static struct wfs_gpu_lease *find_lease(const struct wfs_cuda_device *dev,
 
 int wfs_gpu_copy_descriptor(const struct wfs_gpu_lent *lent, int *ret_fd)
 {
-	int fd = lent->fd < 0 ? -1 : fcntl(lent->fd, F_DUPFD_CLOEXEC, 0);
+	int fd;
 
+	if (lent->fd < 0)
+		return -EOPNOTSUPP;
+	fd = fcntl(lent->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
-		return lent->fd < 0 ? -EOPNOTSUPP : -errno;
+		return -errno;
 	*ret_fd = fd;
 	return 0;
 }
