@@ -53,15 +53,14 @@ void wfs_rdma_devices_hold(void)
 void wfs_rdma_devices_release(void)
 {
 	struct wfs_rdma_device *gone = NULL;
-	bool last;
 
 	pthread_mutex_lock(&lock);
-	last = --holders == 0;
-	if (last)
+	if (--holders == 0) {
 		gone = wfs_steal_ptr(&devices);
-	pthread_mutex_unlock(&lock);
-	if (last)
+		/* Who holds them next begins with ports when that is over. */
 		wfs_locals_end();
+	}
+	pthread_mutex_unlock(&lock);
 	while (gone) {
 		struct wfs_rdma_device *device = gone;
 
