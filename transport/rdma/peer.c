@@ -65,18 +65,15 @@ static bool place_locked(struct wfs_rdma_peer *peer, struct wfs_rdma_rail *rail)
 	return true;
 }
 
-/* Where the keys of a table's rows belong. */
-struct rows {
-	size_t of[WFS_PEER_RAILS], kept;
-};
-
+/* Each rail's key goes from its row of the answer to its place. */
 static void sort_keys(const struct wfs_rdma_table *table,
-		      const struct rows *rows, uint32_t keys[WFS_PEER_RAILS])
+		      const size_t row_of[WFS_PEER_RAILS],
+		      uint32_t keys[WFS_PEER_RAILS])
 {
 	uint32_t sorted[WFS_PEER_RAILS] = { 0 };
 
-	for (size_t k = 0; k < rows->kept; k++)
-		sorted[table->rails[k].place] = keys[rows->of[k]];
+	for (size_t k = 0; k < table->rail_count; k++)
+		sorted[table->rails[k].place] = keys[row_of[k]];
 	memcpy(keys, sorted, sizeof(sorted));
 }
 
@@ -84,21 +81,21 @@ static void sort_keys(const struct wfs_rdma_table *table,
 static void adopt_locked(struct wfs_rdma_peer *peer,
 			 struct wfs_rdma_table *table)
 {
-	struct rows rows = { 0 };
+	size_t row_of[WFS_PEER_RAILS], kept = 0;
 
 	for (size_t i = 0; i < table->rail_count; i++) {
 		struct wfs_rdma_rail rail = table->rails[i];
 
 		if (!place_locked(peer, &rail))
 			continue;
-		rows.of[rows.kept] = i;
-		table->rails[rows.kept++] = rail;
+		row_of[kept] = i;
+		table->rails[kept++] = rail;
 	}
-	table->rail_count = rows.kept;
+	table->rail_count = kept;
 	for (size_t i = 0; i < table->place_count; i++)
-		sort_keys(table, &rows, table->places[i].rkeys);
+		sort_keys(table, row_of, table->places[i].rkeys);
 	for (size_t i = 0; i < table->memory_count; i++)
-		sort_keys(table, &rows, table->memory[i].rkeys);
+		sort_keys(table, row_of, table->memory[i].rkeys);
 	wfs_rdma_table_clear(&peer->table);
 	peer->table = *table;
 }
