@@ -11,7 +11,6 @@
 #include "core/base/bytes.h"
 #include "core/base/log.h"
 #include "core/base/mem.h"
-#include "core/digest/digests.h"
 #include "transport/rdma/link.h"
 
 #define SLOTS	 2		/* what the fetch has under way */
