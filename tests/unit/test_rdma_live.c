@@ -138,14 +138,6 @@ static void *read_chunk(void *arg)
 	return NULL;
 }
 
-static void set_frozen(struct fake *fake, bool frozen)
-{
-	pthread_mutex_lock(&fake->lock);
-	fake->frozen = frozen;
-	pthread_cond_broadcast(&fake->changed);
-	pthread_mutex_unlock(&fake->lock);
-}
-
 /*
  * A chunk of which half had come when its owner began to change it, and the
  * rest when he was at it, with nobody else answering before it was looked at.
@@ -160,7 +152,7 @@ static int read_a_torn_chunk(struct world *w, uint8_t *buf, uint32_t refuse)
 	struct fake *plain = &w->b->fetch->fakes[0];
 	unsigned before = fake_rdma_count(FAKE_READS);
 
-	set_frozen(plain, true);
+	SET(plain, frozen, true);
 	plain->refuse = refuse;
 	fake_rdma_inject(&fault);
 	assert_int_equal(pthread_create(&r.thread, NULL, read_chunk, &r), 0);
@@ -170,7 +162,7 @@ static int read_a_torn_chunk(struct world *w, uint8_t *buf, uint32_t refuse)
 	fake_rdma_release();
 	/* Two pieces, and the cell. */
 	fake_rdma_await(FAKE_READS, before + 3);
-	set_frozen(plain, false);
+	SET(plain, frozen, false);
 	pthread_join(r.thread, NULL);
 	return r.rc;
 }
