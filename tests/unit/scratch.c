@@ -155,3 +155,12 @@ char *scratch_captured(struct scratch_capture *c)
 	close(c->fd);
 	return text;
 }
+
+unsigned scratch_times_said(const char *said, const char *what)
+{
+	unsigned n = 0;
+
+	for (; (said = strstr(said, what)); said += strlen(what))
+		n++;
+	return n;
+}

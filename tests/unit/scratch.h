@@ -41,5 +41,7 @@ struct scratch_capture {
 };
 struct scratch_capture scratch_capture_stderr(const struct scratch *s);
 char *scratch_captured(struct scratch_capture *c);
+/* How often `what` is in what came. */
+unsigned scratch_times_said(const char *said, const char *what);
 
 #endif

@@ -37,15 +37,6 @@ static void await_told(struct rdma_bench *b, const char *what)
 		usleep(1000);
 }
 
-static unsigned times_said(const char *text, const char *what)
-{
-	unsigned n = 0;
-
-	for (; (text = strstr(text, what)); text += strlen(what))
-		n++;
-	return n;
-}
-
 static const struct fake_rail near_and_far[] = {
 	{ .prefix = 24, .node = 0 },
 	{ .prefix = 24, .node = 1 },
@@ -169,8 +160,9 @@ static void survive(const struct scratch *scratch, const struct trouble *t)
 		rdma_bench_reads(b, 0, SOME);
 	rdma_bench_close(b);
 	said = scratch_captured(&c);
-	assert_int_equal(times_said(said, t->said), 1);
-	assert_int_equal(times_said(said, "info RDMA: reading by 'FAKE0'"), 2);
+	assert_int_equal(scratch_times_said(said, t->said), 1);
+	assert_int_equal(
+		scratch_times_said(said, "info RDMA: reading by 'FAKE0'"), 2);
 	free(said);
 }
 

@@ -16,17 +16,6 @@
 
 #define SOME (8 * WFS_CHUNK)
 
-static unsigned times_said(const char *text, const char *what)
-{
-	unsigned n = 0;
-
-	while ((text = strstr(text, what))) {
-		text += strlen(what);
-		n++;
-	}
-	return n;
-}
-
 static void a_rail_that_is_paused_is_told_once(void **state)
 {
 	struct rdma_bench *b = rdma_bench_open(NULL, 1, 1);
@@ -43,10 +32,11 @@ static void a_rail_that_is_paused_is_told_once(void **state)
 	}
 	rdma_bench_close(b);
 	said = scratch_captured(&c);
-	assert_int_equal(times_said(said, "seed 'seed-rdma': its rail 0, at "
-					  "192.0.2.1, is not tried for 30 s by "
-					  "'FAKE0'"),
-			 1);
+	assert_int_equal(
+		scratch_times_said(said, "seed 'seed-rdma': its rail 0, at "
+					 "192.0.2.1, is not tried for 30 s by "
+					 "'FAKE0'"),
+		1);
 	free(said);
 }
 
@@ -63,8 +53,8 @@ static void memory_that_cannot_be_registered_is_told_once(void **state)
 	rdma_bench_reads_by_rdma(b, SOME, SOME);
 	rdma_bench_close(b);
 	said = scratch_captured(&c);
-	assert_int_equal(times_said(said, "ulimit -l unlimited"), 1);
-	assert_int_equal(times_said(said, "RDMA: 'FAKE0' cannot"), 1);
+	assert_int_equal(scratch_times_said(said, "ulimit -l unlimited"), 1);
+	assert_int_equal(scratch_times_said(said, "RDMA: 'FAKE0' cannot"), 1);
 	free(said);
 }
 
@@ -85,8 +75,8 @@ static void a_file_that_cannot_be_registered_is_told_once(void **state)
 	rdma_seed_close(&seed);
 	fake_rdma_close();
 	said = scratch_captured(&c);
-	assert_int_equal(times_said(said, "for RDMA on 'FAKE0'"), 1);
-	assert_int_equal(times_said(said, "LimitMEMLOCK=infinity"), 1);
+	assert_int_equal(scratch_times_said(said, "for RDMA on 'FAKE0'"), 1);
+	assert_int_equal(scratch_times_said(said, "LimitMEMLOCK=infinity"), 1);
 	free(said);
 	free((void *)(uintptr_t)seed.stock.bytes);
 }

@@ -22,15 +22,6 @@ static struct memory_source *digits(void)
 	return memory_source_new(bytes, 10);
 }
 
-static unsigned count_of(const char *text, const char *what)
-{
-	unsigned n = 0;
-
-	for (; (text = strstr(text, what)); text += strlen(what))
-		n++;
-	return n;
-}
-
 /* The events from `pos` on, freed by the caller. */
 static char *events_from(uint64_t pos)
 {
@@ -90,8 +81,8 @@ static void all_failures_are_counted_and_the_first_is_said(void **state)
 	assert_string_equal(log, "error cannot read 'bytes' of 'memory': "
 				 "Input/output error\n");
 	events = events_from(pos);
-	assert_int_equal(count_of(events, "\"event\":\"error\""), 1);
-	assert_int_equal(count_of(events, "\n"), 1);
+	assert_int_equal(scratch_times_said(events, "\"event\":\"error\""), 1);
+	assert_int_equal(scratch_times_said(events, "\n"), 1);
 	assert_int_equal(atomic_load(&m->base.errors), 3);
 	assert_int_equal(atomic_load(&m->base.bytes_read), 0);
 
@@ -124,11 +115,13 @@ static void a_stale_region_stays_stale(void **state)
 	assert_int_equal(wfs_region_read(&m->region, buf, 4, 0), -ESTALE);
 	assert_int_equal(atomic_load(&m->reads), 0);
 	log = scratch_captured(&c);
-	assert_int_equal(count_of(log, "\n"), 1);
-	assert_int_equal(count_of(log, "'bytes' of 'memory' was rewritten"), 1);
+	assert_int_equal(scratch_times_said(log, "\n"), 1);
+	assert_int_equal(
+		scratch_times_said(log, "'bytes' of 'memory' was rewritten"),
+		1);
 	events = events_from(pos);
-	assert_int_equal(count_of(events, "\"event\":\"stale\""), 1);
-	assert_int_equal(count_of(events, "\n"), 1);
+	assert_int_equal(scratch_times_said(events, "\"event\":\"stale\""), 1);
+	assert_int_equal(scratch_times_said(events, "\n"), 1);
 	wfs_source_put(&m->base);
 }
 
@@ -144,7 +137,7 @@ static void a_read_can_find_out_that_a_region_is_stale(void **state)
 	assert_int_equal(wfs_region_check(&m->region), -ESTALE);
 	assert_int_equal(atomic_load(&m->base.errors), 1);
 	log = scratch_captured(&c);
-	assert_int_equal(count_of(log, "\n"), 1);
+	assert_int_equal(scratch_times_said(log, "\n"), 1);
 	wfs_source_put(&m->base);
 }
 
@@ -239,7 +232,7 @@ static void threads_together_say_it_once(void **state)
 	for (int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
 	log = scratch_captured(&c);
-	assert_int_equal(count_of(log, "\n"), 1);
+	assert_int_equal(scratch_times_said(log, "\n"), 1);
 	assert_int_equal(atomic_load(&m->base.errors), 4000);
 	wfs_source_put(&m->base);
 }
