@@ -111,9 +111,10 @@ updater.end_weight_update(run_post_load=False)
 print(epoch())
 draft = runner().model.weightfs_served
 print(draft._served.name, draft.url == model.weightfs_served.url)
-updater.load_weights_from_distributed(
-    [("lm_head.weight", want["lm_head.weight"])])
-print([one.name for one in draft._served.seed.models])
+for name in "lm_head.weight", "model.norm.weight":
+    updater.load_weights_from_distributed([(name, want[name])])
+print([one.name for one in draft._served.seed.models],
+      model.tensors["model.norm.weight"] is want["model.norm.weight"])
 """
 
 
@@ -169,4 +170,4 @@ def test_what_sglang_loads_and_changes_is_served(llama, mount, start):
     mounts.wait_until(lambda: is_that_of("new"), "the new weights are served")
     child.say()
     assert child.end().split("\n") == [
-        "3", "4", "llama.2 True", "['llama.2']"]
+        "3", "4", "llama.2 True", "['llama.2'] True"]

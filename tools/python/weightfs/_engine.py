@@ -101,7 +101,7 @@ class Served:
         self.url, self.close = served.url, served.close
 
     def begin(self):
-        if not self._depth:
+        if not self._depth and not self._served.closed:
             self._update.enter_context(self._served.update())
         self._depth += 1
 

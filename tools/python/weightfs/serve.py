@@ -170,7 +170,7 @@ class Model:
         try:
             yield self
         finally:
-            if self._end.alive:
+            if not self.closed:
                 self._settle()
                 check(function("weightfs_seed_update_end",
                                c_void_p)(self._use()))
@@ -179,6 +179,11 @@ class Model:
         """What GPUs were told to write is written."""
         for device in self._gpus:
             sys.modules["torch"].cuda.synchronize(device)
+
+    @property
+    def closed(self):
+        """Is it served no more?"""
+        return not self._end.alive
 
     @property
     def url(self):
@@ -214,7 +219,7 @@ class Model:
         self.close()
 
     def _use(self):
-        if not self._end.alive:
+        if self.closed:
             raise ValueError(f"model '{self.name}' was closed")
         return self._handle
 
@@ -265,7 +270,7 @@ class Seed:
     @property
     def models(self):
         """Those that are served by it, or about to be."""
-        return [model for model in self._models if model._end.alive]
+        return [model for model in self._models if not model.closed]
 
     def close(self):
         """Cuts off everybody, and takes off its models."""
