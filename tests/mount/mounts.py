@@ -13,6 +13,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -52,6 +53,12 @@ def mountinfo():
 
 def is_mounted(path):
     return any(row[0] == str(path) for row in mountinfo())
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 def die_with_parent():

@@ -14,7 +14,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,12 +28,6 @@ NAME, OTHER = "live", "other/live"
 GONE = re.compile("OSError.*")
 # So that the fault comes while B reads: some seconds of it.
 SLOWLY = 8 << 20
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 class Engine:
@@ -79,7 +72,7 @@ class Case:
 
     def __init__(self, work, disk, ends):
         self.work, self.disk, self.ends = work, disk, ends
-        self.port = free_port()
+        self.port = mounts.free_port()
         self.point = os.path.join(work, "mnt-live")
 
     def seed(self, model=NAME, **env):

@@ -9,7 +9,6 @@ import mounts
 import pytest
 import seeds as real
 from test_remote import models, read_cold, seeds_of
-from web import free_port
 
 
 def url(seed):
@@ -125,7 +124,7 @@ class At:
 
 def test_two_that_seed_each_other_do_not_wait_for_each_other(
         mount, seeder, passing, model):
-    a, port = seeder(llama=model.path), free_port()
+    a, port = seeder(llama=model.path), mounts.free_port()
     first, b = passing(a, At(port), options=["seed_deadline=3"])
     second, c = passing(a, b, port=port, options=["seed_deadline=3"])
     wait_for_roots(b)
@@ -144,7 +143,7 @@ def test_two_that_seed_each_other_do_not_wait_for_each_other(
 
 
 def test_a_node_has_nothing_from_itself(mount, passing, model):
-    port = free_port()
+    port = mounts.free_port()
     m, seed = passing(At(port), port=port,
                       args=("--model", f"llama={model.path}"))
     mounts.wait_until(lambda: seeds_of(m)[0]["state"] == "ready", "it answers")

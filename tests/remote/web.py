@@ -6,7 +6,6 @@ import functools
 import http.server
 import os
 import re
-import socket
 import subprocess
 import threading
 
@@ -35,16 +34,10 @@ http {{
 """
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 class Nginx:
     def __init__(self, at, root, more="autoindex on;"):
         at.mkdir()
-        self.port = free_port()
+        self.port = mounts.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.accesses = at / "access"
         conf = at / "nginx.conf"
