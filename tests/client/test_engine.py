@@ -9,6 +9,7 @@ from small_llama import Llama, write_dump
 
 FILL = """
 from weightfs import _engine
+assert _engine.name_beside("a%b", ["a%b", "a%b.2"]) == "a%b.3"
 path, tp = sys.argv[1], int(sys.argv[2])
 here = (1, tp, 0, 1)
 path = _engine.directory_of(path, tp, 1)

@@ -136,6 +136,12 @@ def updating(model):
         end(model)
 
 
+def name_beside(name, taken):
+    """It, or the first of NAME.2, NAME.3 and so on that is not taken."""
+    numbered = (f"{name}.{i}" for i in itertools.count(2))
+    return next(n for n in itertools.chain([name], numbered) if n not in taken)
+
+
 def serve_model(model, path, parallel, quantised, **engine):
     """Serves a worker's weights, which are as loaded if the engine left them
     where and as note() saw them, else as processed."""
@@ -145,11 +151,8 @@ def serve_model(model, path, parallel, quantised, **engine):
     as_loaded = not quantised and at == getattr(model, "weightfs_places", None)
     seed = seed_at(rank)
     name = os.path.basename(path.rstrip("/")).partition("@")[0]
-    taken = {other.name for other in seed.models}
     served = serve(
-        state, model=next(n for n in itertools.chain(
-            [name], map((name + ".%d").__mod__, itertools.count(2)))
-            if n not in taken),
+        state, model=name_beside(name, {other.name for other in seed.models}),
         rank=rank, layout=layout_of(tp, pp), seed=seed, one_name=True,
         directory=path if os.path.isdir(path) else None,
         state="loaded" if as_loaded else "processed", **engine)
