@@ -64,25 +64,28 @@ def tensors_of(folder):
     return {p.name: truth.digest(p) for p in folder.iterdir()}
 
 
-def held(dump, rank, key=0):
-    """The same of a rank's memory; what was flipped is so in every byte."""
+def header_and_data(dump, rank, key):
+    """Of a rank's file; what was flipped is so in every byte."""
     raw = (dump / file_of(rank)).read_bytes()
     size = 8 + int.from_bytes(raw[:8], "little")
-    head = json.loads(raw[8:size])
+    return raw[:size], raw[size:].translate(
+        bytes(i ^ key for i in range(256)))
+
+
+def held(dump, rank, key=0):
+    """The same of a rank's memory."""
+    header, data = header_and_data(dump, rank, key)
+    head = json.loads(header[8:])
     head.pop("__metadata__", None)
-    turn = bytes(i ^ key for i in range(256))
-    return {name: hashlib.sha256(
-        raw[size:][slice(*t["data_offsets"])].translate(turn)).hexdigest()
-        for name, t in head.items()}
+    return {name: hashlib.sha256(data[slice(*t["data_offsets"])]).hexdigest()
+            for name, t in head.items()}
 
 
 def flipped(dump, rank, key, to):
     """A dump of that rank whose bytes are all others."""
-    raw = (dump / file_of(rank)).read_bytes()
-    size = 8 + int.from_bytes(raw[:8], "little")
     to.mkdir()
-    (to / file_of(rank)).write_bytes(raw[:size] + raw[size:].translate(
-        bytes(i ^ key for i in range(256))))
+    (to / file_of(rank)).write_bytes(
+        b"".join(header_and_data(dump, rank, key)))
     return to
 
 
