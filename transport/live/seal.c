@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/least.h"
 #include "core/base/text.h"
 #include "core/model/header.h"
 #include "core/model/sharded_state.h"
@@ -275,9 +276,7 @@ static size_t merge(struct wfs_live_span *spans, size_t n)
 
 		if (kept &&
 		    spans[i].low / PAGE <= (last->high + PAGE - 1) / PAGE)
-			last->high = spans[i].high > last->high ?
-					     spans[i].high :
-					     last->high;
+			last->high = wfs_most(last->high, spans[i].high);
 		else
 			spans[kept++] = spans[i];
 	}
