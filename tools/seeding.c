@@ -4,8 +4,6 @@
  */
 #include "tools/seeding.h"
 
-#include <unistd.h>
-
 #include "core/base/log.h"
 #include "core/base/text.h"
 #include "tools/path.h"
