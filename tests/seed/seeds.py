@@ -111,6 +111,21 @@ class Seed:
             if own:
                 conn.close()
 
+    def answers(self, path="/healthz"):
+        """Does it let one more in and answer?  Not yet while it is full,
+        says so or cuts the connection off, nor while those that are dead
+        fill the queue that it listens on."""
+        try:
+            return self.ask(path).status == 200
+        except ConnectionError:
+            return False
+
+    def wait_answers(self, path="/healthz"):
+        def answers():
+            assert self.process.poll() is None, self.log()
+            return self.answers(path)
+        mounts.wait_until(answers, f"'{path}' is answered")
+
     def curl(self, *args):
         out = subprocess.run(["curl", "-sS", "--noproxy", "*", *args],
                              capture_output=True, check=True)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stream: chunks with their digests, and what is no request."""
-import http.client
 import random
 import socket
 import struct
@@ -106,15 +105,6 @@ def test_an_unknown_region_is_told_and_the_stream_goes_on(seed, stream):
     assert stream.read(row["region"], 0, row["size"])[1] == wire.OK
 
 
-def is_well(seed):
-    """Once a new connection was ended without an answer, right after such a
-    stream, by a thread sanitizer's build; why is not known yet."""
-    try:
-        return seed.ask("/healthz").status == 200
-    except http.client.RemoteDisconnected:
-        return False
-
-
 @pytest.mark.parametrize("what", [
     "short", "long", "beyond", "end", "odd", "zero", "magic", "operation",
     "flags", "tail", "noise"])
@@ -142,7 +132,7 @@ def test_garbage_ends_the_stream_after_a_sentence(seed, chance, what):
         assert status == wire.MALFORMED and text
         s.sock.settimeout(seeds.DEADLINE)
         assert s.is_closed()
-    mounts.wait_until(lambda: is_well(seed), "it serves others")
+    seed.wait_answers()
 
 
 def test_noise_without_end_is_cut_off(seed, chance):

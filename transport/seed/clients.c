@@ -268,9 +268,11 @@ static const char *why_cut_off(const struct wfs_clients *clients,
 
 void wfs_clients_look(struct wfs_clients *clients, bool all)
 {
-	uint64_t now = wfs_now_ns();
+	uint64_t now;
 
 	pthread_mutex_lock(&clients->lock);
+	/* Not before: nobody here may have come after it. */
+	now = wfs_now_ns();
 	for (struct wfs_client *c = clients->first; c; c = c->next) {
 		const char *why = all ? NULL : why_cut_off(clients, c, now);
 
