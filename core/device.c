@@ -117,11 +117,11 @@ int wfs_device_fill(struct wfs_device *dev, const struct wfs_device_fill *fill,
 	if (rc)
 		return refused(fault, rc);
 	if (fill->memory != WFS_DEVICE_CUDA_IPC &&
-	    fill->memory != WFS_DEVICE_VMM_FD)
+	    !wfs_device_by_descriptor(fill->memory))
 		return refused(fault, wfs_err_set(err, -EINVAL,
 						  "%u is no kind of memory",
 						  fill->memory));
-	if (fill->memory == WFS_DEVICE_VMM_FD && fill->memory_fd < 0)
+	if (fill->memory != WFS_DEVICE_CUDA_IPC && fill->memory_fd < 0)
 		return refused(fault, wfs_err_set(err, -EINVAL,
 						  "memory by a descriptor, "
 						  "without one"));

@@ -88,7 +88,14 @@ struct wfs_device_caller {
 enum wfs_device_memory {
 	WFS_DEVICE_CUDA_IPC = 1, /* a cudaIpcMemHandle_t of an allocation */
 	WFS_DEVICE_VMM_FD = 2, /* a POSIX descriptor of cuMemCreate's memory */
+	/* … of a memory pool, and what is exported of a pointer into it */
+	WFS_DEVICE_POOL_FD = 3,
 };
+
+static inline bool wfs_device_by_descriptor(uint32_t memory)
+{
+	return memory == WFS_DEVICE_VMM_FD || memory == WFS_DEVICE_POOL_FD;
+}
 
 /*
  * `count` runs of `len` bytes, `file_stride` and `dst_stride` from the start
@@ -105,7 +112,7 @@ struct wfs_device_fill {
 	struct wfs_device_id device;
 	/* The destination: an allocation of the caller's. */
 	uint32_t memory; /* enum wfs_device_memory */
-	int memory_fd;	 /* WFS_DEVICE_VMM_FD; stays the caller's */
+	int memory_fd;	 /* where it is by descriptor; stays the caller's */
 	uint8_t handle[WFS_DEVICE_HANDLE];
 	uint64_t memory_bytes; /* of the whole of it */
 	/*

@@ -60,7 +60,7 @@ static int find_memory(struct wfs_filling *f)
 	struct weightfs_fill *fill = &f->fill;
 	int rc;
 
-	if (fill->memory > WEIGHTFS_MEMORY_CUDA_VMM)
+	if (fill->memory > WEIGHTFS_MEMORY_CUDA_POOL)
 		return -EINVAL;
 	if (fill->memory == WEIGHTFS_MEMORY_CUDA_IPC)
 		return fill->slot ? -EINVAL : find_ticket(f);
@@ -71,7 +71,7 @@ static int find_memory(struct wfs_filling *f)
 			   &f->memory);
 	if (rc)
 		return rc;
-	if (fill->memory == WEIGHTFS_MEMORY_CUDA_VMM)
+	if (fill->memory != WEIGHTFS_MEMORY_HOST)
 		return find_ticket(f);
 	rc = wfs_copy_check(fill->segment, fill->count, wfs_node_size(&f->node),
 			    f->memory->target.bytes, fill->done);

@@ -11,13 +11,13 @@
 #include "fs/copy.h"
 #include "fs/residence.h"
 
-_Static_assert((int)WEIGHTFS_STAGE_VERIFY == (int)WFS_DEVICE_STAGE_VERIFY &&
-		       (int)WEIGHTFS_MEMORY_CUDA_IPC ==
-			       (int)WFS_DEVICE_CUDA_IPC &&
-		       (int)WEIGHTFS_MEMORY_CUDA_VMM ==
-			       (int)WFS_DEVICE_VMM_FD &&
-		       (int)WEIGHTFS_DEVICE_MIG == (int)WFS_DEVICE_MIG_UUID,
-	       "numbers are those of core/device.h");
+_Static_assert(
+	(int)WEIGHTFS_STAGE_VERIFY == (int)WFS_DEVICE_STAGE_VERIFY &&
+		(int)WEIGHTFS_MEMORY_CUDA_IPC == (int)WFS_DEVICE_CUDA_IPC &&
+		(int)WEIGHTFS_MEMORY_CUDA_VMM == (int)WFS_DEVICE_VMM_FD &&
+		(int)WEIGHTFS_MEMORY_CUDA_POOL == (int)WFS_DEVICE_POOL_FD &&
+		(int)WEIGHTFS_DEVICE_MIG == (int)WFS_DEVICE_MIG_UUID,
+	"numbers are those of core/device.h");
 
 /* A file that all bytes of a node lie in, from `base` on. */
 struct bytes {

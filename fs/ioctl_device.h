@@ -15,7 +15,7 @@ struct wfs_device_call {
 	struct wfs_device_caller caller;
 	const struct wfs_node *node;
 	const struct wfs_recipe *recipe;
-	const struct wfs_slot *slot; /* CUDA_VMM: its memory; else NULL */
+	const struct wfs_slot *slot; /* the memory, or NULL: by handle */
 	uint64_t until_ns;
 };
 

@@ -88,6 +88,9 @@ enum weightfs_memory {
 	WEIGHTFS_MEMORY_HOST,	  /* a slot: a memfd, or shared memory */
 	WEIGHTFS_MEMORY_CUDA_IPC, /* `handle` of an allocation */
 	WEIGHTFS_MEMORY_CUDA_VMM, /* a slot: a descriptor of such memory */
+	/* a slot: a descriptor of a memory pool, and in `handle` what
+	   cudaMemPoolExportPointer says of a pointer into it */
+	WEIGHTFS_MEMORY_CUDA_POOL,
 };
 
 /* How a reader gets at the bytes of a file fastest, on this node. */
@@ -219,7 +222,7 @@ struct weightfs_pass {
 enum weightfs_pass_what {
 	WEIGHTFS_PASS_MEMORY = 1,
 	WEIGHTFS_PASS_EVENT,  /* an eventfd */
-	WEIGHTFS_PASS_DEVICE, /* of memory of cuMemCreate */
+	WEIGHTFS_PASS_DEVICE, /* of memory of cuMemCreate, or of a pool */
 	WEIGHTFS_PASS_LEASE,  /* none: one comes back */
 };
 

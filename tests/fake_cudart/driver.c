@@ -26,7 +26,6 @@ static cu_alloc add_handle(struct vmm vmm)
 			continue;
 		handles[i] = vmm;
 		pthread_mutex_unlock(&lock);
-		fake_hold(vmm.id);
 		return i + 1;
 	}
 	fake_misuse("more handles than the fake has room for");
@@ -118,6 +117,7 @@ cu_result cuMemImportFromShareableHandle(cu_alloc *alloc, void *handle,
 	if (type != WFS_CU_POSIX_FD || fstat(fd, &st) != 0 ||
 	    !fake_alloc_by_inode(st.st_ino, &record))
 		return WFS_CU_INVALID_VALUE;
+	fake_hold(record.id);
 	*alloc = add_handle((struct vmm){ record.id, record.size,
 					  fcntl(fd, F_DUPFD_CLOEXEC, 0) });
 	return WFS_CU_OK;

@@ -67,13 +67,19 @@ cu_error cudaMalloc(void **ptr, size_t size)
 
 cu_error cudaFree(void *ptr)
 {
+	uint64_t at = (uint64_t)(uintptr_t)ptr;
 	struct region region;
 	char path[256];
 
 	FAKE_ENTER();
 	if (!ptr)
 		return WFS_CU_OK;
-	if (!fake_region_take((uint64_t)(uintptr_t)ptr, REGION_OWN, &region))
+	if (fake_region_take(at, REGION_POOL_IMPORTED, &region)) {
+		fake_let_go(region.id);
+		return WFS_CU_OK;
+	}
+	if (!fake_region_take(at, REGION_OWN, &region) &&
+	    !fake_region_take(at, REGION_POOLED, &region))
 		return WFS_CU_INVALID_VALUE;
 	fake_alloc_remove(region.id);
 	snprintf(path, sizeof(path), "%s/alloc.%llu", fake_dir(),

@@ -107,7 +107,7 @@ int fake_backing(uint64_t ptr, size_t size, uint64_t *ret_off)
 
 	if (!fake_region_find(ptr, size, &region) || !region.access)
 		return -1;
-	*ret_off = ptr - region.base;
+	*ret_off = ptr - region.base + region.off;
 	return region.fd;
 }
 
@@ -121,6 +121,18 @@ static struct fake_alloc *alloc_of(uint64_t id)
 			return &allocs[i];
 	}
 	return NULL;
+}
+
+/* With the control's lock. */
+static void hold(struct fake_control *control, uint64_t id)
+{
+	int i = 0;
+
+	while (i < FAKE_OPENS && control->holders[i].id)
+		i++;
+	if (i == FAKE_OPENS)
+		fake_misuse("more is open than the fake has room for");
+	control->holders[i] = (struct fake_holder){ id, getpid() };
 }
 
 unsigned fake_alloc_add(struct fake_alloc *alloc)
@@ -144,6 +156,8 @@ unsigned fake_alloc_add(struct fake_alloc *alloc)
 	    used + alloc->size <= control->capacity[alloc->device]) {
 		alloc->id = control->next_id++;
 		*free = *alloc;
+		if (alloc->descriptor)
+			hold(control, alloc->id);
 	}
 	fake_cu_unlock(control);
 	return alloc->id ? WFS_CU_OK : WFS_CU_NO_MEMORY;
@@ -200,19 +214,10 @@ void fake_alloc_remove(uint64_t id)
 void fake_hold(uint64_t id)
 {
 	struct fake_control *control = fake_control();
-	bool done = false;
 
-	/* Not reaped: what a descriptor stands for is new, and nobody's yet. */
 	fake_cu_lock(control);
-	for (int i = 0; i < FAKE_OPENS && !done; i++) {
-		done = !control->holders[i].id;
-		if (done)
-			control->holders[i] =
-				(struct fake_holder){ id, getpid() };
-	}
+	hold(control, id);
 	fake_cu_unlock(control);
-	if (!done)
-		fake_misuse("more is open than the fake has room for");
 }
 
 void fake_let_go(uint64_t id)

@@ -14,13 +14,16 @@ enum region_kind {
 	REGION_IMPORTED, /* of cudaIpcOpenMemHandle */
 	REGION_RESERVED, /* addresses that nothing is mapped at */
 	REGION_MAPPED,	 /* … that a descriptor's memory is mapped at */
+	REGION_POOLED,	 /* of cudaMallocFromPoolAsync */
+	REGION_POOL_IMPORTED,
 };
 
 struct region {
 	uint64_t base;
 	size_t size;
 	uint64_t id;
-	int fd; /* -1: none */
+	int fd;	      /* -1: none */
+	uint64_t off; /* in the file */
 	enum region_kind kind;
 	bool access; /* may be copied to and from */
 };
@@ -36,7 +39,10 @@ bool fake_region_change(uint64_t base, const struct region *to);
 /* Takes it away with its addresses; its descriptor is closed. */
 bool fake_region_take(uint64_t base, enum region_kind kind, struct region *ret);
 
-/* Numbers it, on the current device; WFS_CU_NO_MEMORY. */
+/*
+ * Numbers it, on the current device; one of a descriptor is had open already.
+ * WFS_CU_NO_MEMORY.
+ */
 unsigned fake_alloc_add(struct fake_alloc *alloc);
 bool fake_alloc_find(uint64_t id, struct fake_alloc *ret);
 bool fake_alloc_by_inode(uint64_t inode, struct fake_alloc *ret);

@@ -20,7 +20,7 @@ u8, u32, u64, s32 = (ctypes.c_uint8, ctypes.c_uint32, ctypes.c_uint64,
                      ctypes.c_int32)
 ABI = 1
 AUTH, DEVICE, MAP, FETCH, COPY, SYNC, VERIFY = range(1, 8)
-HOST, CUDA_IPC, CUDA_VMM = range(3)
+HOST, CUDA_IPC, CUDA_VMM, CUDA_POOL = range(4)
 READ, MAPPED, FILLED, LENT = range(4)
 CAN_FILL, CAN_FILL_DEVICE, CAN_LEND = 1, 2, 4
 ASYNC = 1

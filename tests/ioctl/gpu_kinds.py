@@ -2,6 +2,7 @@
 """A reader whose memory is of another kind: gpu_kinds.py HOW SEED FILE...
 
 vmm:  fills of random segments in memory of cuMemCreate.
+pool: the same in memory of an exported pool.
 user: as a user who is not the mount's: fills are the truth, nothing is lent.
 mig:  on a part of a GPU, UUID in MIG_UUID: fills are the truth, or EOPNOTSUPP.
 """
@@ -22,15 +23,25 @@ BY_MIG = 3
 
 def vmm(gpu, rng, opened):
     at, memory, size = gpu.allocate_vmm(ROOM)
+    fill_random(gpu, rng, opened, at, memory, memory=calls.CUDA_VMM,
+                alloc_bytes=size)
+
+
+def pool(gpu, rng, opened):
+    at, memory, data = gpu.allocate_pooled(ROOM)
+    fill_random(gpu, rng, opened, at, memory, memory=calls.CUDA_POOL,
+                alloc_bytes=ROOM, handle=(ctypes.c_uint8 * 64)(*data))
+
+
+def fill_random(gpu, rng, opened, at, passed, **fields):
     with calls.Passer.of(opened[0][0]) as passer:
-        slot = passer.pass_on(memory, calls.PASS_DEVICE)[0]
+        slot = passer.pass_on(passed, calls.PASS_DEVICE)[0]
         for _ in range(FILLS):
             fd, truth = rng.choice(opened)
             rows = gpu_reader.random_rows(rng, len(truth))
             gpu.clear(at, ROOM)
             calls.ioctl(fd, calls.FILL, calls.segments(calls.new(
-                calls.Fill, memory=calls.CUDA_VMM, slot=slot,
-                alloc_bytes=size, timeout_ns=TIMEOUT), rows))
+                calls.Fill, slot=slot, timeout_ns=TIMEOUT, **fields), rows))
             assert gpu.read(at, ROOM) == gpu_reader.applied(truth, rows), rows
 
 
@@ -58,7 +69,7 @@ def mig(gpu, rng, opened):
 def main(how, seed, *files):
     opened = [(os.open(file, os.O_RDONLY), open(file, "rb").read())
               for file in files]
-    {"vmm": vmm, "user": user, "mig": mig}[how](
+    {"vmm": vmm, "pool": pool, "user": user, "mig": mig}[how](
         VmmGpu(), random.Random(int(seed)), opened)
 
 

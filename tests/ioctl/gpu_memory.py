@@ -14,6 +14,12 @@ class Prop(ctypes.Structure):
                 ("win32", ctypes.c_void_p), ("flags", ctypes.c_ubyte * 8)]
 
 
+class Pool(ctypes.Structure):
+    _fields_ = [("type", ctypes.c_uint), ("handle_types", ctypes.c_uint),
+                ("location_type", ctypes.c_uint), ("location", ctypes.c_int),
+                ("rest", ctypes.c_ubyte * 72)]
+
+
 def why_none():
     """Why this process has no GPU; None if it has one."""
     try:
@@ -42,3 +48,17 @@ class VmmGpu(Gpu):
         self.call("cuMemExportToShareableHandle", ctypes.byref(fd), alloc,
                   POSIX_FD, none)
         return ctypes.c_void_p(at.value), fd.value, size.value
+
+    def allocate_pooled(self, size):
+        """(address, the pool's descriptor, what is exported of the address)"""
+        props = Pool(PINNED, POSIX_FD, ON_DEVICE, 0)
+        pool, at = ctypes.c_void_p(), ctypes.c_void_p()
+        fd, data = ctypes.c_int(-1), gpu_reader.Handle()
+        self.call("cudaMemPoolCreate", ctypes.byref(pool), ctypes.byref(props))
+        self.call("cudaMallocFromPoolAsync", ctypes.byref(at),
+                  ctypes.c_size_t(size), pool, self.stream)
+        self.call("cudaStreamSynchronize", self.stream)
+        self.call("cudaMemPoolExportToShareableHandle", ctypes.byref(fd), pool,
+                  POSIX_FD, 0)
+        self.call("cudaMemPoolExportPointer", ctypes.byref(data), at)
+        return at, fd.value, bytes(data)

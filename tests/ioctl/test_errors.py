@@ -95,7 +95,7 @@ def test_segments_outside_of_the_file_or_of_the_memory(here):
 
 
 def test_other_fields_that_make_no_sense(here):
-    for fields in ({"memory": 3}, {"done": 11}, {"event": 5}):
+    for fields in ({"memory": 4}, {"done": 11}, {"event": 5}):
         with fails(errno.EINVAL, calls.AUTH):
             here.fill(**fields)
     for fields in ({}, {"lease": 1, "slot": here.slot}):
@@ -157,14 +157,18 @@ def test_devices_are_answered_that_there_are_none(here):
     null = os.open("/dev/null", os.O_RDWR)
     slot, _, _ = here.passer.pass_on(null, calls.PASS_DEVICE)
     os.close(null)
-    with fails(errno.ENXIO, calls.DEVICE):
-        here.fill(memory=calls.CUDA_VMM, slot=slot, alloc_bytes=100)
+    for kind in (calls.CUDA_VMM, calls.CUDA_POOL):
+        with fails(errno.ENXIO, calls.DEVICE):
+            here.fill(memory=kind, slot=slot, alloc_bytes=100)
+    with fails(errno.EOPNOTSUPP, calls.AUTH):
+        here.fill(memory=calls.CUDA_POOL, alloc_bytes=100)
     for kind in (0, calls.CUDA_IPC, calls.CUDA_VMM):
         with fails(errno.ENXIO, calls.DEVICE):
             calls.ioctl(here.fd, calls.LEND,
                         calls.new(calls.Lend, memory=kind))
     with fails(errno.EINVAL, calls.AUTH):
-        calls.ioctl(here.fd, calls.LEND, calls.new(calls.Lend, memory=3))
+        calls.ioctl(here.fd, calls.LEND, calls.new(calls.Lend,
+                                                memory=calls.CUDA_POOL))
     with fails(errno.ESRCH):
         here.passer.descriptor(1)
     for fields in ({"lease": 1}, {"cookie": 1}):

@@ -34,10 +34,11 @@ def run(gpus, script, *args, python=sys.executable, user=None):
     return done.stdout
 
 
-def test_memory_of_a_descriptor_is_filled(mount, model, gpus, seed):
+@pytest.mark.parametrize("kind", ["vmm", "pool"])
+def test_memory_of_a_descriptor_is_filled(mount, model, gpus, seed, kind):
     print("seed", seed)
     m = mount("gpu=on", m=model, env=gpus)
-    run(gpus, "gpu_kinds.py", "vmm", seed, *tensors(m, model, 3))
+    run(gpus, "gpu_kinds.py", kind, seed, *tensors(m, model, 3))
 
 
 def test_another_user_is_filled_for_and_lent_nothing(mount, model, gpus, seed):

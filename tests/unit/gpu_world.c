@@ -81,6 +81,26 @@ void gpu_target_map(const struct gpu_world *w, struct gpu_target *t)
 	t->ptr = (void *)(uintptr_t)at;
 }
 
+static void make_pooled(const struct gpu_world *w, struct gpu_target *t)
+{
+	const cu_pool_props props = { .type = WFS_CU_PINNED,
+				      .handle_types = WFS_CU_POSIX_FD,
+				      .location.type = WFS_CU_ON_DEVICE };
+	cu_pool_ptr data;
+	cu_stream stream;
+
+	assert_int_equal(0, w->cuda->cudaStreamCreateWithFlags(
+				    &stream, WFS_CU_STREAM_NON_BLOCKING));
+	assert_int_equal(0, w->cuda->cudaMemPoolCreate(&t->pool, &props));
+	assert_int_equal(0, w->cuda->cudaMallocFromPoolAsync(&t->ptr, t->bytes,
+							     t->pool, stream));
+	assert_int_equal(0, w->cuda->cudaStreamDestroy(stream));
+	assert_int_equal(0, w->cuda->cudaMemPoolExportToShareableHandle(
+				    &t->fd, t->pool, WFS_CU_POSIX_FD, 0));
+	assert_int_equal(0, w->cuda->cudaMemPoolExportPointer(&data, t->ptr));
+	memcpy(t->handle, &data, sizeof(data));
+}
+
 struct gpu_target gpu_target_make(const struct gpu_world *w, uint32_t memory,
 				  uint64_t bytes)
 {
@@ -92,6 +112,10 @@ struct gpu_target gpu_target_make(const struct gpu_world *w, uint32_t memory,
 		assert_int_equal(0,
 				 w->cuda->cudaIpcGetMemHandle(&handle, t.ptr));
 		memcpy(t.handle, &handle, sizeof(handle));
+		return t;
+	}
+	if (memory == WFS_DEVICE_POOL_FD) {
+		make_pooled(w, &t);
 		return t;
 	}
 	assert_int_equal(0, w->cuda->cuMemCreate(&t.alloc, bytes, &prop, 0));
@@ -110,6 +134,11 @@ void gpu_target_free(const struct gpu_world *w, struct gpu_target *t)
 		return;
 	}
 	close(t->fd);
+	if (t->memory == WFS_DEVICE_POOL_FD) {
+		assert_int_equal(0, w->cuda->cudaFree(t->ptr));
+		assert_int_equal(0, w->cuda->cudaMemPoolDestroy(t->pool));
+		return;
+	}
 	assert_int_equal(0, w->cuda->cuMemUnmap(at, t->bytes));
 	assert_int_equal(0, w->cuda->cuMemAddressFree(at, t->bytes));
 	assert_int_equal(0, w->cuda->cuMemRelease(t->alloc));

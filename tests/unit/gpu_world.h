@@ -42,6 +42,7 @@ struct gpu_target {
 	uint8_t handle[WFS_DEVICE_HANDLE];
 	int fd;
 	cu_alloc alloc;
+	cu_pool pool;
 };
 struct gpu_target gpu_target_make(const struct gpu_world *w, uint32_t memory,
 				  uint64_t bytes);

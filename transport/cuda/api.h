@@ -29,6 +29,8 @@ typedef unsigned cu_flags;  /* enum CUmemAllocationGranularity_flags_enum */
 typedef uint64_t cu_alloc;  /* CUmemGenericAllocationHandle */
 typedef uint64_t cu_devptr; /* CUdeviceptr */
 typedef int cu_device;	    /* CUdevice */
+typedef void *cu_pool;	    /* cudaMemPool_t */
+typedef unsigned cu_export; /* enum cudaMemAllocationHandleType */
 typedef struct {
 	char reserved[64];
 } cu_mem_handle; /* cudaIpcMemHandle_t */
@@ -59,6 +61,15 @@ typedef struct {
 	cu_location location;
 	unsigned flags;
 } cu_access; /* CUmemAccessDesc */
+typedef struct {
+	unsigned type, handle_types;
+	cu_location location;
+	void *win32;
+	unsigned char newer[64];
+} cu_pool_props; /* struct cudaMemPoolProps */
+typedef struct {
+	unsigned char reserved[64];
+} cu_pool_ptr; /* struct cudaMemPoolPtrExportData */
 
 /* Of libcudart. */
 #define WFS_CUDART_CALLS(X)                                                    \
@@ -102,6 +113,17 @@ typedef struct {
 	X(cudaIpcOpenMemHandle,                                                \
 	  (void **ptr, cu_mem_handle handle, unsigned flags))                  \
 	X(cudaIpcCloseMemHandle, (void *ptr))                                  \
+	X(cudaMemPoolCreate, (cu_pool * pool, const cu_pool_props *props))     \
+	X(cudaMemPoolDestroy, (cu_pool pool))                                  \
+	X(cudaMallocFromPoolAsync,                                             \
+	  (void **ptr, size_t size, cu_pool pool, cu_stream stream))           \
+	X(cudaMemPoolExportToShareableHandle,                                  \
+	  (void *handle, cu_pool pool, cu_export type, unsigned flags))        \
+	X(cudaMemPoolImportFromShareableHandle,                                \
+	  (cu_pool * pool, void *handle, cu_export type, unsigned flags))      \
+	X(cudaMemPoolExportPointer, (cu_pool_ptr * data, void *ptr))           \
+	X(cudaMemPoolImportPointer,                                            \
+	  (void **ptr, cu_pool pool, cu_pool_ptr *data))                       \
 	X(cudaIpcGetEventHandle, (cu_event_handle * handle, cu_event event))   \
 	X(cudaIpcOpenEventHandle, (cu_event * event, cu_event_handle handle))
 

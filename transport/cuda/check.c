@@ -29,6 +29,10 @@
 #define cu_location	plain_location
 #define cu_prop		plain_prop
 #define cu_access	plain_access
+#define cu_pool		plain_pool
+#define cu_export	plain_export
+#define cu_pool_props	plain_pool_props
+#define cu_pool_ptr	plain_pool_ptr
 #include "transport/cuda/api.h"
 #undef cu_error
 #undef cu_result
@@ -49,6 +53,10 @@
 #undef cu_location
 #undef cu_prop
 #undef cu_access
+#undef cu_pool
+#undef cu_export
+#undef cu_pool_props
+#undef cu_pool_ptr
 
 typedef cudaError_t cu_error;
 typedef CUresult cu_result;
@@ -69,6 +77,10 @@ typedef cudaIpcEventHandle_t cu_event_handle;
 typedef CUmemLocation cu_location;
 typedef CUmemAllocationProp cu_prop;
 typedef CUmemAccessDesc cu_access;
+typedef cudaMemPool_t cu_pool;
+typedef enum cudaMemAllocationHandleType cu_export;
+typedef struct cudaMemPoolProps cu_pool_props;
+typedef struct cudaMemPoolPtrExportData cu_pool_ptr;
 
 #define SAME_SIZE(name)                                                        \
 	_Static_assert(sizeof(cu_##name) == sizeof(plain_##name) &&            \
@@ -92,12 +104,18 @@ SAME_SIZE(event_handle)
 SAME_SIZE(location)
 SAME_SIZE(prop)
 SAME_SIZE(access)
+SAME_SIZE(pool)
+SAME_SIZE(export)
+SAME_SIZE(pool_props)
+SAME_SIZE(pool_ptr)
 
 _Static_assert(offsetof(cu_prop, location) == offsetof(plain_prop, location) &&
 		       offsetof(cu_prop, allocFlags) ==
 			       offsetof(plain_prop, flags) &&
 		       offsetof(cu_access, flags) ==
-			       offsetof(plain_access, flags),
+			       offsetof(plain_access, flags) &&
+		       offsetof(cu_pool_props, location) ==
+			       offsetof(plain_pool_props, location),
 	       "the driver's structures have another form");
 
 /* It grew once: ours has room for more. */
@@ -163,6 +181,9 @@ SAME(WFS_CU_REGISTER_READ_ONLY, cudaHostRegisterReadOnly)
 SAME(WFS_CU_ATTR_MAX_PITCH, cudaDevAttrMaxPitch)
 SAME(WFS_CU_ATTR_REGISTER_READ_ONLY, cudaDevAttrHostRegisterReadOnlySupported)
 SAME(WFS_CU_PINNED, CU_MEM_ALLOCATION_TYPE_PINNED)
+SAME(WFS_CU_PINNED, cudaMemAllocationTypePinned)
+SAME(WFS_CU_ON_DEVICE, cudaMemLocationTypeDevice)
+SAME(WFS_CU_POSIX_FD, cudaMemHandleTypePosixFileDescriptor)
 SAME(WFS_CU_ON_DEVICE, CU_MEM_LOCATION_TYPE_DEVICE)
 SAME(WFS_CU_POSIX_FD, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
 SAME(WFS_CU_READ_WRITE, CU_MEM_ACCESS_FLAGS_PROT_READWRITE)

@@ -210,7 +210,7 @@ static int fill(struct wfs_device *base, const struct wfs_device_fill *fill,
 		rc = wfs_gpu_look(dev, fault, err);
 	if (!rc) {
 		describe(fill, &ask);
-		if (fill->memory == WFS_DEVICE_VMM_FD)
+		if (wfs_device_by_descriptor(fill->memory))
 			talk.fds.memory = fill->memory_fd;
 		rc = fill_as(dev, &caller, fill, &talk, fault, err);
 	}

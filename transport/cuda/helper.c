@@ -38,7 +38,7 @@ static int receive(int socket, struct wfs_gpu_request *ask, int *ret_fd,
 
 	if (rc || ask->magic != WFS_GPU_MAGIC)
 		return rc ? rc : -EBADMSG;
-	if (ask->op != WFS_GPU_FILL || ask->memory != WFS_DEVICE_VMM_FD)
+	if (ask->op != WFS_GPU_FILL || !wfs_device_by_descriptor(ask->memory))
 		return 0;
 	rc = wfs_unix_receive(socket, &more, sizeof(more), ret_memory_fd);
 	return rc || more.seq != ask->seq ? -EBADMSG : 0;

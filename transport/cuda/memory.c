@@ -118,15 +118,52 @@ static int import_handle(struct wfs_gpu_work *work,
 	return 0;
 }
 
+/* The pool goes with the pointer: what else is in it was not asked for. */
+static int import_pooled(struct wfs_gpu_work *work,
+			 const struct wfs_gpu_request *ask, int fd,
+			 struct wfs_gpu_memory *memory)
+{
+	const struct wfs_cuda *cuda = work->cuda;
+	cu_pool_ptr data;
+	void *ptr = NULL;
+	unsigned code;
+
+	memcpy(&data, ask->handle, sizeof(data));
+	code = wfs_cuda_call(cuda, cudaMemPoolImportFromShareableHandle,
+			     &memory->pool, (void *)(intptr_t)fd,
+			     WFS_CU_POSIX_FD, 0);
+	if (code)
+		return wfs_gpu_fail(work, WFS_DEVICE_STAGE_MAP, code,
+				    "the reader's pool");
+	code = wfs_cuda_call(cuda, cudaMemPoolImportPointer, &ptr, memory->pool,
+			     &data);
+	if (code) {
+		wfs_cuda_call(cuda, cudaMemPoolDestroy, memory->pool);
+		return wfs_gpu_fail(work, WFS_DEVICE_STAGE_MAP, code,
+				    "the reader's pointer into its pool");
+	}
+	memory->ptr = (uint64_t)(uintptr_t)ptr;
+	return 0;
+}
+
 int wfs_gpu_import(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 		   int memory_fd, struct wfs_gpu_memory *ret_memory)
 {
 	struct wfs_gpu_memory memory = { .kind = ask->memory,
 					 .bytes = ask->memory_bytes };
-	int rc = ask->memory == WFS_DEVICE_VMM_FD ?
-			 import_fd(work, ask, memory_fd, &memory) :
-			 import_handle(work, ask, &memory);
+	int rc = -EINVAL;
 
+	switch ((enum wfs_device_memory)ask->memory) {
+	case WFS_DEVICE_CUDA_IPC:
+		rc = import_handle(work, ask, &memory);
+		break;
+	case WFS_DEVICE_VMM_FD:
+		rc = import_fd(work, ask, memory_fd, &memory);
+		break;
+	case WFS_DEVICE_POOL_FD:
+		rc = import_pooled(work, ask, memory_fd, &memory);
+		break;
+	}
 	if (!rc)
 		*ret_memory = memory;
 	return rc;
@@ -138,10 +175,12 @@ void wfs_gpu_let_go(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory)
 
 	if (memory->kind == WFS_DEVICE_VMM_FD)
 		unmap_alloc(work, memory);
-	else if (memory->kind && memory->own)
+	else if (memory->kind == WFS_DEVICE_POOL_FD || memory->own)
 		wfs_cuda_call(work->cuda, cudaFree, ptr);
 	else if (memory->kind)
 		wfs_cuda_call(work->cuda, cudaIpcCloseMemHandle, ptr);
+	if (memory->kind == WFS_DEVICE_POOL_FD)
+		wfs_cuda_call(work->cuda, cudaMemPoolDestroy, memory->pool);
 	memory->kind = 0;
 }
 

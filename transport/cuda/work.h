@@ -25,6 +25,7 @@ struct wfs_gpu_memory {
 	uint64_t bytes; /* mapped */
 	bool own;	/* made, not imported */
 	cu_alloc alloc; /* VMM */
+	cu_pool pool;	/* POOL */
 };
 
 /* A kept mapping. */
