@@ -9,13 +9,17 @@
 #include "core/base/log.h"
 #include "transport/cuda/device.h"
 
-#define DRIVER	"/dev/nvidiactl"
-#define KEEP_NS 10000000000ull /* for a reader that is started anew */
+#define DRIVER	      "/dev/nvidiactl"
+#define KEEP_NS	      10000000000ull /* for a reader that is started anew */
+#define KEEP_FILES_NS 1000000000ull  /* for fills that follow each other */
 
 int wfs_serve_gpus(enum wfs_want want, struct wfs_device **ret_dev,
 		   struct wfs_err *err)
 {
-	const struct wfs_cuda_config config = { .keep_ns = KEEP_NS };
+	const struct wfs_cuda_config config = {
+		.keep_ns = KEEP_NS,
+		.keep_files_ns = KEEP_FILES_NS,
+	};
 	struct wfs_device *dev = NULL;
 	int rc;
 

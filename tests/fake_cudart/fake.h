@@ -72,13 +72,14 @@ struct fake_control {
 	uint64_t next_id;
 	uint64_t capacity[FAKE_DEVICES];
 	int devices;
-	bool no_vmm;	   /* the driver has no such calls */
-	bool no_register;  /* host memory cannot be registered read-only */
-	bool hold_events;  /* recorded events do not happen till released */
-	unsigned pageable; /* copies from memory that was not pinned */
-	unsigned pins;	   /* pieces of host memory that are pinned */
-	unsigned calls;	   /* copies queued, of all processes */
-	unsigned modest;   /* streams of the least priority, so far */
+	bool no_vmm;	    /* the driver has no such calls */
+	bool no_register;   /* host memory cannot be registered read-only */
+	bool hold_events;   /* recorded events do not happen till released */
+	unsigned pageable;  /* copies from memory that was not pinned */
+	unsigned pins;	    /* pieces of host memory that are pinned */
+	unsigned registers; /* how often one was registered, so far */
+	unsigned calls;	    /* copies queued, of all processes */
+	unsigned modest;    /* streams of the least priority, so far */
 	struct fake_fault fault;
 	struct fake_alloc allocs[FAKE_ALLOCS];
 	struct fake_holder holders[FAKE_OPENS];

@@ -231,6 +231,7 @@ cu_error cudaHostRegister(void *ptr, size_t size, unsigned flags)
 		    size + (uintptr_t)ptr % 4096, MADV_POPULATE_READ) != 0 &&
 	    errno == EFAULT)
 		return WFS_CU_INVALID_VALUE;
+	__atomic_fetch_add(&fake_control()->registers, 1, __ATOMIC_RELAXED);
 	return pin(ptr, size, false);
 }
 

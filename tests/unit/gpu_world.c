@@ -29,9 +29,10 @@ void gpu_world_enter(int argc, char **argv)
 	fake_gpus_enter(argv);
 }
 
-int gpu_world_open(void **state)
+static int open_world(void **state, uint64_t keep_files_ns)
 {
-	const struct wfs_cuda_config config = { .keep_ns = 0 };
+	const struct wfs_cuda_config config = { .keep_files_ns =
+							keep_files_ns };
 	struct gpu_world *w = wfs_calloc(1, sizeof(*w));
 
 	w->fake = fake_gpus_control();
@@ -47,6 +48,16 @@ int gpu_world_open(void **state)
 	assert_int_equal(0, wfs_cuda_device_look(w->dev, &w->err));
 	*state = w;
 	return 0;
+}
+
+int gpu_world_open(void **state)
+{
+	return open_world(state, 60 * MINUTE_NS);
+}
+
+int gpu_world_open_forgetful(void **state)
+{
+	return open_world(state, 0);
 }
 
 int gpu_world_close(void **state)

@@ -31,6 +31,8 @@ struct gpu_world {
 void gpu_world_enter(int argc, char **argv);
 
 int gpu_world_open(void **state);
+/* The same, where helpers keep no file for longer than it takes. */
+int gpu_world_open_forgetful(void **state);
 /* Asserts that no device memory is left over. */
 int gpu_world_close(void **state);
 

@@ -45,56 +45,6 @@ static void a_fill_lands_in_memory_of_each_kind(void **state)
 	}
 }
 
-static void memory_of_a_pool_is_kept_and_let_go_of_with_its_pool(void **state)
-{
-	struct gpu_world *w = *state;
-	struct gpu_target t = gpu_target_make(w, WFS_DEVICE_POOL_FD, SMALL);
-	struct wfs_device_segment segment;
-	struct wfs_device_fill fill = gpu_fill_of(w, &t, &segment);
-	unsigned own = fake_cu_holds(w->fake);
-
-	fill.cookie = 7;
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(0, gpu_fill(w, &fill));
-	gpu_expect_file(w, &t);
-	/* The helper has the pool, and the pointer into it. */
-	assert_int_equal(own + 2, fake_cu_holds(w->fake));
-	assert_int_equal(0, wfs_device_drop(w->dev, &fill.caller, 0, 7));
-	assert_int_equal(own, fake_cu_holds(w->fake));
-	gpu_target_free(w, &t);
-}
-
-static void what_is_no_pointer_into_that_pool_is_refused(void **state)
-{
-	struct gpu_world *w = *state;
-	struct gpu_target t = gpu_target_make(w, WFS_DEVICE_POOL_FD, SMALL);
-	struct gpu_target other = gpu_target_make(w, WFS_DEVICE_POOL_FD, SMALL);
-	struct wfs_device_segment segment;
-	const struct wfs_device_fill good = gpu_fill_of(w, &t, &segment);
-	struct wfs_device_fill fill = good;
-	unsigned own = fake_cu_holds(w->fake);
-
-	memcpy(fill.handle, other.handle, sizeof(fill.handle));
-	assert_int_equal(-EPERM, gpu_fill(w, &fill));
-	assert_int_equal(WFS_DEVICE_STAGE_MAP, w->fault.stage);
-	memset(fill.handle, 'x', sizeof(fill.handle));
-	assert_int_equal(-EPERM, gpu_fill(w, &fill));
-	fill = good;
-	fill.memory_fd = w->fd;
-	assert_int_equal(-EPERM, gpu_fill(w, &fill));
-	fill.memory_fd = -1;
-	assert_int_equal(-EINVAL, gpu_fill(w, &fill));
-	fake_cu_inject(w->fake, "cudaMemPoolImportFromShareableHandle",
-		       FAKE_FAILS, WFS_CU_NOT_SUPPORTED, 0, 1);
-	assert_int_equal(-EOPNOTSUPP, gpu_fill(w, &good));
-	/* None of them left anything behind. */
-	assert_int_equal(own, fake_cu_holds(w->fake));
-	assert_int_equal(0, gpu_fill(w, &good));
-	gpu_expect_file(w, &t);
-	gpu_target_free(w, &other);
-	gpu_target_free(w, &t);
-}
-
 static void bytes_come_from_pinned_memory_alone(void **state)
 {
 	struct gpu_world *w = *state;
@@ -349,6 +299,7 @@ static void a_fill_waits_for_the_event_of_its_reader(void **state)
 	fill.ready = (const uint8_t *)&handle;
 	fill.deadline_ns = wfs_now_ns() + SECOND_NS / 2;
 	assert_int_equal(-ETIMEDOUT, gpu_fill(w, &fill));
+	gpu_await_helpers(0);
 	fake_cu_release_events(w->fake);
 	fill.deadline_ns = wfs_now_ns() + 60 * SECOND_NS;
 	assert_int_equal(0, gpu_fill(w, &fill));
@@ -364,8 +315,6 @@ int main(int argc, char **argv)
 	cmocka_unit_test_setup_teardown(name, gpu_world_open, gpu_world_close)
 	const struct CMUnitTest tests[] = {
 		G(a_fill_lands_in_memory_of_each_kind),
-		G(memory_of_a_pool_is_kept_and_let_go_of_with_its_pool),
-		G(what_is_no_pointer_into_that_pool_is_refused),
 		G(bytes_come_from_pinned_memory_alone),
 		G(random_segments_land_where_they_should),
 		G(a_kept_mapping_is_found_again_until_it_is_dropped),

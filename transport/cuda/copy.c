@@ -210,34 +210,16 @@ static int copy_all(const struct job *job, bool registered,
 	return rc;
 }
 
-static bool register_map(struct wfs_gpu_work *work, void *at, uint64_t bytes)
-{
-	return work->registers &&
-	       wfs_cuda_call(work->cuda, cudaHostRegister, at, bytes,
-			     WFS_CU_REGISTER_READ_ONLY) == WFS_CU_OK;
-}
-
 int wfs_gpu_copy(struct wfs_gpu_work *work, const struct wfs_gpu_file *file,
 		 const struct wfs_device_segment *segments, size_t count,
 		 uint64_t to)
 {
-	struct job job = { .work = work, .file = file, .to = to };
-	bool registered = false;
-	void *at = MAP_FAILED;
-	int rc;
+	const struct wfs_gpu_source *source = wfs_gpu_source_get(
+		work, file, sum(segments, count) >= REGISTER_LEAST);
+	const struct job job = { .work = work,
+				 .file = file,
+				 .mapped = source ? source->at : NULL,
+				 .to = to };
 
-	if (file->steady)
-		at = mmap(NULL, file->bytes, PROT_READ, MAP_SHARED, file->fd,
-			  0);
-	if (at != MAP_FAILED) {
-		job.mapped = at;
-		registered = sum(segments, count) >= REGISTER_LEAST &&
-			     register_map(work, at, file->bytes);
-	}
-	rc = copy_all(&job, registered, segments, count);
-	if (registered)
-		wfs_cuda_call(work->cuda, cudaHostUnregister, at);
-	if (at != MAP_FAILED)
-		munmap(at, file->bytes);
-	return rc;
+	return copy_all(&job, source && source->registered, segments, count);
 }

@@ -344,6 +344,7 @@ int wfs_cuda_device_open(const struct wfs_cuda_config *config,
 
 	dev->base.ops = &ops;
 	dev->keep_ns = config->keep_ns;
+	dev->keep_files_ns = config->keep_files_ns;
 	dev->lend_to_count = config->lend_to ? config->lend_to_count : 1;
 	dev->lend_to = wfs_calloc(dev->lend_to_count + 1, sizeof(*to));
 	memcpy(dev->lend_to, to, dev->lend_to_count * sizeof(*to));

@@ -20,6 +20,9 @@ struct wfs_cuda_config {
 	/* A copy that nobody has a lease of is kept so long, for the next
 	 * reader of the same. */
 	uint64_t keep_ns;
+	/* A helper keeps the last few steady files registered so long after a
+	 * fill, for the next one; they cannot be evicted meanwhile. */
+	uint64_t keep_files_ns;
 };
 
 /*

@@ -53,7 +53,7 @@ static int carry_out(struct wfs_gpu_work *work,
 				      "no device was taken");
 	switch ((enum wfs_gpu_op)ask->op) {
 	case WFS_GPU_HELLO:
-		return wfs_gpu_take(work, &ask->device);
+		return wfs_gpu_take(work, ask);
 	case WFS_GPU_COUNT:
 		return wfs_gpu_count(work);
 	case WFS_GPU_FILL:
@@ -69,6 +69,15 @@ static int carry_out(struct wfs_gpu_work *work,
 			      "there is no such request");
 }
 
+/* Until something is to be done; what is kept for a while goes meanwhile. */
+static void rest(struct wfs_gpu_work *work, int socket)
+{
+	struct pollfd next = { .fd = socket, .events = POLLIN };
+
+	while (poll(&next, 1, wfs_gpu_sources_age(work)) == 0)
+		;
+}
+
 /* False: the helper is to end. */
 static bool serve_one(struct wfs_gpu_work *work, int socket)
 {
@@ -78,6 +87,7 @@ static bool serve_one(struct wfs_gpu_work *work, int socket)
 	int memory_fd wfs_autoclose = -1;
 	int sent wfs_autoclose = -1;
 
+	rest(work, socket);
 	if (receive(socket, &ask, &fd, &memory_fd))
 		return false;
 	answer.seq = ask.seq;

@@ -200,7 +200,8 @@ static int start(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 		 struct wfs_err *err)
 {
 	struct wfs_gpu_request hello = { .op = WFS_GPU_HELLO,
-					 .device = helper->device };
+					 .device = helper->device,
+					 .keep_ns = dev->keep_files_ns };
 	const struct wfs_gpu_person person = {
 		.uid = helper->person.uid,
 		.gid = helper->person.gid,

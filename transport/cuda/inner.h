@@ -90,7 +90,7 @@ struct wfs_cuda_device {
 	struct wfs_device base;
 	uid_t *lend_to;
 	size_t lend_to_count;
-	uint64_t keep_ns;
+	uint64_t keep_ns, keep_files_ns;
 	uint64_t own_pidns;
 
 	pthread_mutex_t lock;

@@ -41,6 +41,7 @@ struct wfs_gpu_request {
 	uint8_t ready[WFS_DEVICE_HANDLE];
 	uint64_t memory_bytes;
 	uint64_t file_bytes;
+	uint64_t keep_ns; /* HELLO: so long files stay mapped, unused */
 	struct wfs_device_segment segments[WFS_DEVICE_SEGMENTS];
 };
 

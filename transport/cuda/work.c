@@ -75,8 +75,9 @@ static unsigned find_device(const struct wfs_cuda *cuda,
 	return wfs_cuda_call(cuda, cudaDeviceGetByPCIBusId, ret_device, bus);
 }
 
-int wfs_gpu_take(struct wfs_gpu_work *work, const struct wfs_device_id *id)
+int wfs_gpu_take(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask)
 {
+	const struct wfs_device_id *id = &ask->device;
 	const struct wfs_cuda *cuda = NULL;
 	int count, value = 0;
 	unsigned code;
@@ -90,6 +91,7 @@ int wfs_gpu_take(struct wfs_gpu_work *work, const struct wfs_device_id *id)
 	if (rc)
 		return rc;
 	work->cuda = cuda;
+	work->keep_ns = ask->keep_ns;
 	code = find_device(cuda, id, &work->device);
 	if (code)
 		return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_DEVICE, -ENODEV,

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "transport/cuda/cuda.h"
 #include "transport/cuda/ring.h"
@@ -17,6 +18,7 @@
 #define WFS_GPU_RING_BYTES (8u << 20)
 #define WFS_GPU_MAPS	   256
 #define WFS_GPU_COPIES	   1024
+#define WFS_GPU_SOURCES	   4
 
 /* Device memory that was imported or made. */
 struct wfs_gpu_memory {
@@ -41,6 +43,16 @@ struct wfs_gpu_copy {
 	struct wfs_gpu_memory memory;
 };
 
+/* A file that is mapped, all of it. */
+struct wfs_gpu_source {
+	void *at; /* NULL: none */
+	uint64_t bytes;
+	dev_t dev;
+	ino_t ino;
+	bool registered, refused; /* by the driver */
+	uint64_t used_ns;
+};
+
 struct wfs_gpu_work {
 	const struct wfs_cuda *cuda; /* NULL until a device is taken */
 	int device;
@@ -50,6 +62,8 @@ struct wfs_gpu_work {
 	uint64_t requests;
 	struct wfs_gpu_map maps[WFS_GPU_MAPS];
 	struct wfs_gpu_copy copies[WFS_GPU_COPIES];
+	struct wfs_gpu_source sources[WFS_GPU_SOURCES];
+	uint64_t keep_ns; /* … for so long after their last use */
 	struct wfs_gpu_answer *answer; /* to the request in hand */
 };
 
@@ -62,7 +76,8 @@ int wfs_gpu_fail(struct wfs_gpu_work *work, enum wfs_device_stage stage,
 int wfs_gpu_refuse(struct wfs_gpu_work *work, enum wfs_device_stage stage,
 		   int rc, const char *what);
 
-int wfs_gpu_take(struct wfs_gpu_work *work, const struct wfs_device_id *id);
+/* HELLO. */
+int wfs_gpu_take(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask);
 int wfs_gpu_count(struct wfs_gpu_work *work);
 
 /* FILL.  `memory_fd` is -1 where the memory is none. */
@@ -90,6 +105,16 @@ struct wfs_gpu_file {
 	uint64_t bytes;
 	bool steady;
 };
+
+/*
+ * A steady file, mapped, and registered for the device's reading if that is
+ * wanted and can be; for this request.  NULL: it is to be read.
+ */
+const struct wfs_gpu_source *wfs_gpu_source_get(struct wfs_gpu_work *work,
+						const struct wfs_gpu_file *file,
+						bool registered);
+/* Lets go of those whose time is over: ms till the next one's is, -1: none. */
+int wfs_gpu_sources_age(struct wfs_gpu_work *work);
 
 /*
  * Copies the segments to `to` and waits for it: 0, with bytes and path in the
