@@ -131,6 +131,16 @@ class Seed:
                              capture_output=True, check=True)
         return out.stdout
 
+    def patiently(self, ask):
+        """What that gives.  With a short --client-timeout a machine that is
+        slow is cut off before it has asked, too, and asks again."""
+        def asked():
+            with contextlib.suppress(ConnectionError):
+                return ask()
+            assert self.process.poll() is None, self.log()
+            return None
+        return mounts.wait_until(asked, "it is in time with its request")
+
     def raw(self, text=b"", timeout=DEADLINE):
         sock = socket.create_connection(self.address, timeout)
         if text:
@@ -141,7 +151,8 @@ class Seed:
         return {m["name"]: m for m in self.ask("/v1/models").json()["models"]}
 
     def manifest(self, model="m", query=""):
-        return self.ask(f"/v1/models/{model}/manifest{query}").json()
+        return self.patiently(lambda: self.ask(
+            f"/v1/models/{model}/manifest{query}")).json()
 
     def files(self, model="m"):
         """{path: row} of the regular files."""
@@ -150,7 +161,8 @@ class Seed:
 
     def metrics(self):
         out = {}
-        for line in self.ask("/metrics").body.decode().splitlines():
+        got = self.patiently(lambda: self.ask("/metrics"))
+        for line in got.body.decode().splitlines():
             if not line.startswith("#"):
                 sample, value = line.rsplit(" ", 1)
                 out[sample.removeprefix("weightfs_seed_")] = float(value)

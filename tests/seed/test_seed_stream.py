@@ -45,8 +45,12 @@ def test_a_chunk_is_hashed_once(seed):
         with wire.Stream(seed.address) as s:
             for off, size in lengths(row["size"]):
                 assert s.read(row["region"], off, size)[1] == wire.OK
-    got = seed.metrics()
-    assert got["chunks_total"] == 3 * len(lengths(row["size"]))
+    chunks = 3 * len(lengths(row["size"]))
+    # What was sent is here before it is counted.
+    got = mounts.wait_until(
+        lambda: (m := seed.metrics())["chunks_total"] >= chunks and m,
+        "all are counted")
+    assert got["chunks_total"] == chunks
     assert got["sent_bytes_total"] == 3 * row["size"]
     assert got["hashed_bytes_total"] == row["size"]
 
@@ -156,7 +160,7 @@ def test_another_version_of_the_stream_is_refused(seed):
 def test_an_idle_stream_is_left_alone(seeder, plain):
     seed = seeder("--client-timeout", "1", m=plain)
     row = seed.files()["config.json"]
-    with wire.Stream(seed.address) as s:
+    with seed.patiently(lambda: wire.Stream(seed.address)) as s:
         # A slow client is cut off meanwhile: as long as that this one lives.
         with seed.raw(b"GET / HTTP/1.1\r\n") as slow:
             assert seeds.is_cut_off(slow)
@@ -167,7 +171,7 @@ def test_an_idle_stream_is_left_alone(seeder, plain):
 
 def test_half_a_frame_is_not_waited_for_for_ever(seeder, plain):
     seed = seeder("--client-timeout", "1", m=plain)
-    with wire.Stream(seed.address) as s:
+    with seed.patiently(lambda: wire.Stream(seed.address)) as s:
         s.send(b"WFR1")
         assert seeds.is_cut_off(s.sock)
 
@@ -192,7 +196,7 @@ def test_streams_at_once_do_not_mix(seed, plain, chance):
                 with open(plain.path / name, "rb") as f:
                     f.seek(off)
                     mounts.assert_same(s.answer()[3], f.read(size), name)
-    assert seed.metrics()["streams"] == 8
+    mounts.wait_until(lambda: seed.metrics()["streams"] == 8, "eight streams")
     for s in streams:
         s.close()
     mounts.wait_until(lambda: seed.metrics()["streams"] == 0, "no streams")
@@ -212,7 +216,7 @@ def test_clients_that_are_killed_leave_nothing_behind(seed):
             s.sock.shutdown(socket.SHUT_RD)
         s.close()
     seed.wait_back_to(held)
-    assert seed.metrics()["streams"] == 0
+    mounts.wait_until(lambda: seed.metrics()["streams"] == 0, "no streams")
 
 
 def test_a_seed_that_ends_cuts_its_streams(seed):
