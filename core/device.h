@@ -30,7 +30,18 @@
  * -ESTALE     the file became shorter than what was asked of it
  *
  * Threads: every operation may be called from any number of threads; all but
- * info and descriptor block, till the deadline at worst.
+ * info and descriptor block, till the deadline at worst. *
+ * Bytes that are not on this node yet come by way of the arena, for a device
+ * as well.  RDMA could land them in a ring in device memory that is exported as
+ * a dma-buf (ibv_reg_dmabuf_mr), past the arena; there is none, for a chunk
+ * counts only when its digest was right, and it is a CPU that computes XXH3 and
+ * SHA-256.  To read a chunk back for that takes it over the bus and through
+ * the host's memory as the arena does, only the other way, and fetches it anew
+ * for each reader.  What would be gained is the arena's room.  It pays where
+ * the device computes the digest, which takes a kernel, and no stand-in for
+ * CUDA can run one; or where bytes have no digest, as those of an engine's
+ * memory that come by RDMA under its epoch.  Either has to be built where there
+ * are a GPU and a NIC to register its memory with: soft-RoCE refuses dma-bufs.
  */
 #ifndef WFS_CORE_DEVICE_H
 #define WFS_CORE_DEVICE_H
