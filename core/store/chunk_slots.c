@@ -5,10 +5,9 @@
  * holes.  What is free stays warm, the one freed last is taken first, until
  * nothing was wanted for as long as chunks are kept.
  *
- * A huge page that is new costs 0.2 ms, and 5 ms where the machine's host has
- * to find it first: ten times as long as a chunk takes over the network.  So
- * for chunks from far away, which somebody waits for, the keeper has some
- * ready.
+ * A huge page costs 5 ms where the machine's host has to find it first, several
+ * times as long as a chunk takes on loopback.  So for chunks from far away,
+ * which somebody waits for, the keeper has some ready.
  */
 #include <errno.h>
 #include <string.h>
