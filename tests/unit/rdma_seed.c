@@ -159,6 +159,16 @@ void rdma_seed_await_links(const struct rdma_seed *seed, uint64_t links)
 		nap_until(until, "connections");
 }
 
+void rdma_seed_await_none(const struct rdma_seed *seed)
+{
+	uint64_t until = wfs_now_ns() + WAIT_NS;
+
+	while (fake_rdma_live_of("qp"))
+		nap_until(until, "queue pairs");
+	/* What belonged to the last one goes before it is uncounted. */
+	rdma_seed_await_links(seed, 0);
+}
+
 struct wfs_rdma_way rdma_seed_way(struct rdma_seed *seed)
 {
 	struct wfs_rdma_way way;

@@ -46,6 +46,11 @@ void rdma_seed_close(struct rdma_seed *seed);
 void rdma_seed_await(const struct rdma_seed *seed, uint64_t in, uint64_t out);
 /* Until so many queue pairs are connected. */
 void rdma_seed_await_links(const struct rdma_seed *seed, uint64_t links);
+/*
+ * Until no queue pair is left, on either side: the seed counts one only when
+ * the node may be gone again.
+ */
+void rdma_seed_await_none(const struct rdma_seed *seed);
 struct wfs_export_stats rdma_seed_stats(const struct rdma_seed *seed);
 /* What the region of that index is called. */
 void rdma_seed_name(uint8_t id[WFS_WIRE_ID_BYTES], size_t index);

@@ -120,14 +120,10 @@ static void nothing_else_can_be_read(void **state)
 			 IBV_WC_REM_ACCESS_ERR);
 	assert_int_equal(read_once(seed, (uintptr_t)bytes, place.rkeys[0]),
 			 IBV_WC_REM_ACCESS_ERR);
-	for (uint32_t i = 1; i < 20; i++) {
+	for (int i = -19; i < 20; i++)
 		assert_int_equal(read_once(seed, place.address,
-					   place.rkeys[0] + i),
-				 IBV_WC_REM_ACCESS_ERR);
-		assert_int_equal(read_once(seed, place.address,
-					   place.rkeys[0] - i),
-				 IBV_WC_REM_ACCESS_ERR);
-	}
+					   place.rkeys[0] + (uint32_t)i),
+				 i ? IBV_WC_REM_ACCESS_ERR : IBV_WC_SUCCESS);
 	close_seed(seed);
 }
 
@@ -172,9 +168,11 @@ static void a_session_ends_with_its_lease(void **state)
 
 	(void)state;
 	rdma_seed_await(seed, 1, 0);
-	assert_int_equal(rdma_reader_open(&reader, seed, NULL), 0);
-	rdma_seed_await_links(seed, 1);
-	rdma_seed_await_links(seed, 0);
+	/* To connect may take longer than the lease. */
+	while (rdma_reader_open(&reader, seed, NULL))
+		rdma_reader_close(&reader);
+	while (fake_rdma_live_of("qp") > 1) /* the reader's own */
+		usleep(1000);
 	assert_int_equal(rdma_reader_open(&again, seed, &reader.way), -EACCES);
 	rdma_reader_close(&again);
 	rdma_reader_close(&reader);
@@ -190,9 +188,9 @@ static void what_nobody_has_a_session_for_is_not_registered(void **state)
 	(void)state;
 	rdma_seed_await(seed, 1, 0);
 	assert_int_equal(fake_rdma_live_of("mr"), 0);
-	rdma_seed_way(seed);
-	assert_int_equal(fake_rdma_live_of("mr"), 1);
-	assert_int_equal(fake_rdma_live_of("pd"), 1);
+	do /* once more when the lease was over before that was seen */
+		rdma_seed_way(seed);
+	while (fake_rdma_live_of("mr") != 1);
 	while (fake_rdma_live_of("pd"))
 		usleep(1000);
 	assert_int_equal(fake_rdma_live_of("mr"), 0);

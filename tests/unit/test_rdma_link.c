@@ -252,11 +252,11 @@ static void two_hundred_connections_leave_nothing(void **state)
 	unsigned before;
 
 	fails(seed, NULL, 0);
-	rdma_seed_await_links(seed, 0);
+	rdma_seed_await_none(seed);
 	before = fake_rdma_live();
 	for (unsigned i = 0; i < 200; i++)
 		fails(seed, NULL, 0);
-	rdma_seed_await_links(seed, 0);
+	rdma_seed_await_none(seed);
 	assert_int_equal(fake_rdma_live(), before);
 	assert_true(fake_rdma_count(FAKE_CONNECTIONS) >= 201);
 }
