@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -277,6 +279,16 @@ static void a_size_that_cannot_be_is_refused(void **state)
 	assert_int_equal(wfs_arena_open(UINT64_MAX, &arena, &err), -EINVAL);
 }
 
+/* What others mount meanwhile, other tests among them, is not seen here. */
+static int leave_the_mounts_of_others(void **state)
+{
+	(void)state;
+	if (!unshare(CLONE_NEWNS))
+		assert_int_equal(
+			mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,5 +305,6 @@ int main(void)
 		T(a_size_that_cannot_be_is_refused),
 	};
 
-	return cmocka_run_group_tests_name("arena", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("arena", tests,
+					   leave_the_mounts_of_others, NULL);
 }
