@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A running vLLM gives its weights to one of another size, through a mount.
 
-usage: live.py WORKDIR [CASE...], of same, frozen, killed, restarted; or all
+usage: live.py WORKDIR [CASE...]: same, cut, frozen, killed, restarted; or all
 
 Engine A, one rank, serves what it holds with our plugin and goes on answering.
 The mount knows nothing but A; engine B loads from it as two ranks, and says
-what two ranks say of the same checkpoint on disk.  Then A is frozen, killed or
-started again with other weights while B loads: B says the same or fails, and
-never anything else.  Exit status 1 if one case goes wrong.
+what two ranks say of the same checkpoint on disk.  Then A is cut off by a
+firewall, frozen, killed or started again with other weights while B loads: B
+says the same or fails, and never anything else.  Exit status 1 if one case
+goes wrong.
 """
 import contextlib
 import json
@@ -19,6 +20,7 @@ import sys
 import time
 
 import llama
+import net
 import peers
 from peers import PROGRAM, RANKS
 
@@ -33,11 +35,12 @@ SLOWLY = 8 << 20
 class Engine:
     """A process of engine.py; what it says is `answer`."""
 
-    def __init__(self, log, *args, env=None):
+    def __init__(self, log, *args, env=None, wrap=()):
         self.log_path = log
         with open(log, "wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, os.path.join(peers.HERE, "engine.py"), *args],
+                [*wrap, sys.executable, os.path.join(peers.HERE, "engine.py"),
+                 *args],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
                 text=True, env={**os.environ, **(env or {})},
                 preexec_fn=mounts.die_with_parent, start_new_session=True)
@@ -74,11 +77,13 @@ class Case:
         self.work, self.disk, self.ends = work, disk, ends
         self.port = mounts.free_port()
         self.point = os.path.join(work, "mnt-live")
+        self.wrap = ()  # before A and the mount: where their wire is
 
     def seed(self, model=NAME, **env):
         a = Engine(os.path.join(self.work, "a.log"), "auto",
                    os.path.join(self.disk, model), "1", "stay", env={
-                       "WEIGHTFS_SERVE": f"127.0.0.1:{self.port}", **env})
+                       "WEIGHTFS_SERVE": f"127.0.0.1:{self.port}", **env},
+                   wrap=self.wrap)
         self.ends.callback(a.end)
         said = a.answer()
         assert said, a.log()[-6000:]
@@ -86,7 +91,7 @@ class Case:
 
     def mount(self, *options):
         os.makedirs(self.point, exist_ok=True)
-        subprocess.run([PROGRAM, "mount", *options, "--seed",
+        subprocess.run([*self.wrap, PROGRAM, "mount", *options, "--seed",
                         f"http://127.0.0.1:{self.port}", self.point],
                        check=True)
         self.ends.callback(peers.unmount, self.point)
@@ -97,10 +102,13 @@ class Case:
         self.ends.callback(b.end)
         return b
 
-    def bytes_read(self):
+    def of_seed(self, what):
         with open(os.path.join(self.point, ".weightfs/status.json"),
                   encoding="utf-8") as file:
-            return sum(seed["bytes"] for seed in json.load(file)["seeds"])
+            return json.load(file)["seeds"][0][what]
+
+    def bytes_read(self):
+        return self.of_seed("bytes")
 
     def wait_for_bytes(self, b):
         enough = self.bytes_read() + (4 << 20)
@@ -143,6 +151,23 @@ def frozen(case, truth):
     return "B says what it says from disk, though A stood still"
 
 
+def cut(case, truth):
+    wire = net.Space(f"wfs-{os.getpid():x}-live")
+    case.ends.callback(wire.delete)
+    case.wrap = wire.wrap
+    a, b = slow(case, 240)
+    wire.filter("drop")
+    mounts.wait_until(lambda: case.of_seed("state") != "ready",
+                      "A is missed", 240)
+    before = case.bytes_read()
+    assert b.process.poll() is None, b.log()[-6000:]
+    assert a.again(), "A minds"
+    assert case.bytes_read() == before, "bytes come through a cut wire"
+    wire.unfilter()
+    assert b.answer() == truth[NAME], b.log()[-6000:]
+    return "B says what it says from disk, though no wire led to A"
+
+
 def killed(case, truth):
     a, b = slow(case, 5)
     a.end()
@@ -164,7 +189,7 @@ def restarted(case, truth):
     return "B has the other weights, once it starts anew"
 
 
-CASES = {"same": same, "frozen": frozen, "killed": killed,
+CASES = {"same": same, "cut": cut, "frozen": frozen, "killed": killed,
          "restarted": restarted}
 
 

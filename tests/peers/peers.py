@@ -25,7 +25,7 @@ import llama
 PROGRAM = os.environ.get("WEIGHTFS", "build/weightfs")
 BUILD = os.environ.get("WEIGHTFS_BUILD", "build/release")
 HERE = os.path.dirname(os.path.abspath(__file__))
-for part in "mount", "plan":
+for part in "mount", "plan", "soak":
     sys.path.insert(0, os.path.join(HERE, "..", part))
 import truth  # noqa: E402
 LOADS = (("transformers", "plain"), ("auto", "plain"),

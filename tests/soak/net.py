@@ -41,6 +41,21 @@ class Space:
         subprocess.run([*self.wrap, *command], input=text, text=True,
                        check=True, stdout=subprocess.DEVNULL)
 
+    def filter(self, verdict):
+        """drop: packets vanish; reject: connections are reset."""
+        rules = "".join(
+            f"add rule inet cut {chain} meta l4proto tcp {verdict}\n"
+            for chain in ("input", "output"))
+        self.run("nft", "-f", "-", text=(
+            "add table inet cut\n"
+            "add chain inet cut input "
+            "{ type filter hook input priority 0; }\n"
+            "add chain inet cut output "
+            "{ type filter hook output priority 0; }\n" + rules))
+
+    def unfilter(self):
+        self.run("nft", "flush", "ruleset")
+
     def delete(self):
         ip("netns", "del", self.name)
 
@@ -81,21 +96,6 @@ class Node(Space):
         if self.linked:
             ip("-n", self.hub.name, "link", "del", self.wire)
         self.linked = False
-
-    def filter(self, verdict):
-        """drop: packets vanish; reject: connections are reset."""
-        rules = "".join(
-            f"add rule inet cut {chain} meta l4proto tcp {verdict}\n"
-            for chain in ("input", "output"))
-        self.run("nft", "-f", "-", text=(
-            "add table inet cut\n"
-            "add chain inet cut input "
-            "{ type filter hook input priority 0; }\n"
-            "add chain inet cut output "
-            "{ type filter hook output priority 0; }\n" + rules))
-
-    def unfilter(self):
-        self.run("nft", "flush", "ruleset")
 
     def slow(self, rate):
         """Both directions carry `rate` (of tc) at most."""
