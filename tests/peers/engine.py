@@ -52,8 +52,10 @@ def vllm(load_format, path, ranks):
                             detokenize=False, logprobs=0)
 
     def say():
-        outputs = llm.generate([{"prompt_token_ids": p} for p in PROMPTS],
-                               params, use_tqdm=False)
+        # One by one: which of them make a batch would be a matter of time, and
+        # what is said in other company differs in the last bits.
+        outputs = [llm.generate([{"prompt_token_ids": p}], params,
+                                use_tqdm=False)[0] for p in PROMPTS]
         return [[list(o.outputs[0].token_ids),
                  [p[t].logprob for t, p in zip(o.outputs[0].token_ids,
                                                o.outputs[0].logprobs)]]
