@@ -328,15 +328,17 @@ int getifaddrs(struct ifaddrs **ret)
 
 	fake_lock();
 	n = fake.open ? fake.device_count : 0;
-	fake_unlock();
 	if (!n) {
+		fake_unlock();
 		*(void **)&real = dlsym(RTLD_NEXT, "getifaddrs");
 		return real(ret);
 	}
-	all = wfs_calloc(n + 1, sizeof(*all));
-	for (size_t i = 0; i < n; i++) {
-		const struct fake_device *device = &fake.devices[i];
+	all = wfs_calloc(2 * n + 1, sizeof(*all));
+	for (size_t i = 0; i < 2 * n; i++) {
+		const struct fake_device *device = &fake.devices[i / 2];
 
+		if (i % 2 && !device->rail.twice)
+			continue;
 		all[i].in = (struct sockaddr_in){
 			.sin_family = AF_INET,
 			.sin_addr = device->address,
@@ -354,6 +356,7 @@ int getifaddrs(struct ifaddrs **ret)
 		*last = &all[i].base;
 		last = &all[i].base.ifa_next;
 	}
+	fake_unlock();
 	return 0;
 }
 

@@ -34,6 +34,7 @@ struct fake_rail {
 	uint64_t lockable;   /* bytes of all of them, as RLIMIT_MEMLOCK */
 	enum ibv_mtu mtu;
 	unsigned prefix; /* of its address; 0: a network of its own */
+	bool twice;	 /* its address is listed two times */
 	int node;	 /* NUMA */
 };
 

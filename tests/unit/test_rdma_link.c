@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/mem.h"
 #include "core/digest/digests.h"
@@ -133,6 +134,27 @@ static void a_seed_that_ends_wakes_whoever_sleeps(void **state)
 		assert_int_equal(w.rc, -ECONNRESET);
 	else
 		assert_int_equal(w.wc.status, IBV_WC_WR_FLUSH_ERR);
+	rdma_reader_close(&reader);
+}
+
+/* What is posted then fails as it does where a rail is dead. */
+static void what_fails_for_the_seed_s_end_is_known_to(void **state)
+{
+	struct rdma_seed *seed = *state;
+	struct rdma_reader reader;
+	struct wfs_rdma_place place;
+	struct ibv_wc wc;
+
+	assert_int_equal(rdma_reader_open(&reader, seed, NULL), 0);
+	place = rdma_reader_find(&reader, seed, 0);
+	assert_int_equal(wfs_rdma_link_over(&reader.link), 0);
+	wfs_exporter_stop(seed->exporter);
+	rdma_reader_post(&reader, place.address, LEN, place.rkeys[0]);
+	/* Whoever waits on the link may hear of its end first. */
+	while (!ibv_poll_cq(reader.link.cq, 1, &wc))
+		usleep(1000);
+	assert_int_equal(wc.status, IBV_WC_RETRY_EXC_ERR);
+	assert_int_equal(wfs_rdma_link_over(&reader.link), -ECONNRESET);
 	rdma_reader_close(&reader);
 }
 
@@ -298,6 +320,7 @@ int main(void)
 		WITH_SEED(whoever_sleeps_is_woken_by_a_completion),
 		WITH_SEED(a_stop_wakes_whoever_sleeps),
 		WITH_SEED(a_seed_that_ends_wakes_whoever_sleeps),
+		WITH_SEED(what_fails_for_the_seed_s_end_is_known_to),
 		WITH_SEED(what_nobody_hears_of_ends_with_the_deadline),
 		WITH_SEED(after_the_cut_nothing_is_written),
 		WITH_SEED(after_an_error_the_rest_is_flushed),

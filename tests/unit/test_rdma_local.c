@@ -5,6 +5,7 @@
  */
 #include "tests/unit/t.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,6 +85,51 @@ static void all_ports_are_read_by_whichever_rail_they_lead_to(void **state)
 	for (size_t i = 0; i < 4; i++)
 		while (!fake_rdma_reads(i))
 			rdma_bench_reads_by_rdma(b, 0, SIZE);
+	rdma_bench_close(b);
+}
+
+static void
+a_port_that_comes_is_read_by_beside_one_of_two_addresses(void **state)
+{
+	static const struct fake_rail rails[] = {
+		{ .prefix = 24, .twice = true },
+		{ .prefix = 24 },
+	};
+	struct rdma_bench *b = rdma_bench_open(rails, 2, 1);
+
+	(void)state;
+	fake_rdma_address(1, false);
+	while (!fake_rdma_reads(0))
+		rdma_bench_reads(b, 0, SOME);
+	assert_false(told(b, "FAKE1"));
+	fake_rdma_address(1, true);
+	/* The devices that are watched say that addresses changed. */
+	fake_rdma_befall(0, IBV_EVENT_GID_CHANGE);
+	await_told(b, "\"device\": \"FAKE1\", \"address\": \"192.0.2.2\", "
+		      "\"up\": true");
+	rdma_bench_close(b);
+}
+
+/* A lane may hear of a failure when the port is there again already. */
+static void what_failed_before_a_port_returned_pauses_nothing(void **state)
+{
+	struct rdma_bench *b = rdma_bench_open(NULL, 1, 0);
+	struct wfs_rdma_way before = rdma_seed_way(&b->seed), since;
+	const atomic_bool never = false;
+	struct wfs_err err = { 0 };
+
+	(void)state;
+	fake_rdma_port(0, false);
+	await_told(b, "\"up\": false");
+	fake_rdma_port(0, true);
+	await_told(b, "\"up\": true");
+	wfs_rdma_peer_pause(b->seed.peer, &before);
+	since = rdma_seed_way(&b->seed);
+	wfs_rdma_peer_pause(b->seed.peer, &since);
+	wfs_rdma_peer_pause(b->seed.peer, &before);
+	assert_int_equal(wfs_rdma_peer_way(b->seed.peer, &never, &since, &err),
+			 -ENETUNREACH);
+	assert_non_null(strstr(err.text, "paused"));
 	rdma_bench_close(b);
 }
 
@@ -182,10 +228,12 @@ static void a_queue_pair_that_fails_holds_nobody_up(void **state)
 	char *said;
 
 	fake_rdma_inject(&fault);
-	/* What comes before there is a connection comes over TCP. */
-	while (!fake_rdma_count(FAKE_LOSSES))
+	/*
+	 * What comes before there is a connection comes over TCP; and a READ
+	 * may end for its own time before the event is there.
+	 */
+	while (strcmp(rdma_bench_stats(b).why, strerror(ECONNABORTED)) != 0) {
 		rdma_bench_reads(b, 0, SOME);
-	while (!rdma_bench_stats(b).errors) {
 		fake_rdma_befall(0, IBV_EVENT_QP_FATAL);
 		usleep(10000);
 	}
@@ -208,6 +256,8 @@ int main(void)
 		T(the_port_that_is_near_to_memory_is_read_by),
 		T(without_one_that_is_near_another_is_read_by),
 		T(all_ports_are_read_by_whichever_rail_they_lead_to),
+		T(a_port_that_comes_is_read_by_beside_one_of_two_addresses),
+		T(what_failed_before_a_port_returned_pauses_nothing),
 		IN_SCRATCH(what_befalls_a_port_is_said_once_and_it_returns),
 		IN_SCRATCH(a_queue_pair_that_fails_holds_nobody_up),
 	};

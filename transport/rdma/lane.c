@@ -243,6 +243,10 @@ static int failed(struct lane *lane, const struct ibv_wc *wc)
 		return -EKEYREJECTED;
 	}
 	if (wc->status == IBV_WC_RETRY_EXC_ERR) {
+		int over = wfs_rdma_link_over(&lane->link);
+
+		if (over)
+			return over;
 		wfs_rdma_peer_pause(lane->peer, &lane->way);
 		return -EHOSTUNREACH;
 	}

@@ -210,6 +210,17 @@ int wfs_rdma_link_open(struct wfs_rdma_link *link, const char *label,
 		    0;
 }
 
+int wfs_rdma_link_over(const struct wfs_rdma_link *link)
+{
+	/* All that comes on an established connection is its end. */
+	struct pollfd fd = { .fd = link->events->fd, .events = POLLIN };
+	int lost = atomic_load(&link->lost);
+
+	if (lost)
+		return lost;
+	return poll(&fd, 1, 0) > 0 ? -ECONNRESET : 0;
+}
+
 /* Sleeps until something may have happened. */
 static int nap(struct wfs_rdma_link *link, uint64_t until)
 {
@@ -236,8 +247,7 @@ static int nap(struct wfs_rdma_link *link, uint64_t until)
 		link->armed = false;
 		return 0;
 	}
-	/* All that comes on an established connection is its end. */
-	return fds[2].revents ? -ECONNRESET : 0;
+	return wfs_rdma_link_over(link);
 }
 
 int wfs_rdma_link_wait(struct wfs_rdma_link *link, uint64_t timeout_ns,

@@ -47,6 +47,12 @@ int wfs_rdma_link_open(struct wfs_rdma_link *link, const char *label,
 int wfs_rdma_link_wait(struct wfs_rdma_link *link, uint64_t timeout_ns,
 		       struct ibv_wc *ret_wc);
 
+/*
+ * 0, or as wfs_rdma_link_wait why it is over: what was under way then may have
+ * failed for no other reason, and that is what is heard of first.
+ */
+int wfs_rdma_link_over(const struct wfs_rdma_link *link);
+
 /* From any thread: waits end now. */
 void wfs_rdma_link_stop(const struct wfs_rdma_link *link);
 

@@ -116,7 +116,8 @@ int wfs_rdma_table_plan(const struct wfs_rdma_table *table,
 
 /* From one of this node's ports to one of the seed's rails. */
 struct wfs_rdma_path {
-	uint64_t paused;   /* ns: it is not tried before */
+	uint64_t paused;   /* ns: it is not tried before … */
+	uint64_t chosen;   /* … as was found of a way that was chosen then */
 	uint64_t no_route; /* ns: others are tried first before */
 };
 
@@ -146,8 +147,9 @@ struct wfs_rdma_way {
 	unsigned rail;	/* its place */
 	unsigned local; /* our port; WFS_LOCALS_MAX: as the kernel chooses */
 	union wfs_rdma_address from;
-	char by[64];   /* its device */
-	bool no_route; /* all ways led nowhere lately, this one too */
+	char by[64];	 /* its device */
+	bool no_route;	 /* all ways led nowhere lately, this one too */
+	uint64_t chosen; /* ns */
 	uint64_t session, expires;
 	uint8_t key[WFS_HELLO_KEY];
 };

@@ -97,10 +97,11 @@ bool wfs_rail_is_active(const struct wfs_verbs *verbs,
 	       attr.state == IBV_PORT_ACTIVE;
 }
 
-static bool is_known(const struct wfs_rail *rails, size_t n)
+static bool is_known(const struct wfs_rail *rails, size_t n,
+		     const struct wfs_rail *rail)
 {
 	for (size_t i = 0; i < n; i++)
-		if (wfs_rail_is_same(&rails[i], &rails[n]))
+		if (wfs_rail_is_same(&rails[i], rail))
 			return true;
 	return false;
 }
@@ -115,12 +116,14 @@ size_t wfs_rails_bind(const struct wfs_verbs *verbs,
 	if (getifaddrs(&all))
 		return 0;
 	for (struct ifaddrs *a = all; a && n < WFS_RAILS_MAX; a = a->ifa_next) {
-		if (!is_address(a) || !bind_rail(verbs, channel, a, &rails[n]))
+		struct wfs_rail rail;
+
+		if (!is_address(a) || !bind_rail(verbs, channel, a, &rail))
 			continue;
-		if (is_known(rails, n))
-			verbs->rdma_destroy_id(rails[n].id);
+		if (is_known(rails, n, &rail))
+			verbs->rdma_destroy_id(rail.id);
 		else
-			n++;
+			rails[n++] = rail;
 	}
 	freeifaddrs(all);
 	return n;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/least.h"
 #include "core/base/log.h"
 #include "core/base/mem.h"
 #include "transport/rdma/peer.h"
@@ -28,12 +29,12 @@ struct ways {
 	uint64_t now;
 };
 
-/* A pause is over when the port came back since. */
+/* What was found before the port came back says nothing of it since. */
 static bool is_paused(const struct wfs_rdma_path *path,
 		      const struct wfs_local *local, uint64_t now)
 {
 	return path->paused > now &&
-	       (!local || path->paused - PAUSE_NS >= local->up_since);
+	       (!local || path->chosen >= local->up_since);
 }
 
 static uint64_t cost_of(const struct ways *ways,
@@ -104,6 +105,7 @@ static int choose_locked(struct wfs_rdma_peer *peer, const struct ways *ways,
 			.rail = rail->place,
 			.session = table->session,
 			.expires = table->expires,
+			.chosen = ways->now,
 		};
 		uint64_t cost = choose(ways, rail, first, &way);
 
@@ -171,6 +173,7 @@ void wfs_rdma_peer_pause(struct wfs_rdma_peer *peer,
 	pthread_mutex_lock(&peer->lock);
 	fresh = path->paused <= now;
 	path->paused = now + PAUSE_NS;
+	path->chosen = wfs_most(path->chosen, way->chosen);
 	pthread_mutex_unlock(&peer->lock);
 	if (fresh) /* all its lanes find that out at once */
 		wfs_warn("seed '%s': its rail %u, at %s, is not tried for %llu "
