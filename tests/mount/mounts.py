@@ -31,6 +31,9 @@ FINDING = re.compile(
     r"ERROR: (Address|Leak|Memory|HWAddress)Sanitizer|runtime error:"
     r"|WARNING: ThreadSanitizer|Sanitizer:DEADLYSIGNAL|Assertion .* failed")
 
+# An open that is answered when the file is in the arena, however long it takes.
+PATIENT = f"open_wait={DEADLINE}"
+
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int,
@@ -38,6 +41,14 @@ libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int,
 libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 PR_SET_PDEATHSIG = 1
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+
+
+def exchange(one, two):
+    """Each has the other's name, and at no moment none."""
+    if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(two),
+                      RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), "renameat2", str(one))
 
 
 def mountinfo():
@@ -224,6 +235,13 @@ class Mount:
                        stdout=subprocess.DEVNULL,
                        env=environment(self.folder))
 
+    def evict_all(self):
+        """Until nothing is left: what was let go a moment ago may lag."""
+        def is_empty():
+            self.evict()
+            return self.status()["arena"]["used"] == 0
+        wait_until(is_empty, "the arena is empty")
+
     def kill(self):
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         self.process.wait()
@@ -299,6 +317,13 @@ class RawMap:
 
     def __exit__(self, *_):
         self.close()
+
+
+def inode(path):
+    """Its number; None while its name is on the way to another."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.stat(path).st_ino
+    return None
 
 
 def tensor_path(mount, model, rank, name):

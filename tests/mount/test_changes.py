@@ -7,14 +7,15 @@ import shutil
 import pytest
 
 import checkpoints as ck
-from mounts import (RawMap, assert_model_equals, assert_same, wait_until)
+from mounts import (RawMap, assert_model_equals, assert_same, exchange, inode,
+                    wait_until)
 
 
 def swap(folder, new, where):
     """Puts directory `new` at `where` by rename, the old one beside it."""
     old = folder / "old"
-    os.rename(where, old)
-    os.rename(new, where)
+    exchange(new, where)
+    os.rename(new, old)
     return old
 
 
@@ -38,10 +39,15 @@ def two_versions(folder, seed, size=600_000):
 def test_a_replaced_checkpoint_is_never_served_mixed(mount, folder, seed,
                                                      option):
     first, second = two_versions(folder, seed)
-    m = mount("rescan=0.1", "switch_after=1", *option,
+    m = mount("rescan=0.1", "switch_after=3600", *option,
               models=folder / "models")
+    hasty = mount("rescan=0.1", "switch_after=0.2", *option,
+                  models=folder / "models")
     rank = m.path / "m" / "0"
     names = list(first.ranks["0"])
+    here = hasty.path / "m" / "0" / names[0]
+    number = inode(here)
+    hasty_hold = open(here, "rb")
     half = len(names) // 2
     # A load under way: half of it before the swap, a file kept open.
     for name in names[:half]:
@@ -62,30 +68,39 @@ def test_a_replaced_checkpoint_is_never_served_mixed(mount, folder, seed,
     hold.seek(0)
     assert_same(hold.read(), kept.ranks["0"][names[0]].read(), "held")
     hold.close()
-    wanted = now.ranks["0"][names[0]].read()
-    # Asking too often is itself an open: ask the status.
-    wait_until(lambda: all(r["state"] == "serving"
-                           for r in m.status()["models"]), "it switched")
-    assert_same((rank / names[0]).read_bytes(), wanted, "the new one")
-    assert_model_equals(m, "m", now)
-    assert any(e["event"] and e.get("model") == "m" for e in m.events())
+    # Asking is no open, which would keep the old one.
+    wait_until(lambda: inode(here) not in (None, number), "it switched")
+    assert_same(here.read_bytes(), now.ranks["0"][names[0]].read(),
+                "the new one")
+    assert_same(hasty_hold.read(), kept.ranks["0"][names[0]].read(), "held")
+    hasty_hold.close()
+    assert_model_equals(hasty, "m", now)
+    assert any(e["event"] and e.get("model") == "m" for e in hasty.events())
+
+
+def is_served(m, model):
+    try:
+        return all((m.path / "m" / rank / name).read_bytes() == place.read()
+                   for rank, name, place in model.tensors())
+    except OSError as e:
+        assert e.errno in (errno.ESTALE, errno.ENOENT), e
+        return False
 
 
 def test_files_replaced_one_by_one_are_never_served_mixed(mount, folder,
                                                           seed):
     first, second = two_versions(folder, seed)
     want = {n: p.read() for n, p in first.ranks["0"].items()}
-    m = mount("rescan=0.05", "switch_after=1", models=folder / "models")
+    m = mount("rescan=0.05", "switch_after=3600", models=folder / "models")
+    hasty = mount("rescan=0.05", "switch_after=0", models=folder / "models")
     rank = m.path / "m" / "0"
-    name = next(iter(want))
-    number = (rank / name).stat().st_ino
     for file in second.files():
         os.replace(second.path / file, first.path / file)
         for each in want:
             assert_same((rank / each).read_bytes(), want[each], each)
     now = moved(second, second.path, first.path)
-    wait_until(lambda: (rank / name).stat().st_ino != number, "it switched")
-    assert_model_equals(m, "m", now)
+    wait_until(lambda: is_served(hasty, now), "it switched")
+    assert_model_equals(hasty, "m", now)
 
 
 def test_a_map_of_the_old_version_stays_the_old_version(mount, folder, seed):
@@ -114,7 +129,8 @@ def test_inode_numbers_of_another_version_are_others(mount, folder, seed):
     name = next(iter(first.ranks["0"]))
     before = (m.path / "m" / "0" / name).stat().st_ino
     swap(folder, second.path, first.path)
-    wait_until(lambda: (m.path / "m" / "0" / name).stat().st_ino != before,
+    path = m.path / "m" / "0" / name
+    wait_until(lambda: inode(path) not in (None, before),
                "the number is another")
 
 
@@ -198,19 +214,21 @@ def test_a_truncated_source_is_an_error_and_no_end_of_the_daemon(
 def test_a_checkpoint_taken_away_is_read_to_its_end(mount, folder, seed):
     first, _ = two_versions(folder, seed)
     want = {n: p.read() for n, p in first.ranks["0"].items()}
-    m = mount("rescan=0.1", "switch_after=1", models=folder / "models")
+    m = mount("rescan=0.1", "switch_after=3600", models=folder / "models")
+    hasty = mount("rescan=0.1", "switch_after=0.2", models=folder / "models")
     rank = m.path / "m" / "0"
     names = list(want)
-    hold = open(rank / names[0], "rb")
+    assert_same((rank / names[0]).read_bytes(), want[names[0]], names[0])
+    hold = open(hasty.path / "m" / "0" / names[0], "rb")
     shutil.rmtree(first.path)
     for name in names[1:]:
         assert_same((rank / name).read_bytes(), want[name], name)
+    wait_until(lambda: "m" not in os.listdir(hasty.path), "the name is gone")
+    assert not os.path.lexists(hasty.path / "m")
     assert_same(hold.read(), want[names[0]], "held open")
     hold.close()
-    wait_until(lambda: not [r for r in m.status()["models"]
-                            if r["name"] == "m"], "the name is gone")
-    assert not os.path.lexists(m.path / "m")
-    assert "m" not in os.listdir(m.path)
+    wait_until(lambda: not [r for r in hasty.status()["models"]
+                            if r["name"] == "m"], "nothing is left of it")
 
 
 def test_a_broken_successor_leaves_the_old_one_served(mount, folder, seed):

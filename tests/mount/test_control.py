@@ -5,7 +5,7 @@ import os
 import re
 
 import checkpoints as ck
-from mounts import is_mounted, run, wait_until
+from mounts import PATIENT, is_mounted, run, wait_until
 
 SHAPE = {
     "version": str, "pid": int, "mountpoint": str, "uptime_s": (int, float),
@@ -135,7 +135,7 @@ def test_the_status_command_shows_the_mount(mount, plain):
 
 
 def test_the_du_command_tells_resident_from_all(mount, plain, passthrough):
-    m = passthrough(mount("prefetch=0", "open_wait=30", p=plain))
+    m = passthrough(mount("prefetch=0", PATIENT, p=plain))
     name, place = next(iter(plain.ranks["0"].items()))
     (m.path / "p" / "0" / name).read_bytes()
     wait_until(lambda: m.model("p")["resident_bytes"] == place.size,

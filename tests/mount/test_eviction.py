@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import checkpoints as ck
-from mounts import (DEADLINE, SCALE, RawMap, assert_same, served, wait_until,
-                    xattr)
+from mounts import (DEADLINE, PATIENT, SCALE, RawMap, assert_same, served,
+                    wait_until, xattr)
 
 MIB = 1 << 20
 
@@ -17,18 +17,10 @@ def arena_used(m):
     return m.status()["arena"]["used"]
 
 
-def evict_all(m):
-    """Until nothing is left: what was let go a moment ago may lag."""
-    def empty():
-        m.evict()
-        return arena_used(m) == 0
-    wait_until(empty, "the arena is empty")
-
-
 def test_memory_comes_back_after_the_last_unmap(mount, folder, seed,
                                                 passthrough):
     model = ck.hf_single(folder / "m", ck.layers(6, 5_000_000), seed)
-    m = passthrough(mount("open_wait=30", "prefetch=0", m=model))
+    m = passthrough(mount(PATIENT, "prefetch=0", m=model))
     assert arena_used(m) == 0
     items = list(model.ranks["0"].items())
     maps = [RawMap(m.path / "m" / "0" / name) for name, _ in items]
@@ -39,7 +31,7 @@ def test_memory_comes_back_after_the_last_unmap(mount, folder, seed,
     assert arena_used(m) >= model.tensor_bytes, "mapped, so still there"
     for at in maps:
         at.close()
-    evict_all(m)
+    m.evict_all()
     status = m.status()
     assert status["arena"]["resident_files"] == 0
     assert status["arena"]["resident_bytes"] == 0
@@ -50,7 +42,7 @@ def test_a_map_outlives_close_eviction_and_a_full_arena(mount, folder, seed,
                                                         passthrough):
     size = 4 * MIB
     model = ck.hf_single(folder / "m", ck.layers(24, size), seed)
-    m = passthrough(mount("open_wait=30", "prefetch=0",
+    m = passthrough(mount(PATIENT, "prefetch=0",
                           f"arena_size={8 * size}", m=model))
     items = list(model.ranks["0"].items())
     kept = [RawMap(m.path / "m" / "0" / name) for name, _ in items[:2]]
@@ -62,14 +54,14 @@ def test_a_map_outlives_close_eviction_and_a_full_arena(mount, folder, seed,
     for at, (name, place) in zip(kept, items):
         assert_same(at.bytes(), place.read(), name)
         at.close()
-    evict_all(m)
+    m.evict_all()
 
 
 def test_a_pinned_arena_serves_slower_and_never_fails(mount, folder, seed,
                                                       passthrough):
     size = 4 * MIB
     model = ck.hf_single(folder / "m", ck.layers(12, size), seed)
-    m = passthrough(mount("open_wait=30", "prefetch=0",
+    m = passthrough(mount(PATIENT, "prefetch=0",
                           f"arena_size={4 * size}", m=model))
     items = list(model.ranks["0"].items())
     maps = [RawMap(m.path / "m" / "0" / name) for name, _ in items]
@@ -82,7 +74,7 @@ def test_a_pinned_arena_serves_slower_and_never_fails(mount, folder, seed,
     assert status["reads"]["errors"] == 0
     for at in maps:
         at.close()
-    evict_all(m)
+    m.evict_all()
 
 
 def test_files_of_the_checkpoint_need_no_arena(mount, folder, seed,
@@ -137,7 +129,7 @@ def test_readers_under_eviction_with_a_tiny_arena(mount, folder, seed):
     assert status["reads"]["errors"] == 0
     assert status["arena"]["used"] <= status["arena"]["bytes"]
     if status["passthrough"]["in_use"]:
-        evict_all(m)
+        m.evict_all()
 
 
 def test_small_tensors_take_no_more_than_their_bytes(mount, folder, seed,
@@ -145,7 +137,7 @@ def test_small_tensors_take_no_more_than_their_bytes(mount, folder, seed,
     count = 10_000 // SCALE
     model = ck.hf_single(folder / "m", [
         ck.Spec(f"t.{i:05}", "U8", (4096,)) for i in range(count)], seed)
-    m = passthrough(mount("open_wait=30", m=model))
+    m = passthrough(mount(PATIENT, m=model))
     rank = m.path / "m" / "0"
     for i in range(count):
         with open(rank / f"t.{i:05}", "rb", buffering=0) as f:
@@ -158,14 +150,13 @@ def test_small_tensors_take_no_more_than_their_bytes(mount, folder, seed,
 def test_evict_drops_one_model_or_file_when_asked(mount, folder, seed,
                                                   passthrough):
     model = ck.hf_single(folder / "m", ck.layers(4, MIB), seed)
-    m = passthrough(mount("open_wait=30", "prefetch=0", m=model))
+    m = passthrough(mount(PATIENT, "prefetch=0", m=model))
     for name in model.ranks["0"]:
         (m.path / "m" / "0" / name).read_bytes()
     wait_until(lambda: m.status()["arena"]["resident_files"] == 4,
                "all are resident")
-    m.evict()
-    wait_until(lambda: m.status()["arena"]["resident_files"] == 0,
-               "none is resident")
+    m.evict_all()
+    assert m.status()["arena"]["resident_files"] == 0
     name, place = next(iter(model.ranks["0"].items()))
     path = m.path / "m" / "0" / name
     assert xattr(path, "resident_bytes") == "0"
@@ -222,7 +213,7 @@ def test_the_whole_of_it_at_once(mount, folder, seed, passthrough):
     """
     count, size = 128, 2 * MIB // SCALE
     model = ck.hf_sharded(folder / "m", ck.layers(count, size), seed, parts=4)
-    m = passthrough(mount("open_wait=30", f"arena_size={count * size // 8}",
+    m = passthrough(mount(PATIENT, f"arena_size={count * size // 8}",
                           m=model))
     items = list(model.ranks["0"].items())
     rng = random.Random(seed)
@@ -254,7 +245,7 @@ def test_the_whole_of_it_at_once(mount, folder, seed, passthrough):
         assert [r.answer() for r in readers] == ["unmapped"] * 16
         assert m.status()["reads"]["errors"] == 0
         # The readers still live, with nothing mapped.
-        evict_all(m)
+        m.evict_all()
         for r in readers:
             r.go_on()
     finally:
@@ -269,7 +260,7 @@ def test_no_read_is_answered_for_a_file_that_says_passthrough(
         mount, folder, seed, passthrough):
     size = 2 * MIB // SCALE
     model = ck.hf_sharded(folder / "m", ck.layers(32, size), seed)
-    m = passthrough(mount("open_wait=30", f"arena_size={8 * size}",
+    m = passthrough(mount(PATIENT, f"arena_size={8 * size}",
                           "prefetch=0", m=model))
     maps = []
     for name, place in model.ranks["0"].items():
@@ -285,4 +276,4 @@ def test_no_read_is_answered_for_a_file_that_says_passthrough(
     assert m.status()["opens"]["passthrough"] >= 4
     for at in maps:
         at.close()
-    evict_all(m)
+    m.evict_all()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import checkpoints as ck
-from mounts import wait_until, xattr
+from mounts import PATIENT, exchange, inode, wait_until, xattr
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "plan"))
 import truth  # noqa: E402
@@ -176,16 +176,14 @@ def test_a_layout_goes_with_the_version_it_is_made_of(mount, folder, llama):
               "part_size=0", models=folder / "models")
     path = m.path / "llama@tp2" / "0" / "model.norm.weight"
     before = os.stat(path).st_ino
-    fresh = make("llama", folder / "fresh")
-    os.rename(llama, folder / "gone")
-    os.rename(fresh, llama)
-    wait_until(lambda: path.exists() and os.stat(path).st_ino != before,
+    exchange(make("llama", folder / "fresh"), llama)
+    wait_until(lambda: inode(path) not in (None, before),
                "the layout of the new version")
     compare("llama", "tp2", m.path / "llama@tp2")
 
 
 def test_tensors_of_a_layout_are_passed_through(mount, folder, llama):
-    m = mount(models=folder / "models")
+    m = mount(PATIENT, models=folder / "models")
     name = "model.layers.0.self_attn.qkv_proj.weight"
     path = m.path / "llama@tp2" / "1" / name
     want = path.read_bytes()
@@ -198,7 +196,7 @@ def test_tensors_of_a_layout_are_passed_through(mount, folder, llama):
 
 
 def test_a_part_is_whole_when_it_is_first_opened(mount, folder, llama):
-    m = mount(models=folder / "models")
+    m = mount(PATIENT, models=folder / "models")
     subprocess.run(["ls", "-lR", m.path / "llama@tp2"], check=True,
                    capture_output=True)
     assert m.status()["hydration"]["files"] == 0

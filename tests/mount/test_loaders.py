@@ -12,7 +12,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import checkpoints as ck
-from mounts import SCALE, assert_model_equals, assert_same, served, wait_until
+from mounts import (PATIENT, SCALE, assert_model_equals, assert_same, served,
+                    wait_until)
 
 BOTH = pytest.mark.parametrize("option", ["passthrough=auto",
                                           "passthrough=off"])
@@ -284,7 +285,7 @@ def test_dd_with_every_flag_reads_bytes(mount, model, folder, option):
 def test_two_processes_that_load_at_once_share_one_copy(mount, folder, seed,
                                                         passthrough):
     model = ck.hf_sharded(folder / "m", ck.layers(12, 3_000_000, "F32"), seed)
-    m = passthrough(mount("open_wait=30", m=model))
+    m = passthrough(mount(PATIENT, m=model))
     code = ("import sys, os\n"
             "for top in sys.argv[1:]:\n"
             "    for n in sorted(os.listdir(top)):\n"

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import checkpoints as ck
-from mounts import (DEADLINE, PROGRAM, RawMap, assert_model_equals,
+from mounts import (DEADLINE, PATIENT, PROGRAM, RawMap, assert_model_equals,
                     assert_same, environment, is_mounted, mountinfo, run,
                     wait_until)
 
@@ -271,7 +271,7 @@ def test_a_killed_daemon_gives_errors_and_no_hang(mount, folder, seed):
 def test_maps_by_passthrough_outlive_the_daemon(mount, folder, seed,
                                                 passthrough):
     model = ck.hf_single(folder / "m", ck.layers(2, 3_000_000), seed)
-    m = passthrough(mount("open_wait=30", m=model))
+    m = passthrough(mount(PATIENT, m=model))
     name, place = next(iter(model.ranks["0"].items()))
     with RawMap(m.path / "m" / "0" / name) as tensor, \
             RawMap(m.path / "m" / "model.safetensors") as file:

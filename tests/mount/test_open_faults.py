@@ -10,8 +10,8 @@ import sys
 import pytest
 
 import checkpoints as ck
-from mounts import (DEADLINE, RawMap, assert_model_equals, assert_same,
-                    is_mounted, wait_until)
+from mounts import (DEADLINE, PATIENT, RawMap, assert_model_equals,
+                    assert_same, is_mounted, wait_until)
 
 MIB = 1 << 20
 
@@ -62,7 +62,7 @@ def test_an_error_of_the_source_is_eio_for_that_read_alone(
 def test_an_error_while_hydrating_is_eio_and_can_be_tried_again(
         mount, folder, seed, faults, passthrough):
     model = ck.hf_single(folder / "m", ck.layers(4, MIB), seed)
-    m = passthrough(mount("open_wait=30", "prefetch=0", m=model,
+    m = passthrough(mount(PATIENT, "prefetch=0", m=model,
                           faults=faults.file))
     faults.set("eio model.safetensors")
     names = list(model.ranks["0"])
@@ -75,8 +75,7 @@ def test_an_error_while_hydrating_is_eio_and_can_be_tried_again(
     assert status["hydration"]["files"] == 0
     faults.set()
     assert_model_equals(m, "m", model)
-    m.evict()
-    wait_until(lambda: m.status()["arena"]["used"] == 0, "it is all free")
+    m.evict_all()
 
 
 FAULTER = r"""

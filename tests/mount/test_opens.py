@@ -14,7 +14,7 @@ import pytest
 from safetensors import safe_open
 
 import checkpoints as ck
-from mounts import (DEADLINE, RawMap, assert_same, served, wait_until,
+from mounts import (DEADLINE, PATIENT, RawMap, assert_same, served, wait_until,
                     xattr)
 
 MIB = 1 << 20
@@ -62,7 +62,7 @@ def test_more_than_8_mib_of_a_file_is_intent(mount, folder, seed, faults,
 def test_a_second_open_is_intent(mount, folder, seed, faults, passthrough):
     model = ck.hf_single(folder / "m", ck.layers(2, MIB), seed)
     faults.set("nodescriptor")
-    m = passthrough(mount("open_wait=30", m=model, faults=faults.file))
+    m = passthrough(mount(PATIENT, m=model, faults=faults.file))
     path = m.path / "m" / "model.safetensors"
     path.read_bytes()
     assert_same(path.read_bytes(),
@@ -125,7 +125,7 @@ def test_an_open_waits_only_when_that_is_short(mount, folder, seed, faults,
                                                passthrough):
     model = ck.hf_single(folder / "m", [ck.of_bytes("a", 4 * MIB),
                                         ck.of_bytes("b", 4 * MIB)], seed)
-    m = passthrough(mount("open_wait=30", "prefetch=0", m=model,
+    m = passthrough(mount(PATIENT, "prefetch=0", m=model,
                           faults=faults.file))
     assert_same((m.path / "m" / "0" / "a").read_bytes(),
                 model.ranks["0"]["a"].read(), "a")
@@ -154,7 +154,7 @@ def test_waiting_opens_cannot_exhaust_the_threads(mount, folder, seed,
                                                   faults, passthrough):
     model = ck.hf_sharded(folder / "m", ck.layers(64, 100_000), seed)
     other = ck.hf_single(folder / "o", ck.layers(2, 1000), seed)
-    m = passthrough(mount("open_wait=100", "prefetch=0", m=model, o=other,
+    m = passthrough(mount(PATIENT, "prefetch=0", m=model, o=other,
                           faults=faults.file))
     faults.set("hang .safetensors")
     wrong = []

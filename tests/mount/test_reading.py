@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import checkpoints as ck
-from mounts import (HELPERS, SCALE, RawMap, assert_same, served, wait_until)
+from mounts import (HELPERS, PATIENT, SCALE, RawMap, assert_same, served,
+                    wait_until)
 
 MODES = ["passthrough", "cached"]
 
@@ -194,7 +195,7 @@ def test_all_bytes_are_the_sources(mount, folder, seed, passthrough, way,
 def test_passthrough_reads_never_reach_the_daemon(mount, folder, seed,
                                                   passthrough):
     model = some_model(folder, seed)
-    m = passthrough(mount("open_wait=30", m=model))
+    m = passthrough(mount(PATIENT, m=model))
     for rank, name, place in model.tensors():
         path = m.path / "m" / rank / name
         assert_same(by_read(path), place.read(), name)
@@ -310,7 +311,7 @@ def test_opens_during_hydration_get_the_right_bytes(mount, folder, seed):
 
 def test_one_hydration_however_many_open_it(mount, folder, seed, passthrough):
     model = ck.hf_single(folder / "m", ck.layers(4, 20_000_000 // SCALE), seed)
-    m = passthrough(mount("prefetch=0", m=model))
+    m = passthrough(mount(PATIENT, "prefetch=0", m=model))
     name, place = next(iter(model.ranks["0"].items()))
     threads = [threading.Thread(
         target=by_read, args=(m.path / "m" / "0" / name,)) for _ in range(16)]
@@ -336,7 +337,7 @@ def test_prefetch_brings_what_lies_ahead(mount, folder, seed, passthrough):
 
 def test_no_prefetch_means_none(mount, folder, seed, passthrough):
     model = ck.hf_sharded(folder / "m", ck.layers(12, 1_000_000), seed)
-    m = passthrough(mount("prefetch=0", m=model))
+    m = passthrough(mount(PATIENT, "prefetch=0", m=model))
     for name in list(model.ranks["0"])[:3]:
         by_read(m.path / "m" / "0" / name)
     assert m.status()["hydration"]["files"] == 3
