@@ -182,8 +182,11 @@ static int copy_all(struct wfs_filling *f, void *room, size_t size)
 
 	do {
 		rc = why_stop(f);
+		/* Before the first byte it says what overdue() would. */
 		if (rc)
-			f->copy.stage = WEIGHTFS_STAGE_COPY;
+			f->copy.stage = f->copy.done > f->done_before ?
+						WEIGHTFS_STAGE_COPY :
+						WEIGHTFS_STAGE_FETCH;
 		else
 			rc = wfs_copy_step(&f->copy, room, size);
 	} while (rc > 0);
