@@ -5,6 +5,7 @@ Mounts, seeds and checkpoints are those of tests/mount and tests/remote.  What
 is tested runs in children of server.py: of a Python that has torch, which need
 not be the one of the tests.
 """
+import contextlib
 import importlib.util
 import json
 import os
@@ -75,7 +76,8 @@ class Child:
     def close(self):
         ready, _, _ = select.select([self.status], [], [], 0)
         if not ready:
-            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it just ended
+                os.kill(self.pid, signal.SIGKILL)
             self.status.read()
         for file in self.stdin, self.stdout, self.stderr, self.status:
             file.close()

@@ -56,7 +56,7 @@ def finish(readers):
         assert reader.returncode == 0, out + err
 
 
-def test_random_fills_of_four_readers_are_the_truth(mount, model, gpus, seed):
+def test_random_fills_of_four_readers_are_the_truth(gpus, mount, model, seed):
     print("seed", seed)
     m = mount("gpu=on", m=model, env=gpus)
     files = tensors(m, model, 4)
@@ -64,34 +64,34 @@ def test_random_fills_of_four_readers_are_the_truth(mount, model, gpus, seed):
                   files) for i in range(4)])
 
 
-def test_readers_are_lent_the_truth_and_give_it_back(mount, model, gpus):
+def test_readers_are_lent_the_truth_and_give_it_back(gpus, mount, model):
     m = mount("gpu=on", m=model, env=gpus)
     files = tensors(m, model, 3)
     finish([start(gpus, "lend", 3, i, files) for i in range(3)])
 
 
-def test_only_who_has_a_lease_is_given_its_descriptor(mount, model, gpus):
+def test_only_who_has_a_lease_is_given_its_descriptor(gpus, mount, model):
     m = mount("gpu=on", m=model, env=gpus)
     finish([start(gpus, "borrow", 0, 0, tensors(m, model, 1))])
 
 
-def test_fills_that_go_on_by_themselves_ring(mount, model, gpus):
+def test_fills_that_go_on_by_themselves_ring(gpus, mount, model):
     m = mount("gpu=on", m=model, env=gpus)
     finish([start(gpus, "later", 5, 0, tensors(m, model, 1))])
 
 
-def test_what_is_refused_says_why_and_where(mount, model, gpus):
+def test_what_is_refused_says_why_and_where(gpus, mount, model):
     m = mount("gpu=on", m=model, env=gpus)
     finish([start(gpus, "errors", 0, 0, tensors(m, model, 1))])
 
 
-def test_in_a_pid_namespace_handles_mean_nothing(mount, model, gpus, root):
+def test_in_a_pid_namespace_handles_mean_nothing(gpus, mount, model, root):
     m = mount("gpu=on", m=model, env=gpus)
     finish([start(gpus, "apart", 0, 0, tensors(m, model, 1),
                   ["unshare", "--pid", "--fork", "--kill-child"])])
 
 
-def test_readers_killed_in_the_middle_cost_nobody_else(mount, model, gpus):
+def test_readers_killed_in_the_middle_cost_nobody_else(gpus, mount, model):
     m = mount("gpu=on", m=model, env=gpus)
     files = tensors(m, model, 2)
     for i in range(4):
@@ -104,8 +104,7 @@ def test_readers_killed_in_the_middle_cost_nobody_else(mount, model, gpus):
 
 
 @pytest.mark.skipif(REAL, reason="of machines without a GPU")
-def test_a_mount_that_must_have_gpus_does_not_start_without(mount, model,
-                                                            gpus):
+def test_a_mount_that_must_have_gpus_does_not_start_without(gpus, mount, model):
     m = mount("gpu=on", m=model, env={**gpus, "FAKE_CUDART": "/none"},
               ready=False)
     m.expect_rc = 1

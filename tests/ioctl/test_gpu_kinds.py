@@ -35,13 +35,13 @@ def run(gpus, script, *args, python=sys.executable, user=None):
 
 
 @pytest.mark.parametrize("kind", ["vmm", "pool"])
-def test_memory_of_a_descriptor_is_filled(mount, model, gpus, seed, kind):
+def test_memory_of_a_descriptor_is_filled(gpus, mount, model, seed, kind):
     print("seed", seed)
     m = mount("gpu=on", m=model, env=gpus)
     run(gpus, "gpu_kinds.py", kind, seed, *tensors(m, model, 3))
 
 
-def test_another_user_is_filled_for_and_lent_nothing(mount, model, gpus, seed):
+def test_another_user_is_filled_for_and_lent_nothing(gpus, mount, model, seed):
     if os.geteuid() != 0:
         pytest.skip("only root has other users' readers")
     print("seed", seed)
@@ -63,7 +63,7 @@ def mig_of_this_machine():
     return found[1]
 
 
-def test_a_part_of_a_gpu_is_filled_or_refused(mount, model, gpus):
+def test_a_part_of_a_gpu_is_filled_or_refused(gpus, mount, model):
     uuid = mig_of_this_machine() if REAL else FAKE_MIG
     m = mount("gpu=on", m=model, env=gpus)
     said = run({**gpus, "MIG_UUID": uuid, "CUDA_VISIBLE_DEVICES": uuid},
