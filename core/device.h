@@ -25,12 +25,15 @@
  * -EBUSY      a table is full
  * -ENOENT     no such lease of the caller's
  * -ETIMEDOUT  the deadline passed; the copy was stopped before it came
+ * -EINTR      it was stopped, or the caller ended
  * -EIO        a sticky error of CUDA's, or the helper died of it: the next
  *             call finds a new one
  * -ESTALE     the file became shorter than what was asked of it
  *
  * Threads: every operation may be called from any number of threads; all but
- * info and descriptor block, till the deadline at worst. *
+ * info and descriptor block, till the deadline at worst, and some seconds
+ * more for what does not stop.
+ *
  * Bytes that are not on this node yet come by way of the arena, for a device
  * as well.  RDMA could land them in a ring in device memory that is exported as
  * a dma-buf (ibv_reg_dmabuf_mr), past the arena; there is none, for a chunk
@@ -146,6 +149,9 @@ struct wfs_device_fill {
 	const struct wfs_device_segment *segments;
 	size_t segment_count; /* 1 to WFS_DEVICE_SEGMENTS */
 	uint64_t deadline_ns; /* of wfs_now_ns */
+	/* A descriptor that can be read when it is to end: -EINTR.  NULL:
+	   none. */
+	const int *stop;
 };
 
 enum wfs_device_path {

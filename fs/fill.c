@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "core/base/text.h"
 #include "fs/fill_inner.h"
@@ -36,6 +37,7 @@ static void free_filling(struct wfs_filling *f)
 	put_slot(f, &f->memory);
 	put_slot(f, &f->event);
 	put_slot(f, &f->ticket);
+	wfs_closep(&f->bell);
 	free(f);
 }
 
@@ -132,6 +134,8 @@ static void overdue(struct wfs_deadline *deadline)
 	int resting = WFS_FILLING_RESTS;
 
 	atomic_store(&f->stop, why);
+	if (f->bell >= 0)
+		eventfd_write(f->bell, 1);
 	if (atomic_compare_exchange_strong(&f->phase, &resting,
 					   WFS_FILLING_ANSWERED)) {
 		if (f->req)
@@ -197,7 +201,7 @@ static int copy_all(struct wfs_filling *f, void *room, size_t size)
 	return rc ? rc : check_again(f);
 }
 
-/* Written from the first to the last: the device minds the deadline itself. */
+/* Written from the first to the last: the device is told when to stop. */
 static int fill_device(struct wfs_filling *f)
 {
 	const struct wfs_device_call call = {
@@ -206,6 +210,7 @@ static int fill_device(struct wfs_filling *f)
 		.recipe = f->recipe.recipe,
 		.slot = f->memory,
 		.until_ns = f->until_ns,
+		.stop = f->bell >= 0 ? &f->bell : NULL,
 	};
 	int rc = -ETIMEDOUT;
 
@@ -213,6 +218,8 @@ static int fill_device(struct wfs_filling *f)
 		rc = wfs_ioctl_device_fill(f->fs, &call, &f->fill);
 		f->copy.done = f->fill.done;
 		f->copy.stage = f->fill.head.stage;
+		if (rc == -EINTR && atomic_load(&f->stop))
+			rc = atomic_load(&f->stop);
 		end_writing(&f->copy);
 	}
 	return rc;
@@ -256,6 +263,9 @@ static void begin_waiting(struct wfs_filling *f)
 	f->deadline.fire = overdue;
 	f->deadline.at_ns = f->until_ns;
 	atomic_store(&f->refs, 2);
+	/* Without one it goes on to its end. */
+	if (f->fill.memory != WEIGHTFS_MEMORY_HOST)
+		f->bell = eventfd(0, EFD_CLOEXEC);
 	if (f->ticket)
 		fuse_reply_ioctl(wfs_steal_ptr(&f->req), 0, &f->fill,
 				 sizeof(f->fill));
@@ -274,6 +284,7 @@ void wfs_fill(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
 
 	f->fs = fs;
 	f->req = req;
+	f->bell = -1;
 	f->began_ns = wfs_now_ns();
 	f->caller = (struct wfs_device_caller){ .pid = ctx->pid,
 						.uid = ctx->uid,

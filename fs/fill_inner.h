@@ -33,6 +33,7 @@ struct wfs_filling {
 	uint64_t done_before; /* bytes, by calls that were interrupted */
 	atomic_int phase;
 	atomic_int stop; /* 0, or the errno that it is to stop with */
+	int bell;	 /* of a device's: an eventfd that says so, or -1 */
 	atomic_bool interrupted;
 };
 

@@ -119,6 +119,7 @@ int wfs_ioctl_device_fill(struct wfs_fs *fs, const struct wfs_device_call *call,
 		.segments = segments,
 		.segment_count = fill->count,
 		.deadline_ns = call->until_ns,
+		.stop = call->stop,
 	};
 	memcpy(order.handle, fill->handle, sizeof(order.handle));
 	rc = wfs_device_fill(fs->config.device, &order, &filled, &fault, &err);

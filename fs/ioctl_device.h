@@ -17,6 +17,7 @@ struct wfs_device_call {
 	const struct wfs_recipe *recipe;
 	const struct wfs_slot *slot; /* the memory, or NULL: by handle */
 	uint64_t until_ns;
+	const int *stop; /* as wfs_device_fill has it */
 };
 
 /*

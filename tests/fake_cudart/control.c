@@ -147,6 +147,13 @@ unsigned fake_cu_holds(struct fake_control *control)
 	return holds;
 }
 
+void fake_cu_hold_events(struct fake_control *control)
+{
+	fake_cu_lock(control);
+	control->hold_events = true;
+	fake_cu_unlock(control);
+}
+
 void fake_cu_release_events(struct fake_control *control)
 {
 	fake_cu_lock(control);

@@ -101,6 +101,8 @@ void fake_cu_inject(struct fake_control *control, const char *call,
 uint64_t fake_cu_used(struct fake_control *control);
 /* Mappings of other processes' memory, of all living processes. */
 unsigned fake_cu_holds(struct fake_control *control);
+/* Events that are recorded from now on do not happen. */
+void fake_cu_hold_events(struct fake_control *control);
 /* Events happen from now on, also those recorded already. */
 void fake_cu_release_events(struct fake_control *control);
 

@@ -9,13 +9,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define QUEUE 4096
 
 struct op {
-	enum { OP_COPY, OP_SET, OP_WAIT, OP_RECORD } what;
+	enum { OP_COPY, OP_SET, OP_RECORD } what;
 	char *dst;
 	const char *src;
 	size_t dst_pitch, src_pitch, width, height;
@@ -86,23 +85,6 @@ static unsigned set_run(char *dst, int value, size_t size)
 	return fd < 0 ? WFS_CU_ILLEGAL_ADDRESS : WFS_CU_OK;
 }
 
-static void wait_event(unsigned slot, uint64_t until)
-{
-	const struct timespec nap = { .tv_nsec = 1000000 };
-	struct fake_control *control = fake_control();
-
-	for (;;) {
-		bool done;
-
-		fake_cu_lock(control);
-		done = control->events[slot].done >= until;
-		fake_cu_unlock(control);
-		if (done)
-			return;
-		nanosleep(&nap, NULL);
-	}
-}
-
 static void record(unsigned slot, uint64_t until)
 {
 	struct fake_control *control = fake_control();
@@ -126,9 +108,6 @@ static unsigned happen(const struct op *op)
 		break;
 	case OP_SET:
 		code = set_run(op->dst, op->value, op->width);
-		break;
-	case OP_WAIT:
-		wait_event(op->event, op->until);
 		break;
 	case OP_RECORD:
 		record(op->event, op->until);
@@ -327,19 +306,17 @@ cu_error cudaEventSynchronize(cu_event event)
 	return e->in ? flush(e->in) : WFS_CU_OK;
 }
 
-cu_error cudaStreamWaitEvent(cu_stream stream, cu_event event, unsigned flags)
+cu_error cudaEventQuery(cu_event event)
 {
-	struct event *e = event;
-	uint64_t until;
+	const struct event *e = event;
+	const struct fake_event *shared = &fake_control()->events[e->slot];
+	bool done;
 
-	(void)flags;
 	FAKE_ENTER();
 	fake_cu_lock(fake_control());
-	until = fake_control()->events[e->slot].recorded;
+	done = shared->done >= shared->recorded;
 	fake_cu_unlock(fake_control());
-	return queue(stream, (struct op){ .what = OP_WAIT,
-					  .event = e->slot,
-					  .until = until });
+	return done ? WFS_CU_OK : WFS_CU_NOT_READY;
 }
 
 cu_error cudaIpcGetEventHandle(cu_event_handle *handle, cu_event event)

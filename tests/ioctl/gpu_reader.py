@@ -8,6 +8,7 @@ borrow: a lease whose descriptor only the process that has it is given.
 later: COUNT fills that go on by themselves and ring when they have ended.
 errors: calls that are refused, each with its errno and its stage.
 apart: what a process in a pid namespace of its own is lent, and what not.
+stuck: says "ready" and has a fill wait for an event that does not come (FAKE).
 hold: takes a lease of each, says "ready" and fills until it is killed.
 
 The GPU is the FAKE libcudart's, where LD_LIBRARY_PATH leads to that.
@@ -23,6 +24,7 @@ import calls
 ROOM = 1 << 20  # of the memory that is filled
 TIMEOUT = 60 * 10**9
 TO_DEVICE, TO_HOST = 1, 2
+INTERPROCESS = 2 | 4  # of an event, which then takes no time
 NOWHERE = calls.Device(by=1, pci_domain=0xEEEE)
 NAMES = "libcudart.so.13", "libcudart.so.12", "libcudart.so"
 POSIX_FD, ON_DEVICE, READ_WRITE = 1, 1, 3  # of the driver
@@ -293,6 +295,31 @@ def apart(opened):
         assert target.bytes() == truth
 
 
+def held_event(gpu):
+    """The handle of an event that is recorded, and never happens."""
+    control = gpu.lib.fake_cu_control_open
+    control.restype = ctypes.c_void_p
+    gpu.lib.fake_cu_hold_events(ctypes.c_void_p(
+        control(os.environ["FAKE_CUDART"].encode())))
+    event, handle = ctypes.c_void_p(), Handle()
+    gpu.call("cudaEventCreateWithFlags", ctypes.byref(event), INTERPROCESS)
+    gpu.call("cudaEventRecord", event, gpu.stream)
+    gpu.call("cudaIpcGetEventHandle", ctypes.byref(handle), event)
+    return bytes(handle)
+
+
+def stuck(gpu, opened):
+    handle, ready = gpu.allocate(ROOM)[1], held_event(gpu)
+    rows = [(0, 0, min(len(opened[0][1]), ROOM))]
+    refused(errno.EINVAL, send, opened[0][0], handle, rows, stage=calls.MAP,
+            ready=(ctypes.c_uint8 * 64)(*b"x" * 64))
+    print("ready", flush=True)
+    calls.ioctl(opened[0][0], calls.FILL, calls.segments(calls.new(
+        calls.Fill, memory=calls.CUDA_IPC, alloc_bytes=ROOM,
+        handle=(ctypes.c_uint8 * 64)(*handle),
+        ready=(ctypes.c_uint8 * 64)(*ready)), rows))
+
+
 def hold(gpu, opened):
     handle = gpu.allocate(ROOM)[1]
     for fd, _ in opened:
@@ -316,7 +343,8 @@ def main(how, count, seed, *files):
     elif how in ("lend", "later"):
         {"lend": lend, "later": later}[how](gpu, opened, int(count))
     else:
-        {"borrow": borrow, "errors": errors, "hold": hold}[how](gpu, opened)
+        {"borrow": borrow, "errors": errors, "hold": hold,
+         "stuck": stuck}[how](gpu, opened)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,23 @@ def test_readers_killed_in_the_middle_cost_nobody_else(gpus, mount, model):
     finish([start(gpus, "lend", 1, 0, files)])
 
 
+def in_ioctl(pid):
+    said = Path(f"/proc/{pid}/syscall").read_text()
+    return said.split()[0] in ("16", "29")  # of x86-64, of aarch64
+
+
+@pytest.mark.skipif(REAL, reason="a real event always comes")
+def test_a_reader_that_waits_for_its_event_can_be_killed(mount, model, gpus):
+    m = mount("gpu=on", m=model, env=gpus)
+    files = tensors(m, model, 1)
+    reader = start(gpus, "stuck", 0, 0, files)
+    assert reader.stdout.readline() == "ready\n", reader.communicate()[1]
+    mounts.wait_until(lambda: in_ioctl(reader.pid), "the reader's call")
+    reader.kill()
+    reader.communicate(timeout=DEADLINE)
+    finish([start(gpus, "fill", 1, 0, files)])
+
+
 @pytest.mark.skipif(REAL, reason="of machines without a GPU")
 def test_a_mount_that_must_have_gpus_does_not_start_without(gpus, mount, model):
     m = mount("gpu=on", m=model, env={**gpus, "FAKE_CUDART": "/none"},

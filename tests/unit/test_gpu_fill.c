@@ -14,9 +14,8 @@
 #include "tests/unit/chance.h"
 #include "tests/unit/gpu_world.h"
 
-#define SMALL	  (64u << 10)
-#define CYCLES	  200
-#define SECOND_NS 1000000000ull
+#define SMALL  (64u << 10)
+#define CYCLES 200
 
 static void clear(struct gpu_world *w, const struct gpu_target *target)
 {
@@ -278,37 +277,6 @@ static void a_file_that_became_shorter_is_stale(void **state)
 	gpu_target_free(w, &t);
 }
 
-static void a_fill_waits_for_the_event_of_its_reader(void **state)
-{
-	struct gpu_world *w = *state;
-	struct gpu_target t = gpu_target_make(w, WFS_DEVICE_CUDA_IPC, SMALL);
-	struct wfs_device_segment segment;
-	struct wfs_device_fill fill = gpu_fill_of(w, &t, &segment);
-	cu_event_handle handle;
-	cu_stream stream;
-	cu_event event;
-
-	assert_int_equal(0, w->cuda->cudaStreamCreateWithFlags(
-				    &stream, WFS_CU_STREAM_NON_BLOCKING));
-	assert_int_equal(0, w->cuda->cudaEventCreateWithFlags(
-				    &event, WFS_CU_EVENT_INTERPROCESS |
-						    WFS_CU_EVENT_NO_TIMING));
-	w->fake->hold_events = true;
-	assert_int_equal(0, w->cuda->cudaEventRecord(event, stream));
-	assert_int_equal(0, w->cuda->cudaIpcGetEventHandle(&handle, event));
-	fill.ready = (const uint8_t *)&handle;
-	fill.deadline_ns = wfs_now_ns() + SECOND_NS / 2;
-	assert_int_equal(-ETIMEDOUT, gpu_fill(w, &fill));
-	gpu_await_helpers(0);
-	fake_cu_release_events(w->fake);
-	fill.deadline_ns = wfs_now_ns() + 60 * SECOND_NS;
-	assert_int_equal(0, gpu_fill(w, &fill));
-	gpu_expect_file(w, &t);
-	assert_int_equal(0, w->cuda->cudaEventDestroy(event));
-	assert_int_equal(0, w->cuda->cudaStreamDestroy(stream));
-	gpu_target_free(w, &t);
-}
-
 int main(int argc, char **argv)
 {
 #define G(name)                                                                \
@@ -323,7 +291,6 @@ int main(int argc, char **argv)
 		G(wrong_askers_and_targets_are_refused),
 		G(a_gpu_is_found_by_bus_uuid_or_as_a_part),
 		G(a_file_that_became_shorter_is_stale),
-		G(a_fill_waits_for_the_event_of_its_reader),
 	};
 
 	gpu_world_enter(argc, argv);

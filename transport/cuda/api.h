@@ -103,12 +103,11 @@ typedef struct {
 	X(cudaThreadExchangeStreamCaptureMode, (cu_mode * mode))               \
 	X(cudaStreamDestroy, (cu_stream stream))                               \
 	X(cudaStreamSynchronize, (cu_stream stream))                           \
-	X(cudaStreamWaitEvent,                                                 \
-	  (cu_stream stream, cu_event event, unsigned flags))                  \
 	X(cudaEventCreateWithFlags, (cu_event * event, unsigned flags))        \
 	X(cudaEventDestroy, (cu_event event))                                  \
 	X(cudaEventRecord, (cu_event event, cu_stream stream))                 \
 	X(cudaEventSynchronize, (cu_event event))                              \
+	X(cudaEventQuery, (cu_event event))                                    \
 	X(cudaIpcGetMemHandle, (cu_mem_handle * handle, void *ptr))            \
 	X(cudaIpcOpenMemHandle,                                                \
 	  (void **ptr, cu_mem_handle handle, unsigned flags))                  \
@@ -171,6 +170,7 @@ enum {
 	WFS_CU_PEER_UNSUPPORTED = 217,
 	WFS_CU_OS_ERROR = 304,
 	WFS_CU_INVALID_HANDLE = 400,
+	WFS_CU_NOT_READY = 600,
 	WFS_CU_ILLEGAL_ADDRESS = 700,
 	WFS_CU_TOO_MANY_PEERS = 711,
 	WFS_CU_ALREADY_REGISTERED = 712,

@@ -83,8 +83,11 @@ static int read_bytes(const struct job *job, void *to, uint64_t off,
 static struct wfs_gpu_slot *next_slot(struct wfs_gpu_work *work)
 {
 	struct wfs_gpu_slot *slot = &work->ring.slots[work->ring.next];
-	unsigned code = wfs_gpu_slot_wait(&work->ring, slot);
+	unsigned code;
 
+	if (wfs_gpu_is_cancelled(work, WFS_DEVICE_STAGE_COPY, 0))
+		return NULL;
+	code = wfs_gpu_slot_wait(&work->ring, slot);
 	if (!code)
 		code = wfs_gpu_slot_pin(&work->ring, slot);
 	if (code) {

@@ -5,6 +5,7 @@
 #include "transport/cuda/device.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -112,10 +113,14 @@ static void describe(const struct wfs_device_fill *fill,
 		memcpy(ask->ready, fill->ready, sizeof(ask->ready));
 }
 
-/* The client that it is for is known to the watcher from before the copy on. */
+/*
+ * The client that it is for is known to the watcher from before the copy on.
+ * *ret_gone is the caller's, a pidfd of it.
+ */
 static int enlist(struct wfs_cuda_device *dev,
 		  const struct wfs_gpu_caller *caller,
-		  struct wfs_gpu_helper *helper, struct wfs_gpu_request *ask)
+		  struct wfs_gpu_helper *helper, struct wfs_gpu_request *ask,
+		  int *ret_gone)
 {
 	struct wfs_gpu_client *client;
 	int rc;
@@ -125,6 +130,7 @@ static int enlist(struct wfs_cuda_device *dev,
 	if (!rc) {
 		client->keeps |= ask->cookie != 0;
 		ask->client = client->id;
+		*ret_gone = fcntl(client->pidfd, F_DUPFD_CLOEXEC, 0);
 	}
 	pthread_mutex_unlock(&dev->lock);
 	return rc;
@@ -158,7 +164,7 @@ static int fill_as(struct wfs_cuda_device *dev,
 		return wfs_gpu_say(fault, WFS_DEVICE_STAGE_AUTH, err, rc,
 				   rc == -ESRCH ? "the caller is gone" :
 						  "too many GPU helpers");
-	rc = enlist(dev, caller, helper, talk->ask);
+	rc = enlist(dev, caller, helper, talk->ask, talk->gone);
 	if (rc)
 		wfs_gpu_say(fault, WFS_DEVICE_STAGE_AUTH, err, rc,
 			    "the caller is gone");
@@ -193,9 +199,12 @@ static int fill(struct wfs_device *base, const struct wfs_device_fill *fill,
 {
 	struct wfs_cuda_device *dev = (struct wfs_cuda_device *)base;
 	struct wfs_gpu_request ask;
+	int gone wfs_autoclose = -1;
 	struct wfs_gpu_talk talk = { .ask = &ask,
 				     .fds = { fill->fd, -1 },
-				     .deadline_ns = fill->deadline_ns };
+				     .gone = &gone,
+				     .deadline_ns = fill->deadline_ns,
+				     .stop = fill->stop };
 	struct wfs_gpu_caller caller;
 	int rc = wfs_gpu_caller_find(&fill->caller, &caller);
 

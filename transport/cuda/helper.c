@@ -64,6 +64,8 @@ static int carry_out(struct wfs_gpu_work *work,
 		return wfs_gpu_make(work, ask, fds[0], ret_fd);
 	case WFS_GPU_UNMAKE:
 		return wfs_gpu_unmake(work, ask->copy);
+	case WFS_GPU_CANCEL:
+		break;
 	}
 	return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_DEVICE, -EBADMSG,
 			      "there is no such request");
@@ -78,6 +80,22 @@ static void rest(struct wfs_gpu_work *work, int socket)
 		;
 }
 
+bool wfs_gpu_is_cancelled(struct wfs_gpu_work *work,
+			  enum wfs_device_stage stage, int wait_ms)
+{
+	struct pollfd more = { .fd = work->socket, .events = POLLIN };
+	struct wfs_gpu_request ask;
+	int fd wfs_autoclose = -1;
+
+	/* Nothing else is said before the answer; what else comes ends us. */
+	if (poll(&more, 1, wait_ms) <= 0 ||
+	    (wfs_unix_receive(work->socket, &ask, sizeof(ask), &fd) == 0 &&
+	     ask.op == WFS_GPU_CANCEL && ask.seq != work->answer->seq))
+		return false;
+	wfs_gpu_refuse(work, stage, -EINTR, "it was stopped");
+	return true;
+}
+
 /* False: the helper is to end. */
 static bool serve_one(struct wfs_gpu_work *work, int socket)
 {
@@ -90,6 +108,8 @@ static bool serve_one(struct wfs_gpu_work *work, int socket)
 	rest(work, socket);
 	if (receive(socket, &ask, &fd, &memory_fd))
 		return false;
+	if (ask.op == WFS_GPU_CANCEL)
+		return true; /* it came too late */
 	answer.seq = ask.seq;
 	work->answer = &answer;
 	work->requests++;
@@ -123,6 +143,7 @@ static int serve(int socket)
 
 	if (pthread_create(&watcher, NULL, watch, &socket) != 0)
 		return 1;
+	work->socket = socket;
 	while (serve_one(work, socket))
 		;
 	/* At its exit the driver gives back what it knows of. */

@@ -216,7 +216,7 @@ static int start(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 	if (rc)
 		return failed(fault, WFS_DEVICE_STAGE_DEVICE, err, rc);
 	rc = wfs_gpu_ask(&process, &hello, (struct wfs_gpu_fds){ -1, -1 },
-			 talk->deadline_ns, &talk->answer, NULL);
+			 WFS_GPU_UNTIL(talk->deadline_ns), &talk->answer, NULL);
 	pthread_mutex_lock(&dev->lock);
 	if (rc || talk->answer.status) {
 		kill_helper(dev, &process);
@@ -268,7 +268,8 @@ static void forget_dead(struct wfs_cuda_device *dev,
 		pthread_mutex_unlock(&dev->lock);
 		rc = wfs_gpu_ask(&helper->process, &ask,
 				 (struct wfs_gpu_fds){ -1, -1 },
-				 wfs_now_ns() + WFS_GPU_TIDY_NS, &answer, NULL);
+				 WFS_GPU_UNTIL(wfs_now_ns() + WFS_GPU_TIDY_NS),
+				 &answer, NULL);
 		pthread_mutex_lock(&dev->lock);
 		ended(dev, helper, rc, &answer);
 	}
@@ -298,6 +299,11 @@ int wfs_gpu_helper_ask(struct wfs_cuda_device *dev,
 		       struct wfs_gpu_helper *helper, struct wfs_gpu_talk *talk,
 		       struct wfs_device_fault *fault, struct wfs_err *err)
 {
+	const struct wfs_gpu_patience patience = {
+		.deadline_ns = talk->deadline_ns,
+		.ends = { talk->gone ? *talk->gone : -1,
+			  talk->stop ? *talk->stop : -1 },
+	};
 	int rc = occupy(dev, helper, talk->deadline_ns);
 
 	if (rc)
@@ -306,8 +312,7 @@ int wfs_gpu_helper_ask(struct wfs_cuda_device *dev,
 		rc = start(dev, helper, talk, fault, err);
 	if (!rc) {
 		rc = wfs_gpu_ask(&helper->process, talk->ask, talk->fds,
-				 talk->deadline_ns, &talk->answer,
-				 talk->ret_fd);
+				 &patience, &talk->answer, talk->ret_fd);
 		if (rc)
 			failed(fault, WFS_DEVICE_STAGE_COPY, err, rc);
 	}
@@ -332,7 +337,7 @@ static int look_now(struct wfs_cuda_device *dev)
 	if (rc)
 		return rc;
 	rc = wfs_gpu_ask(&process, &ask, (struct wfs_gpu_fds){ -1, -1 },
-			 wfs_now_ns() + LOOK_NS, &answer, NULL);
+			 WFS_GPU_UNTIL(wfs_now_ns() + LOOK_NS), &answer, NULL);
 	pthread_mutex_lock(&dev->lock);
 	kill_helper(dev, &process);
 	pthread_mutex_unlock(&dev->lock);

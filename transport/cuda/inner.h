@@ -121,6 +121,10 @@ struct wfs_gpu_talk {
 	struct wfs_gpu_request *ask;
 	struct wfs_gpu_fds fds;
 	uint64_t deadline_ns;
+	/* What ends it before, or NULL: a pidfd of the caller, which is had
+	   once it is known, and what it says. */
+	int *gone;
+	const int *stop;
 	struct wfs_gpu_answer answer;
 	int *ret_fd; /* as wfs_gpu_ask has it */
 };

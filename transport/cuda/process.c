@@ -22,6 +22,7 @@
 
 #define ERRNO_MAX 4095
 #define NS_PER_MS 1000000u
+#define GRACE_NS  5000000000ull /* for a helper that is to stop */
 #define ARGS	  8
 
 /*
@@ -165,24 +166,43 @@ int wfs_gpu_start(const struct wfs_gpu_person *person,
 	return 0;
 }
 
-static int wait_for(int socket, uint64_t deadline_ns)
+/* 0, -ETIMEDOUT, or -EINTR when it ended before the deadline. */
+static int wait_for(int socket, const struct wfs_gpu_patience *patience)
 {
-	struct pollfd wait = { .fd = socket, .events = POLLIN };
+	struct pollfd wait[] = {
+		{ .fd = socket, .events = POLLIN },
+		{ .fd = patience->ends[0], .events = POLLIN },
+		{ .fd = patience->ends[1], .events = POLLIN },
+	};
 
 	for (;;) {
 		uint64_t now = wfs_now_ns();
-		uint64_t ms = now < deadline_ns ?
-				      (deadline_ns - now) / NS_PER_MS + 1 :
-				      0;
-		int n = poll(&wait, 1, ms > INT_MAX ? INT_MAX : (int)ms);
+		uint64_t ms =
+			now < patience->deadline_ns ?
+				(patience->deadline_ns - now) / NS_PER_MS + 1 :
+				0;
+		int n = poll(wait, 3, ms > INT_MAX ? INT_MAX : (int)ms);
 
 		if (n > 0)
-			return 0;
-		if (n == 0 && wfs_now_ns() >= deadline_ns)
+			return wait[0].revents ? 0 : -EINTR;
+		if (n == 0 && wfs_now_ns() >= patience->deadline_ns)
 			return -ETIMEDOUT;
 		if (n < 0 && errno != EINTR)
 			return -errno;
 	}
+}
+
+/* Asks for an end, and waits no longer than one takes.  As it was, or 0. */
+static int cancel(const struct wfs_gpu_process *process, int why)
+{
+	const struct wfs_gpu_request ask = { .magic = WFS_GPU_MAGIC,
+					     .op = WFS_GPU_CANCEL,
+					     .seq = process->seq };
+
+	if (wfs_unix_send(process->socket, &ask, sizeof(ask), -1) ||
+	    wait_for(process->socket, WFS_GPU_UNTIL(wfs_now_ns() + GRACE_NS)))
+		return why;
+	return 0;
 }
 
 static bool is_sound(const struct wfs_gpu_answer *answer, uint64_t seq)
@@ -194,13 +214,13 @@ static bool is_sound(const struct wfs_gpu_answer *answer, uint64_t seq)
 }
 
 int wfs_gpu_ask(struct wfs_gpu_process *process, struct wfs_gpu_request *ask,
-		struct wfs_gpu_fds fds, uint64_t deadline_ns,
+		struct wfs_gpu_fds fds, const struct wfs_gpu_patience *patience,
 		struct wfs_gpu_answer *ret_answer, int *ret_fd)
 {
 	struct wfs_gpu_more more = { .magic = WFS_GPU_MAGIC };
 	struct wfs_gpu_answer answer;
 	int fd wfs_autoclose = -1;
-	int rc;
+	int rc, why = 0;
 
 	ask->magic = WFS_GPU_MAGIC;
 	ask->seq = more.seq = ++process->seq;
@@ -209,14 +229,19 @@ int wfs_gpu_ask(struct wfs_gpu_process *process, struct wfs_gpu_request *ask,
 		rc = wfs_unix_send(process->socket, &more, sizeof(more),
 				   fds.memory);
 	if (!rc)
-		rc = wait_for(process->socket, deadline_ns);
+		rc = why = wait_for(process->socket, patience);
+	if ((rc == -ETIMEDOUT || rc == -EINTR) &&
+	    (ask->op == WFS_GPU_FILL || ask->op == WFS_GPU_MAKE))
+		rc = cancel(process, why);
 	if (!rc)
 		rc = wfs_unix_receive(process->socket, &answer, sizeof(answer),
 				      &fd);
 	if (rc)
-		return rc == -ETIMEDOUT ? rc : -EIO;
+		return rc == -ETIMEDOUT || rc == -EINTR ? rc : -EIO;
 	if (!is_sound(&answer, ask->seq))
 		return -EIO;
+	if (why && answer.status == -EINTR)
+		answer.status = why;
 	*ret_answer = answer;
 	if (ret_fd)
 		*ret_fd = wfs_steal_fd(&fd);

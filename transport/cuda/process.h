@@ -37,14 +37,25 @@ struct wfs_gpu_fds {
 	int file, memory;
 };
 
+/* How long an answer is waited for. */
+struct wfs_gpu_patience {
+	uint64_t deadline_ns;
+	int ends[2]; /* … or until one of these can be read; -1: none */
+};
+#define WFS_GPU_UNTIL(ns)                                                      \
+	(&(const struct wfs_gpu_patience){ .deadline_ns = (ns),                \
+					   .ends = { -1, -1 } })
+
 /*
  * One request and its answer, checked: 0 with what the helper said, whatever
- * that was; -ETIMEDOUT, -EIO when it is gone or said nonsense, after which it
- * must be ended.  *ret_fd is the caller's, -1 for none; NULL: none is wanted,
- * and one that comes is closed.
+ * that was.  When a FILL or MAKE is to end the helper is told, and what it says
+ * a few seconds later at most counts: -ETIMEDOUT or -EINTR is in its answer.
+ * Else -ETIMEDOUT, -EINTR, or -EIO when it is gone or said nonsense, after
+ * which it must be ended.  *ret_fd is the caller's, -1 for none; NULL: none is
+ * wanted, and one that comes is closed.
  */
 int wfs_gpu_ask(struct wfs_gpu_process *process, struct wfs_gpu_request *ask,
-		struct wfs_gpu_fds fds, uint64_t deadline_ns,
+		struct wfs_gpu_fds fds, const struct wfs_gpu_patience *patience,
 		struct wfs_gpu_answer *ret_answer, int *ret_fd);
 
 /*

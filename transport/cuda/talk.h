@@ -25,6 +25,9 @@ enum wfs_gpu_op {
 	WFS_GPU_FORGET, /* a kept mapping; cookie 0: all of the client's */
 	WFS_GPU_MAKE,	/* a copy of the file in memory that can be lent */
 	WFS_GPU_UNMAKE, /* the copy, for good */
+	/* Ends the request of this `seq`, FILL or MAKE, with -EINTR if it is
+	   still under way; has no answer of its own. */
+	WFS_GPU_CANCEL,
 };
 
 struct wfs_gpu_request {

@@ -10,6 +10,8 @@
 
 #include "core/base/text.h"
 
+#define EVENT_LOOKS 1000 /* at once, before a nap between them */
+
 int wfs_gpu_refuse(struct wfs_gpu_work *work, enum wfs_device_stage stage,
 		   int rc, const char *what)
 {
@@ -171,23 +173,41 @@ static int keep_map(struct wfs_gpu_work *work,
 	return 0;
 }
 
-/* The stream goes on when the reader's event has happened. */
-static int wait_for(struct wfs_gpu_work *work, const uint8_t *ready,
-		    cu_event *ret_event)
+/* Nothing that is no event of the reader's can be waited for. */
+static int open_event(struct wfs_gpu_work *work, const uint8_t *ready,
+		      cu_event *ret_event)
 {
 	cu_event_handle handle;
-	cu_event event = NULL;
 	unsigned code;
 
 	memcpy(&handle, ready, sizeof(handle));
-	code = wfs_cuda_call(work->cuda, cudaIpcOpenEventHandle, &event,
+	code = wfs_cuda_call(work->cuda, cudaIpcOpenEventHandle, ret_event,
 			     handle);
-	if (code)
-		return wfs_gpu_fail(work, WFS_DEVICE_STAGE_MAP, code,
-				    "the reader's event");
-	*ret_event = event;
-	code = wfs_cuda_call(work->cuda, cudaStreamWaitEvent, work->ring.stream,
-			     event, 0);
+	if (code == WFS_CU_INVALID_VALUE || code == WFS_CU_INVALID_HANDLE) {
+		work->answer->cuda_err = code;
+		return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_MAP, -EINVAL,
+				      "that is no event");
+	}
+	return code ? wfs_gpu_fail(work, WFS_DEVICE_STAGE_MAP, code,
+				   "the reader's event") :
+		      0;
+}
+
+/*
+ * Asked for, not queued on the stream: it may never come, and what is queued
+ * can be neither taken back nor left behind.
+ */
+static int wait_for(struct wfs_gpu_work *work, cu_event event)
+{
+	unsigned code, looks = 0;
+
+	while ((code = work->cuda->cudaEventQuery(event)) == WFS_CU_NOT_READY) {
+		work->cuda->cudaGetLastError();
+		if (wfs_gpu_is_cancelled(work, WFS_DEVICE_STAGE_SYNC,
+					 looks++ < EVENT_LOOKS ? 0 : 1))
+			return -EINTR;
+	}
+	wfs_cuda_said(work->cuda, "cudaEventQuery", code);
 	return code ? wfs_gpu_fail(work, WFS_DEVICE_STAGE_SYNC, code,
 				   "the reader's event") :
 		      0;
@@ -206,7 +226,9 @@ int wfs_gpu_fill(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 	if (rc)
 		return rc;
 	if (ask->has_ready)
-		rc = wait_for(work, ask->ready, &event);
+		rc = open_event(work, ask->ready, &event);
+	if (event)
+		rc = wait_for(work, event);
 	if (!rc)
 		rc = wfs_gpu_copy(work, &file, ask->segments,
 				  ask->segment_count,

@@ -55,6 +55,7 @@ struct wfs_gpu_source {
 
 struct wfs_gpu_work {
 	const struct wfs_cuda *cuda; /* NULL until a device is taken */
+	int socket;		     /* to the daemon */
 	int device;
 	bool registers; /* host memory, for reading only */
 	uint64_t pitch_max;
@@ -75,6 +76,13 @@ int wfs_gpu_fail(struct wfs_gpu_work *work, enum wfs_device_stage stage,
 		 unsigned code, const char *what);
 int wfs_gpu_refuse(struct wfs_gpu_work *work, enum wfs_device_stage stage,
 		   int rc, const char *what);
+
+/*
+ * Is the request in hand not to go on?  Waits so long for the daemon to say so;
+ * 0: not at all.  Refused with -EINTR then.
+ */
+bool wfs_gpu_is_cancelled(struct wfs_gpu_work *work,
+			  enum wfs_device_stage stage, int wait_ms);
 
 /* HELLO. */
 int wfs_gpu_take(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask);
