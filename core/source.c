@@ -91,6 +91,15 @@ static void mark_stale(struct wfs_region *region)
 	wfs_event("stale", NULL, text, region->path, region->source->label);
 }
 
+static const char *reason(int code)
+{
+	if (code == -EBADMSG)
+		return "the bytes that come do not match their digest";
+	if (code == -EHOSTUNREACH)
+		return "nobody who has it can be reached";
+	return strerror(-code);
+}
+
 void wfs_region_note_failure(struct wfs_region *region, int code)
 {
 	static const char text[] = "cannot read '%s' of '%s': %s";
@@ -102,9 +111,9 @@ void wfs_region_note_failure(struct wfs_region *region, int code)
 	}
 	if (atomic_exchange(&region->failed_once, true))
 		return;
-	wfs_error(text, region->path, region->source->label, strerror(-code));
+	wfs_error(text, region->path, region->source->label, reason(code));
 	wfs_event("error", NULL, text, region->path, region->source->label,
-		  strerror(-code));
+		  reason(code));
 }
 
 void wfs_region_keep(struct wfs_region *region, const void *bytes, uint64_t len)
@@ -158,6 +167,14 @@ int wfs_region_read_exactly(struct wfs_region *region, void *buf, size_t len,
 	if (got < 0)
 		return (int)got;
 	return (size_t)got == len ? 0 : -EIO;
+}
+
+int wfs_region_read_parsed(struct wfs_region *region, void *buf, size_t len,
+			   uint64_t off)
+{
+	int rc = wfs_region_read_exactly(region, buf, len, off);
+
+	return rc == -EBADMSG || rc == -EHOSTUNREACH ? -EIO : rc;
 }
 
 int wfs_region_readv(struct wfs_region *region, const struct iovec *parts,

@@ -73,8 +73,9 @@ struct wfs_source_ops {
 	/*
 	 * Reads exactly `len` bytes at `off`, which lie within the region
 	 * (the wrapper has seen to it).  0, or a negative errno: -EIO when
-	 * the bytes cannot be had, -ESTALE when they are not the bytes that
-	 * were listed.  A short read is an error: the region is immutable.
+	 * the bytes cannot be had, -EBADMSG when those that came do not match
+	 * their digest, -EHOSTUNREACH when nobody who has them is to be
+	 * reached, -ESTALE when they are not the bytes that were listed.  A short read is an error: the region is immutable.
 	 */
 	int (*read)(struct wfs_region *region, void *buf, size_t len,
 		    uint64_t off);
@@ -164,6 +165,13 @@ ssize_t wfs_region_read(struct wfs_region *region, void *buf, size_t len,
 /* All `len` bytes at `off`: 0 or a negative errno, -EIO when it ends before. */
 int wfs_region_read_exactly(struct wfs_region *region, void *buf, size_t len,
 			    uint64_t off);
+
+/*
+ * The same for who parses what it reads, where -EBADMSG means that its form is
+ * wrong: -EIO in place of that and of -EHOSTUNREACH, which may pass.
+ */
+int wfs_region_read_parsed(struct wfs_region *region, void *buf, size_t len,
+			   uint64_t off);
 
 /*
  * Reads `n` stretches that follow each other from `off`, all within the

@@ -177,7 +177,25 @@ static void bring(struct wfs_filling *f)
 	    wfs_copy_file(f->recipe.recipe) >= 0 ||
 	    wfs_copy_bytes(f->fill.segment, f->fill.count) < size / WORTH)
 		return;
-	f->pinned = wfs_await_resident(f->fs, &f->node, f->recipe.recipe) > 0;
+	f->pinned = wfs_await_resident(f->fs, &f->node, f->recipe.recipe,
+				       f->until_ns) > 0;
+}
+
+/*
+ * The same for a device, which can have only what lies in one file.  Before it
+ * writes: whoever waits here can be answered at any time.
+ */
+static int bring_for_device(struct wfs_filling *f)
+{
+	int rc;
+
+	f->copy.stage = WEIGHTFS_STAGE_FETCH;
+	if (!f->fs->config.device || !f->fs->store ||
+	    wfs_copy_file(f->recipe.recipe) >= 0)
+		return 0;
+	rc = wfs_await_resident(f->fs, &f->node, f->recipe.recipe, f->until_ns);
+	f->pinned = rc > 0;
+	return rc > 0 ? 0 : wfs_ioctl_device_unfetched(rc);
 }
 
 static int copy_all(struct wfs_filling *f, void *room, size_t size)
@@ -212,9 +230,11 @@ static int fill_device(struct wfs_filling *f)
 		.until_ns = f->until_ns,
 		.stop = f->bell >= 0 ? &f->bell : NULL,
 	};
-	int rc = -ETIMEDOUT;
+	int rc = bring_for_device(f);
 
-	if (begin_writing(&f->copy)) {
+	if (!rc && !begin_writing(&f->copy))
+		return why_stop(f);
+	if (!rc) {
 		rc = wfs_ioctl_device_fill(f->fs, &call, &f->fill);
 		f->copy.done = f->fill.done;
 		f->copy.stage = f->fill.head.stage;
@@ -289,10 +309,7 @@ void wfs_fill(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
 	f->caller = (struct wfs_device_caller){ .pid = ctx->pid,
 						.uid = ctx->uid,
 						.gid = ctx->gid };
-	f->until_ns = fill->timeout_ns && fill->timeout_ns <
-						  UINT64_MAX - f->began_ns ?
-			      f->began_ns + fill->timeout_ns :
-			      UINT64_MAX;
+	f->until_ns = wfs_ioctl_deadline(fill->timeout_ns);
 	f->fill = *fill;
 	f->fill.ticket = 0;
 	f->copy = (struct wfs_copy){ .fs = fs,

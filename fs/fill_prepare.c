@@ -55,15 +55,24 @@ static int find_ticket(struct wfs_filling *f)
 	return rc;
 }
 
+static int check_segments(const struct wfs_filling *f, uint64_t memory_bytes)
+{
+	return wfs_copy_check(f->fill.segment, f->fill.count,
+			      wfs_node_size(&f->node), memory_bytes,
+			      f->fill.done);
+}
+
 static int find_memory(struct wfs_filling *f)
 {
 	struct weightfs_fill *fill = &f->fill;
 	int rc;
 
-	if (fill->memory > WEIGHTFS_MEMORY_CUDA_POOL)
+	if (fill->memory > WEIGHTFS_MEMORY_CUDA_POOL ||
+	    (fill->memory == WEIGHTFS_MEMORY_CUDA_IPC && fill->slot) ||
+	    (fill->memory != WEIGHTFS_MEMORY_HOST && fill->done))
 		return -EINVAL;
 	if (fill->memory == WEIGHTFS_MEMORY_CUDA_IPC)
-		return fill->slot ? -EINVAL : find_ticket(f);
+		return check_segments(f, fill->alloc_bytes);
 	rc = wfs_slots_get(f->fs->slots, fill->slot, f->caller.uid,
 			   fill->memory == WEIGHTFS_MEMORY_HOST ?
 				   WFS_SLOT_MEMORY :
@@ -71,11 +80,9 @@ static int find_memory(struct wfs_filling *f)
 			   &f->memory);
 	if (rc)
 		return rc;
-	if (fill->memory != WEIGHTFS_MEMORY_HOST)
-		return find_ticket(f);
-	rc = wfs_copy_check(fill->segment, fill->count, wfs_node_size(&f->node),
-			    f->memory->target.bytes, fill->done);
-	return rc ? rc : find_ticket(f);
+	return check_segments(f, fill->memory == WEIGHTFS_MEMORY_HOST ?
+					 f->memory->target.bytes :
+					 fill->alloc_bytes);
 }
 
 int wfs_fill_prepare(struct wfs_filling *f, uint64_t id)
@@ -85,7 +92,8 @@ int wfs_fill_prepare(struct wfs_filling *f, uint64_t id)
 
 	if (rc)
 		return rc;
-	rc = fail(f, WEIGHTFS_STAGE_AUTH, find_memory(f));
+	rc = find_memory(f);
+	rc = fail(f, WEIGHTFS_STAGE_AUTH, rc ? rc : find_ticket(f));
 	if (rc)
 		return rc;
 	if (fill->memory != WEIGHTFS_MEMORY_HOST)

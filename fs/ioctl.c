@@ -24,6 +24,14 @@ int wfs_ioctl_head(struct weightfs_head *head, size_t size, uint32_t flags)
 	return -EINVAL;
 }
 
+uint64_t wfs_ioctl_deadline(uint64_t timeout_ns)
+{
+	uint64_t now = wfs_now_ns();
+
+	return timeout_ns && timeout_ns < UINT64_MAX - now ? now + timeout_ns :
+							     UINT64_MAX;
+}
+
 int wfs_ioctl_file(struct wfs_fs *fs, uint64_t id, struct wfs_node *ret_node)
 {
 	struct wfs_node node;

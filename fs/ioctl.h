@@ -20,6 +20,9 @@
  */
 int wfs_ioctl_head(struct weightfs_head *head, size_t size, uint32_t flags);
 
+/* When `timeout_ns` from now is over, 0 being never: ns of wfs_now_ns. */
+uint64_t wfs_ioctl_deadline(uint64_t timeout_ns);
+
 /* The file of a model that `id` is: 0, -ENOTTY or -ESTALE. */
 int wfs_ioctl_file(struct wfs_fs *fs, uint64_t id, struct wfs_node *ret_node);
 

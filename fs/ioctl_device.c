@@ -38,19 +38,35 @@ static struct wfs_device_id device_id(const struct weightfs_device *device)
 	return id;
 }
 
+int wfs_ioctl_device_unfetched(int rc)
+{
+	switch (rc) {
+	case -EIO:
+	case -ESTALE:
+	case -EBADMSG:
+	case -ETIMEDOUT:
+		return rc;
+	default:
+		return -EHOSTUNREACH;
+	}
+}
+
 /* A local file as it is, else one of the arena; `alone`: nothing else in it. */
 static int find_bytes(struct wfs_fs *fs, const struct wfs_node *node,
-		      const struct wfs_recipe *recipe, bool alone,
-		      struct bytes *ret)
+		      const struct wfs_recipe *recipe, uint64_t until_ns,
+		      bool alone, struct bytes *ret)
 {
-	int fd = wfs_copy_file(recipe);
+	int fd = wfs_copy_file(recipe), rc;
 
 	if (fd >= 0 && (!alone || node->kind == WFS_KIND_ENTRY)) {
 		*ret = (struct bytes){ .fd = fd, .base = recipe->pieces->off };
 		return 0;
 	}
-	if (!fs->store || wfs_await_resident(fs, node, recipe) <= 0)
+	if (!fs->store)
 		return -EHOSTUNREACH;
+	rc = wfs_await_resident(fs, node, recipe, until_ns);
+	if (rc <= 0)
+		return wfs_ioctl_device_unfetched(rc);
 	fd = wfs_store_descriptor(fs->store, wfs_node_ino(node));
 	*ret = (struct bytes){ .fd = fd, .steady = true, .acquired = true };
 	return 0;
@@ -84,7 +100,7 @@ int wfs_ioctl_device_fill(struct wfs_fs *fs, const struct wfs_device_call *call,
 {
 	static const uint8_t no_event[sizeof(fill->ready)];
 	struct wfs_device_segment segments[WFS_DEVICE_SEGMENTS];
-	struct wfs_device_fault fault = { .stage = WFS_DEVICE_STAGE_AUTH };
+	struct wfs_device_fault fault = { 0 };
 	uint64_t size = wfs_node_size(call->node);
 	struct wfs_device_filled filled = { 0 };
 	struct wfs_err err = { 0 };
@@ -92,16 +108,13 @@ int wfs_ioctl_device_fill(struct wfs_fs *fs, const struct wfs_device_call *call,
 	struct wfs_device_fill order;
 	int rc;
 
-	rc = wfs_copy_check(fill->segment, fill->count, size, fill->alloc_bytes,
-			    fill->done);
-	if (!rc && fill->done)
-		rc = -EINVAL;
-	if (!rc && fs->config.device) {
+	if (fs->config.device) {
 		fault.stage = WFS_DEVICE_STAGE_FETCH;
-		rc = find_bytes(fs, call->node, call->recipe, false, &bytes);
+		rc = find_bytes(fs, call->node, call->recipe, call->until_ns,
+				false, &bytes);
+		if (rc)
+			return failed(&fill->head, &fault, rc);
 	}
-	if (rc)
-		return failed(&fill->head, &fault, rc);
 	set_segments(fill, bytes.base, segments);
 	order = (struct wfs_device_fill){
 		.caller = call->caller,
@@ -141,6 +154,7 @@ struct asking {
 		struct weightfs_drop drop;
 	};
 	size_t size; /* of the struct that goes back */
+	uint64_t until_ns;
 };
 
 static void reply(struct asking *a, const struct wfs_device_fault *fault,
@@ -156,7 +170,6 @@ static int lend_file(struct asking *a, const struct wfs_node *node,
 {
 	struct weightfs_lend *lend = &a->lend;
 	struct wfs_device_lent lent = { .memory_fd = -1 };
-	uint64_t now = wfs_now_ns();
 	struct wfs_err err = { 0 };
 	const struct wfs_device_want want = {
 		.caller = a->caller,
@@ -166,10 +179,7 @@ static int lend_file(struct asking *a, const struct wfs_node *node,
 		.fd = bytes->fd,
 		.file_bytes = wfs_node_size(node),
 		.steady = bytes->steady,
-		.deadline_ns = lend->timeout_ns < UINT64_MAX - now &&
-					       lend->timeout_ns ?
-				       now + lend->timeout_ns :
-				       UINT64_MAX,
+		.deadline_ns = a->until_ns,
 	};
 	int rc = wfs_device_lend(a->fs->config.device, &want, &lent, fault,
 				 &err);
@@ -209,7 +219,8 @@ static int lend_node(struct asking *a, const struct wfs_node *node,
 	if (rc)
 		return rc == -ESTALE ? rc : -EIO;
 	if (a->fs->config.device)
-		rc = find_bytes(a->fs, node, recipe.recipe, true, &bytes);
+		rc = find_bytes(a->fs, node, recipe.recipe, a->until_ns, true,
+				&bytes);
 	if (!rc)
 		rc = lend_file(a, node, &bytes, fault);
 	put_bytes(a->fs, node, &bytes);
@@ -270,6 +281,7 @@ void wfs_ioctl_device_lend(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
 	a->work.run = run_lend;
 	a->id = id;
 	a->lend = *lend;
+	a->until_ns = wfs_ioctl_deadline(lend->timeout_ns);
 	a->size = sizeof(*lend);
 	ask(a, fs, req);
 }

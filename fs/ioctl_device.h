@@ -21,7 +21,13 @@ struct wfs_device_call {
 };
 
 /*
- * Fills device memory with all segments: 0, with fill->done, or a negative
+ * Why a file is not in the arena, as the caller is told: what its source said,
+ * or -EHOSTUNREACH, no way for a device, where it cannot be there.
+ */
+int wfs_ioctl_device_unfetched(int rc);
+
+/*
+ * Fills device memory with all segments, which were checked: 0, with fill->done, or a negative
  * errno with the stage and cuda_err in fill->head.  Blocks, unless there is no
  * GPU.
  */

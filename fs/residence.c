@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/base/cond.h"
 #include "fs/hashes.h"
 
 /* As in linux/mman.h since 6.5. */
@@ -100,7 +101,9 @@ enum wfs_trust wfs_node_trust(const struct wfs_node *node)
 /* Somebody who waits with a thread. */
 struct patient {
 	struct wfs_waiter waiter;
-	sem_t done;
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	bool over;
 	int result;
 };
 
@@ -108,25 +111,44 @@ static void arrived(struct wfs_waiter *waiter, int result)
 {
 	struct patient *p = (struct patient *)waiter;
 
+	pthread_mutex_lock(&p->lock);
 	p->result = result;
-	sem_post(&p->done);
+	p->over = true;
+	pthread_cond_signal(&p->done);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static int await(struct wfs_fs *fs, struct patient *p, uint64_t until_ns)
+{
+	bool in_time = true;
+
+	pthread_mutex_lock(&p->lock);
+	while (!p->over && in_time)
+		in_time = wfs_cond_wait_until(&p->done, &p->lock, until_ns);
+	pthread_mutex_unlock(&p->lock);
+	if (!in_time && wfs_store_cancel(fs->store, &p->waiter))
+		return -ETIMEDOUT;
+	pthread_mutex_lock(&p->lock);
+	while (!p->over) /* it is being told */
+		pthread_cond_wait(&p->done, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+	return p->result;
 }
 
 int wfs_await_resident(struct wfs_fs *fs, const struct wfs_node *node,
-		       const struct wfs_recipe *recipe)
+		       const struct wfs_recipe *recipe, uint64_t until_ns)
 {
-	struct patient p = { .waiter.done = arrived };
+	struct patient p = { .waiter.done = arrived,
+			     .lock = PTHREAD_MUTEX_INITIALIZER };
 	uint64_t wait;
 	int rc;
 
-	sem_init(&p.done, 0, 0);
+	wfs_cond_init(&p.done);
 	rc = wfs_store_acquire(fs->store, wfs_node_ino(node), recipe, &p.waiter,
 			       &wait);
-	if (rc == -EINPROGRESS) {
-		while (sem_wait(&p.done) != 0)
-			;
-		rc = p.result;
-	}
-	sem_destroy(&p.done);
+	if (rc == -EINPROGRESS)
+		rc = await(fs, &p, until_ns);
+	pthread_cond_destroy(&p.done);
+	pthread_mutex_destroy(&p.lock);
 	return rc;
 }

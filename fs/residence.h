@@ -32,11 +32,11 @@ bool wfs_is_passed_through(struct wfs_fs *fs, const struct wfs_node *node);
 enum wfs_trust wfs_node_trust(const struct wfs_node *node);
 
 /*
- * Has the file brought into the arena and waits for it.  Its backing id, until
- * wfs_store_release; or as wfs_store_acquire and its waiters have it: then it
- * can still be read.
+ * Has the file brought into the arena and waits for it, till `until_ns` of
+ * wfs_now_ns.  Its backing id, until wfs_store_release; -ETIMEDOUT; or as
+ * wfs_store_acquire and its waiters have it: then it can still be read.
  */
 int wfs_await_resident(struct wfs_fs *fs, const struct wfs_node *node,
-		       const struct wfs_recipe *recipe);
+		       const struct wfs_recipe *recipe, uint64_t until_ns);
 
 #endif

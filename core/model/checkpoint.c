@@ -178,7 +178,7 @@ static int read_index(struct wfs_load *load, struct wfs_region *region)
 				   "'%s': more than %u bytes: no index",
 				   load->index_path, WFS_INDEX_MAX);
 	load->index_text = wfs_malloc(region->size + WFS_JSON_PADDING);
-	rc = wfs_region_read_exactly(region, load->index_text, region->size, 0);
+	rc = wfs_region_read_parsed(region, load->index_text, region->size, 0);
 	if (rc)
 		return wfs_err_set(load->err, rc, "cannot read '%s': %s",
 				   load->index_path, strerror(-rc));

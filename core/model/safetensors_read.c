@@ -23,7 +23,7 @@ static pthread_mutex_t one_large = PTHREAD_MUTEX_INITIALIZER;
 static int read_header(struct wfs_region *region, char *buf, uint64_t len,
 		       uint64_t off, const char *what, struct wfs_err *err)
 {
-	int rc = wfs_region_read_exactly(region, buf, len, off);
+	int rc = wfs_region_read_parsed(region, buf, len, off);
 
 	return rc ? wfs_err_set(err, rc, "cannot read the header of '%s': %s",
 				what, strerror(-rc)) :

@@ -34,7 +34,7 @@ int wfs_plan_config_read(const struct wfs_model *base, struct wfs_config *ret,
 				   "bytes: put the checkpoint's own there",
 				   base->name, CONFIG_MAX);
 	config.text = wfs_malloc(region->size + WFS_JSON_PADDING);
-	rc = wfs_region_read_exactly(region, config.text, region->size, 0);
+	rc = wfs_region_read_parsed(region, config.text, region->size, 0);
 	if (rc)
 		wfs_err_set(err, rc, "model '%s': cannot read " CONFIG ": %s",
 			    base->name, strerror(-rc));

@@ -138,10 +138,10 @@ def applied(truth, rows):
     return bytes(out)
 
 
-def send(fd, handle, rows, flags=0, **fields):
+def send(fd, handle, rows, flags=0, timeout_ns=TIMEOUT, **fields):
     return calls.ioctl(fd, calls.FILL, calls.segments(calls.new(
         calls.Fill, flags, memory=calls.CUDA_IPC, alloc_bytes=ROOM,
-        handle=(ctypes.c_uint8 * 64)(*handle), timeout_ns=TIMEOUT, **fields),
+        handle=(ctypes.c_uint8 * 64)(*handle), timeout_ns=timeout_ns, **fields),
         rows))
 
 
@@ -169,9 +169,9 @@ def refused(code, use, *args, stage=None, **fields):
         raise AssertionError(f"not refused with {errno.errorcode[code]}")
 
 
-def take_lease(fd, kind=0):
+def take_lease(fd, kind=0, timeout_ns=TIMEOUT):
     return calls.ioctl(fd, calls.LEND, calls.new(
-        calls.Lend, memory=kind, timeout_ns=TIMEOUT))
+        calls.Lend, memory=kind, timeout_ns=timeout_ns))
 
 
 def read_lent(gpu, passer, said):

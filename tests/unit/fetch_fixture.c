@@ -246,6 +246,16 @@ int fetch_bench_read(struct fetch_bench *b, uint64_t off, size_t len)
 	return rc;
 }
 
+int fetch_bench_failure(struct fetch_bench *b, uint64_t off)
+{
+	int rc = -EIO;
+	char byte;
+
+	for (int i = 0; i < 100 && rc == -EIO; i++)
+		rc = wfs_far_read(b->far, &byte, 1, off);
+	return rc;
+}
+
 void fetch_bench_reads(struct fetch_bench *b, uint64_t off, size_t len)
 {
 	assert_int_equal(fetch_bench_read(b, off, len), 0);

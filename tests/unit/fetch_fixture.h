@@ -55,6 +55,11 @@ void fetch_bench_close(struct fetch_bench *b);
 int fetch_bench_read(struct fetch_bench *b, uint64_t off, size_t len);
 /* Asserts that it does, with the right ones. */
 void fetch_bench_reads(struct fetch_bench *b, uint64_t off, size_t len);
+/*
+ * What a read of a byte at `off` fails with: -EIO if nobody was asked in time,
+ * which on a busy machine means nothing, so that it is tried again.
+ */
+int fetch_bench_failure(struct fetch_bench *b, uint64_t off);
 /* One more peer, doubted and of the rank 1, that says it has the file. */
 void fetch_bench_add_copy(struct fetch_bench *b);
 struct wfs_peer_stats fetch_bench_stats(struct fetch_bench *b, unsigned peer);

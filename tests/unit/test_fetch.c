@@ -144,7 +144,6 @@ static void a_list_of_digests_is_believed_before_what_comes_along(void **state)
 	struct fetch_bench *b = fetch_bench_open(2, 0),
 			   *alone = fetch_bench_open(1, 200 * MS);
 	uint8_t *other = wfs_malloc(SIZE);
-	uint8_t buf[16];
 
 	(void)state;
 	/* The seed is of one mind with itself, and wrong. */
@@ -156,7 +155,10 @@ static void a_list_of_digests_is_believed_before_what_comes_along(void **state)
 	fetch_bench_close(b);
 	trust_bytes(alone);
 	SET(&alone->fakes[0], bytes, other);
-	assert_int_equal(wfs_far_read(alone->far, buf, sizeof(buf), 0), -EIO);
+	/* Also while it is in quarantine, and not asked at all. */
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(fetch_bench_failure(alone, i * WFS_CHUNK),
+				 -EBADMSG);
 	fetch_bench_close(alone);
 	free(other);
 }
@@ -223,7 +225,7 @@ static void with_nobody_left_a_read_fails_and_the_next_works(void **state)
 
 	(void)state;
 	SET(&b->fakes[0], down, true);
-	assert_int_equal(wfs_far_read(b->far, buf, 100, 0), -EIO);
+	assert_int_equal(fetch_bench_failure(b, 0), -EHOSTUNREACH);
 	SET(&b->fakes[0], down, false);
 	while (wfs_far_read(b->far, buf, 100, 3 * WFS_CHUNK))
 		;

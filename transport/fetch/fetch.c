@@ -202,6 +202,7 @@ void wfs_peer_lied_locked(struct wfs_peer *peer, const struct wfs_slot *slot,
 	const struct wfs_task *task = slot->task;
 
 	peer->wrong++;
+	peer->lied = true;
 	if (peer->quarantine_until > now)
 		return; /* it was said already */
 	peer->quarantine_ns =
@@ -261,6 +262,7 @@ void wfs_peer_delivered_locked(struct wfs_peer *peer,
 {
 	uint64_t took = now - slot->asked_at;
 
+	peer->lied = false;
 	peer->chunks++;
 	peer->bytes += slot->len;
 	peer->delivered_at = now;

@@ -209,8 +209,10 @@ const struct wfs_digests *wfs_far_digests(const struct wfs_far *far);
 
 /*
  * Reads exactly `len` bytes at `off`, which lie within the file: whole chunks
- * straight into `buf`.  0; -EIO after the deadline; -ESTALE when all who had
- * it say that it was rewritten; -ESHUTDOWN.
+ * straight into `buf`.  0; after the deadline -EBADMSG where the bytes that
+ * came were wrong, or are not asked for since others of that peer were,
+ * -EHOSTUNREACH where nobody who has it is to be reached, else -EIO; -ESTALE
+ * when all who had it say that it was rewritten; -ESHUTDOWN.
  */
 int wfs_far_read(struct wfs_far *far, void *buf, size_t len, uint64_t off);
 

@@ -56,6 +56,7 @@ struct wfs_task {
 	bool ahead;	       /* nobody waits for it yet */
 	bool taken;	       /* the writer is to let go */
 	bool copying;	       /* the writer only copies what it has */
+	bool wrong;	       /* what came of it once was */
 	uint8_t replaced;      /* so many hedges were late, too */
 	struct wfs_bits tried; /* peers that failed, by index */
 	uint64_t retry_at;     /* ns: then those may be asked again */
@@ -125,6 +126,7 @@ struct wfs_peer {
 	uint64_t failed_at, retry_at;
 	bool probing; /* one lane tries whether it is back */
 	uint64_t quarantine_until, quarantine_ns;
+	bool lied;	       /* the last chunk that came of it was wrong */
 	uint64_t usual_ns;     /* from asking to having it; 0: not known */
 	uint64_t delivered_at; /* ns: the last one; 0: none yet */
 	uint64_t rate, rate_bytes, rate_since;

@@ -141,6 +141,8 @@ static int land(struct wfs_lane *lane, bool right)
 							&text);
 		else
 			wfs_peer_lied_locked(lane->peer, slot, &text);
+		if (slot->task)
+			slot->task->wrong = true;
 		wfs_task_return_locked(lane, slot, true);
 	}
 	pop_locked(lane);

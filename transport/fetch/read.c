@@ -37,6 +37,32 @@ static bool has_holder(const struct wfs_far *far)
 	return false;
 }
 
+/* Why they were not had by the deadline. */
+static int why_not_locked(const struct wfs_far *far,
+			  const struct wfs_task *tasks, unsigned n)
+{
+	bool wrong = false;
+
+	for (unsigned i = 0; i < n; i++)
+		wrong |= tasks[i].state <= WFS_TASK_ASKED && tasks[i].wrong;
+	for (unsigned i = 0; i < far->holder_count && !wrong; i++) {
+		const struct wfs_holder *holder = &far->holders[i];
+
+		if (wfs_holder_has_locked(far, holder) && !holder->peer->lied &&
+		    !holder->peer->failures)
+			return -EIO;
+	}
+	/* Who is not asked since it was wrong before is wrong still. */
+	for (unsigned i = 0; i < far->holder_count; i++) {
+		const struct wfs_holder *holder = &far->holders[i];
+
+		wrong |= holder->state == WFS_HOLDER_WRONG ||
+			 (holder->peer->lied &&
+			  wfs_holder_has_locked(far, holder));
+	}
+	return wrong ? -EBADMSG : -EHOSTUNREACH;
+}
+
 /* Waits until all are done, or will not be. */
 static int wait_locked(struct wfs_batch *batch, struct wfs_task *tasks,
 		       unsigned n)
@@ -53,7 +79,7 @@ static int wait_locked(struct wfs_batch *batch, struct wfs_task *tasks,
 			 (!has_holder(far) && wfs_far_is_stale_locked(far)))
 			batch->error = -ESTALE;
 		else if (wfs_now_ns() >= until)
-			batch->error = -EIO;
+			batch->error = why_not_locked(far, tasks, n);
 		else
 			wfs_cond_wait_until(&batch->changed, &fetch->lock,
 					    until);
