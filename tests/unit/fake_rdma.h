@@ -23,7 +23,7 @@
 
 #include "transport/rdma/verbs.h"
 
-#define FAKE_RAILS_MAX 4
+#define FAKE_RAILS_MAX (WFS_RAILS_MAX + 1)
 #define FAKE_ANY       (-1)
 
 /* What a device can; what is 0 is as generous as a real one. */

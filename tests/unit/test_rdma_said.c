@@ -13,6 +13,7 @@
 #include "core/base/mem.h"
 #include "tests/unit/rdma_bench.h"
 #include "tests/unit/scratch.h"
+#include "transport/rdma/rdma.h"
 
 #define SOME (8 * WFS_CHUNK)
 
@@ -81,6 +82,29 @@ static void a_file_that_cannot_be_registered_is_told_once(void **state)
 	free((void *)(uintptr_t)seed.stock.bytes);
 }
 
+/* However often they are looked for. */
+static void ports_that_are_too_many_are_told_once(void **state)
+{
+	struct scratch_capture c = scratch_capture_stderr(*state);
+	struct wfs_rdma_port *ports;
+	struct wfs_err err = { 0 };
+	size_t count;
+	char *said;
+
+	fake_rdma_open(NULL, WFS_RAILS_MAX + 1);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(wfs_rdma_ports(&ports, &count, &err), 0);
+		assert_int_equal(count, WFS_RAILS_MAX);
+		free(ports);
+	}
+	fake_rdma_close();
+	said = scratch_captured(&c);
+	assert_int_equal(scratch_times_said(said, "RDMA: 'FAKE16' at "
+						  "192.0.2.17 is not used"),
+			 1);
+	free(said);
+}
+
 #define IN_SCRATCH(test)                                                       \
 	cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
 
@@ -90,6 +114,7 @@ int main(void)
 		IN_SCRATCH(a_rail_that_is_paused_is_told_once),
 		IN_SCRATCH(memory_that_cannot_be_registered_is_told_once),
 		IN_SCRATCH(a_file_that_cannot_be_registered_is_told_once),
+		IN_SCRATCH(ports_that_are_too_many_are_told_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

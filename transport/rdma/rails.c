@@ -6,9 +6,11 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/log.h"
 #include "transport/rdma/verbs.h"
 
 struct rdma_event_channel *wfs_verbs_channel(const struct wfs_verbs *verbs)
@@ -106,6 +108,18 @@ static bool is_known(const struct wfs_rail *rails, size_t n,
 	return false;
 }
 
+/* One line, however often ports are looked for. */
+static void say_left_out(const struct wfs_rail *rail)
+{
+	static atomic_flag said = ATOMIC_FLAG_INIT;
+
+	if (!atomic_flag_test_and_set(&said))
+		wfs_warn("RDMA: '%s' at %s is not used, nor is any other port: "
+			 "%d are the most; take the addresses of those that "
+			 "are not wanted away",
+			 rail->device, rail->address, WFS_RAILS_MAX);
+}
+
 size_t wfs_rails_bind(const struct wfs_verbs *verbs,
 		      struct rdma_event_channel *channel,
 		      struct wfs_rail rails[WFS_RAILS_MAX])
@@ -115,15 +129,19 @@ size_t wfs_rails_bind(const struct wfs_verbs *verbs,
 
 	if (getifaddrs(&all))
 		return 0;
-	for (struct ifaddrs *a = all; a && n < WFS_RAILS_MAX; a = a->ifa_next) {
+	for (struct ifaddrs *a = all; a; a = a->ifa_next) {
 		struct wfs_rail rail;
 
 		if (!is_address(a) || !bind_rail(verbs, channel, a, &rail))
 			continue;
-		if (is_known(rails, n, &rail))
+		if (is_known(rails, n, &rail)) {
 			verbs->rdma_destroy_id(rail.id);
-		else
+		} else if (n < WFS_RAILS_MAX) {
 			rails[n++] = rail;
+		} else {
+			say_left_out(&rail);
+			verbs->rdma_destroy_id(rail.id);
+		}
 	}
 	freeifaddrs(all);
 	return n;

@@ -101,7 +101,10 @@ bool wfs_rail_is_same(const struct wfs_rail *a, const struct wfs_rail *b);
 bool wfs_rail_is_active(const struct wfs_verbs *verbs,
 			const struct wfs_rail *rail);
 
-/* One for each device and port of it that has an address; how many. */
+/*
+ * One for each device and port of it that has an address; how many.  That there
+ * are more than fit is logged once.
+ */
 size_t wfs_rails_bind(const struct wfs_verbs *verbs,
 		      struct rdma_event_channel *channel,
 		      struct wfs_rail rails[WFS_RAILS_MAX]);
