@@ -232,6 +232,9 @@ $(BUILD)/gpu/$(SONAME): $(FACE_PARTS)
 	$(link_face)
 $(BUILD)/weightfs-faults: $(call obj,$(FAULT_SRCS)) $(ARCHIVES)
 	$(link)
+# Counts what is allocated.
+$(BUILD)/unit/test_rdma_costs: private LDFLAGS += \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_HELP) $(ARCHIVES)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)

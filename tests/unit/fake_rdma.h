@@ -103,6 +103,7 @@ enum fake_count {
 	FAKE_LOSSES,	  /* that nobody heard of */
 	FAKE_PROBES,	  /* WRITEs of nothing that went well */
 	FAKE_CONNECTIONS, /* that were established */
+	FAKE_ALLOCATIONS, /* that the device made to carry READs out */
 	FAKE_WRITABLE,	  /* queue pairs now whose peer may write */
 	FAKE_COUNTS,
 };

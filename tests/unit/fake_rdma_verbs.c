@@ -265,6 +265,7 @@ static void add_entry(struct fake_cq *cq, const struct fake_cqe *cqe)
 	if (!cq->armed || !channel)
 		return;
 	cq->armed = false;
+	fake.counts[FAKE_ALLOCATIONS]++;
 	channel->events =
 		wfs_realloc(channel->events, (channel->count + 1) * sizeof(cq));
 	channel->events[channel->count++] = cq;

@@ -120,6 +120,7 @@ static struct fake_wr *copy_request(const struct fake_qp *qp,
 {
 	struct fake_wr *copy = wfs_calloc(1, sizeof(*copy));
 
+	fake.counts[FAKE_ALLOCATIONS]++;
 	copy->id = wr->wr_id;
 	copy->writes = wr->opcode == IBV_WR_RDMA_WRITE;
 	copy->remote = wr->wr.rdma.remote_addr;
