@@ -9,6 +9,7 @@
 #include "transport/seed/inner.h"
 
 #define COMMENT_NS  15000000000ull
+#define LOOK_NS	    1000000000ull /* from one look whether it listens on */
 #define BLOCK_BYTES 1024
 
 /* One that listens. */
@@ -44,7 +45,7 @@ static ssize_t tell(void *cls, uint64_t pos, char *buf, size_t max)
 					"data: {\"etag\": \"%s\"}\n\n",
 					etag);
 		}
-		wfs_stock_await(stock, seen, WFS_SEED_SLICE_NS);
+		wfs_stock_await(stock, seen, LOOK_NS);
 	}
 	return snprintf(buf, max, ": still here\n\n");
 }

@@ -22,7 +22,9 @@
  * are but for updates, until weightfs_seed_model_free returns.
  *
  * After a fork the child's copies of the handles do nothing: functions say
- * -ECHILD, and those that free return.  A child may make seeds of its own.
+ * -ECHILD, and those that free return.  A child may make seeds of its own, not
+ * over RDMA; what its parent registered stays so until both have ended, or the
+ * child has executed another program.
  */
 #ifndef WEIGHTFS_SEED_H
 #define WEIGHTFS_SEED_H
