@@ -9,7 +9,10 @@ import pytest
 import checkpoints as ck
 import mounts
 from s3 import KEY, REGION, S3, SECRET, FakeInstance, environment, error
+from test_prefer import (brings_all, copy, kill, ready, spoil,  # noqa: F401
+                         url_of)
 from test_proof import digest
+from test_remote import models, read_all, read_cold
 
 MIB = 1 << 20
 
@@ -284,3 +287,41 @@ def test_a_digest_of_the_operators_holds_against_a_bucket(
     wrong = of(mount, bucket, env, prefix=f"models/m#sha256:{'0' * 64}")
     assert not (wrong.path / "m").exists()
     assert f"is {root}, not sha256:0000" in wrong.log()
+
+
+def vouched(mount, s3, bucket, folder, seed):
+    """A mount that believes the bucket, and takes bytes of the seed."""
+    return mount("rescan=0.1", "trust=origin", env=environment(folder, s3),
+                 args=("--model", f"llama=s3://{bucket}/models/m",
+                       "--seed", url_of(seed)))
+
+
+def test_a_bucket_vouches_for_seeds_whose_word_is_not_enough(
+        mount, seeder, s3, bucket, model, folder):
+    root = digest(model.path)
+    s3.upload(model.path, bucket, "models/m/")
+    seed = seeder(llama=model.path)
+    m = vouched(mount, s3, bucket, folder, seed)
+    assert models(m) == ["llama"]
+    ready(m, "origin")
+    brings_all(m, model, "seed")
+    path = m.path / "llama"
+    assert mounts.xattr(path / shard(model), "trust") == "origin"
+    assert mounts.xattr(path, "digest") == root
+    kill(seed)
+    read_cold(m, model)
+
+
+def test_a_seed_with_another_version_than_the_buckets_brings_nothing(
+        mount, seeder, s3, bucket, model, folder, copy):  # noqa: F811
+    digest(model.path)
+    s3.upload(model.path, bucket, "models/m/")
+    spoil(copy / shard(model), (copy / shard(model)).stat().st_size - 1)
+    digest(copy)
+    m = vouched(mount, s3, bucket, folder, seeder(llama=copy))
+    mounts.wait_until(lambda: models(m) == ["llama"], "the bucket serves it")
+    read_all(m, model)
+    mounts.wait_until(lambda: "its digest manifest is sha256:" in m.log(),
+                      "it is said what the seed has")
+    assert mounts.xattr(m.path / "llama" / shard(model), "source") == (
+        f"s3://{bucket}/models/m/{shard(model)}")
