@@ -12,6 +12,7 @@
 #include "core/base/log.h"
 #include "core/base/text.h"
 #include "tools/hold.h"
+#include "tools/rival.h"
 #include "tools/routine.h"
 
 #define NS_PER_S  1000000000ull
@@ -159,7 +160,12 @@ static void take_result(struct wfs_remote_watch *watch,
 			struct wfs_load_job *job, uint64_t peek)
 {
 	struct track *track = track_of(watch, job->name);
-	const struct wfs_model *model = job->model;
+	const struct wfs_model *model;
+
+	if (job->model &&
+	    wfs_rival_check(watch->registry, job->model, &job->err))
+		wfs_model_put(wfs_steal_ptr(&job->model));
+	model = job->model;
 
 	track->done = peek;
 	track->has_done = true;

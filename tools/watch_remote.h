@@ -6,7 +6,8 @@
  * A model whose seeds are gone for good leaves the registry once nobody has a
  * file of it open, unless all its bytes are on this node.
  *
- * A name that a model of a models directory has is not taken from it.
+ * A name that a model of a models directory has is not taken from it, and that
+ * of a web server's only for the same version (rival.h).
  */
 #ifndef WFS_TOOLS_WATCH_REMOTE_H
 #define WFS_TOOLS_WATCH_REMOTE_H

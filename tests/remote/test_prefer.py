@@ -257,6 +257,50 @@ def test_the_origin_serves_a_name_whose_directory_is_missing(
     read_all(m, model)
 
 
+def retype(path):
+    """Another type of the same width for all tensors of a shard."""
+    was = path.read_bytes()
+    now = was.replace(b'"BF16"', b'"F16" ')
+    assert now != was
+    path.write_bytes(now)
+
+
+@pytest.mark.parametrize("by", ["size", "header", "digest"])
+def test_a_late_seed_takes_no_name_from_an_origin_for_another_version(
+        mount, seeder, web, folder, model, copy, by):
+    if by == "size":
+        with open(copy / "config.json", "a", encoding="ascii") as file:
+            file.write("\n")
+    elif by == "header":
+        retype(copy / shard(model))
+    else:
+        spoil(copy / shard(model), (copy / shard(model)).stat().st_size - 1)
+        digest(model.path)
+        digest(copy)
+    gone = seeder(llama=model.path)
+    kill(gone)
+    address = f"127.0.0.1:{gone.address[1]}"
+    server = web(Odd)
+    m = mount("rescan=0.1", "switch_after=0",
+              args=("--seed", url_of(gone), "--model",
+                    f"llama={server.url}/model/"))
+    path = m.path / "llama" / shard(model)
+    assert mounts.xattr(path, "trust") == "origin"
+    other = seeder(address=address, llama=copy)
+    mounts.wait_until(
+        lambda: f"is another version than '{server.url}/model', which "
+        "keeps the name" in m.log(), "it is said that it is another")
+    assert mounts.xattr(path, "trust") == "origin"
+    read_all(m, model)
+    # One that has the same is asked instead, and the origin stands in.
+    kill(other)
+    seeder(address=address, llama=model.path)
+    mounts.wait_until(lambda: mounts.xattr(path, "trust") == "seed",
+                      "the seed has the name")
+    ready(m, "origin")
+    brings_all(m, model, "seed")
+
+
 def test_a_seed_that_lists_it_no_more_leaves_it_to_the_disk(mount, seeds,
                                                             model, copy):
     seed = seeds(llama=model.path)

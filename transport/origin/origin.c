@@ -208,6 +208,11 @@ static const struct wfs_source_ops origin_ops = {
 	.close = origin_close,
 };
 
+bool wfs_origin_is_source(const struct wfs_source *source)
+{
+	return source->ops == &origin_ops;
+}
+
 /*
  * The directories that the paths tell of, each once: paths that begin alike
  * follow each other.

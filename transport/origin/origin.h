@@ -67,4 +67,7 @@ int wfs_origin_source(struct wfs_origins *origins, const char *url,
 		      const uint8_t *root, struct wfs_source **ret_source,
 		      struct wfs_err *err);
 
+/* Is it one of those? */
+bool wfs_origin_is_source(const struct wfs_source *source);
+
 #endif
