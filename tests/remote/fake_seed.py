@@ -129,6 +129,7 @@ class FakeSeed:
         self.requests = []  # (path, offset) of chunks asked for
         self.connections = set()
         self.closed = False
+        self.lock = threading.Lock()  # of the two above
         self.socket = socket.create_server((host, port), backlog=64)
         self.port = self.socket.getsockname()[1]
         for name, path in models.items():
@@ -190,12 +191,14 @@ class FakeSeed:
                 self.regions.pop(bytes.fromhex(f["region"]), None)
 
     def close(self):
-        if self.closed:
-            return
-        self.closed = True
+        with self.lock:
+            if self.closed:
+                return
+            self.closed = True
+            connections = list(self.connections)
         self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
-        for conn in list(self.connections):
+        for conn in connections:
             try:
                 conn.shutdown(socket.SHUT_RDWR)
             except OSError:
@@ -208,7 +211,11 @@ class FakeSeed:
             except OSError:
                 return
             conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections.add(conn)
+            with self.lock:
+                if self.closed:
+                    conn.close()
+                    return
+                self.connections.add(conn)
             threading.Thread(target=self._serve, args=(conn,),
                              daemon=True).start()
 
@@ -220,7 +227,8 @@ class FakeSeed:
         except (OSError, ValueError, struct.error):
             pass
         finally:
-            self.connections.discard(conn)
+            with self.lock:
+                self.connections.discard(conn)
 
     def _wait(self):
         while self.faults.hang.is_set() and not self.closed:

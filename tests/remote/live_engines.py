@@ -80,5 +80,20 @@ def wait_for(mount, dump, names=None):
                        == (dump / n).read_bytes()
                        for n in names or shards(dump))
         except OSError as e:
-            assert e.errno in (errno.ESTALE, errno.ENOENT, errno.EIO), e
+            assert e.errno in (errno.ESTALE, errno.ENOENT, errno.EIO,
+                               errno.EHOSTUNREACH), e
     mounts.wait_until(ready, "the new version is there")
+
+
+def wait_why(mount, *texts):
+    """Until all of this is said of what completes no model: after the first
+    look, which a mount does not wait for very long."""
+    def said():
+        text = " ".join(why(mount).values())
+        return all(t in text for t in texts)
+    mounts.wait_until(said, lambda: f"{texts} are said: {why(mount)}")
+
+
+def wait_nothing_is_missing(mount):
+    mounts.wait_until(lambda: set(why(mount).values()) == {""},
+                      lambda: f"nothing is missing: {why(mount)}")

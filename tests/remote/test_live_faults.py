@@ -8,7 +8,7 @@ import pytest
 import mounts
 from live_engines import (  # noqa: F401
     RANKS, args_of, assert_is, dumps, engine, other_weights, shards, wait_for,
-    why)
+    wait_nothing_is_missing, why)
 from test_remote import models
 
 
@@ -47,13 +47,13 @@ def test_a_worker_that_is_killed_is_waited_for(mount, workers, processes,
         ranks[2].kill()
         assert read_fails(file, at) in (errno.EIO, errno.EHOSTUNREACH)
         assert models(m) == ["llama"]
-        assert_is(m, dump, [shards(dump)[0]])  # the others are there
+        wait_for(m, dump, [shards(dump)[0]])  # the others are there
         # On its port another process, whose weights nobody vouches for.
         processes(port=ranks[2].port, live={"ranks": [2]}, llama=new)
         mounts.wait_until(lambda: read_fails(file, at) == errno.ESTALE,
                           "what was of the old one is stale")
     wait_for(m, new, [name])
-    assert_is(m, dump, [shards(dump)[0]])
+    wait_for(m, dump, [shards(dump)[0]])
 
 
 def test_a_worker_that_hangs_goes_on_where_it_was(mount, workers, dumps):
@@ -74,7 +74,7 @@ def test_a_worker_that_hangs_goes_on_where_it_was(mount, workers, dumps):
         with open(dump / shards(dump)[1], "rb") as own:
             assert mounts.wait_until(reads, "it answers") == (
                 os.pread(own.fileno(), 4096, at))
-    assert_is(m, dump)
+    wait_for(m, dump)  # a slow machine misses the deadline of a second
 
 
 def test_memory_that_is_given_back_in_mid_read_is_stale(mount, engine, dumps):
@@ -108,7 +108,7 @@ def test_a_declared_version_that_comes_back_is_served(mount, engine, dumps,
     ranks[1].node = "0123456789abcdef" * 2
     ranks[1].offer_live("llama", dump, [1], declared="v1")
     wait_for(m, dump)
-    assert set(why(m).values()) == {""}
+    wait_nothing_is_missing(m)
 
 
 def test_an_engine_that_updates_is_asked_again(mount, engine, dumps):

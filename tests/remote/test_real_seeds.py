@@ -124,9 +124,9 @@ def test_news_of_a_seed_need_no_poll(mount, folder, model, plain):
         mounts.wait_until(lambda: models(m) == ["first"], "and it goes")
         seed.process.send_signal(signal.SIGKILL)
         seed.expect_rc = -signal.SIGKILL
-        mounts.wait_until(lambda: seeds_of(m)[0]["state"] == "down",
+        mounts.wait_until(lambda: seeds_of(m)[0]["state"] == "down"
+                          and not seeds_of(m)[0]["events"],
                           "its end is noticed")
-        assert not seeds_of(m)[0]["events"]
     finally:
         wrong = seed.close()
     assert not wrong, "; ".join(wrong)

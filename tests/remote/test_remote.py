@@ -24,6 +24,18 @@ def read_all(mount, model, name="llama"):
     mounts.assert_model_equals(mount, name, model)
 
 
+def read_at_last(mount, model, name="llama"):
+    """The same, where reads fail at a deadline that a slow machine misses."""
+    def all_read():
+        try:
+            read_all(mount, model, name)
+        except OSError as problem:
+            assert problem.errno in (errno.EIO, errno.EHOSTUNREACH)
+            return False
+        return True
+    mounts.wait_until(all_read, "all of it can be read")
+
+
 def read_cold(mount, model, name="llama"):
     """The same, from the seeds: nothing of it is left in memory."""
     for file in model.files():
@@ -258,14 +270,16 @@ def test_a_token_and_a_protocol_are_asked_for(mount, seeds, model, folder):
     seed = seeds(llama=model.path)
     seed.token = "secret"
     m = mount(args=("--seed", seed.url))
-    assert "no or a wrong token" in m.log()
+    mounts.wait_until(lambda: "no or a wrong token" in m.log(), "it is told")
     (folder / "token").write_text("secret\n")
     m = mount(f"seed_token={folder}/token", args=("--seed", seed.url))
     read_all(m, model)
     new = seeds(llama=model.path)
     new.faults.protocol = 2
     m = mount(args=("--seed", new.url))
-    assert "does not speak protocol 1: this seed speaks protocol 2" in m.log()
+    mounts.wait_until(
+        lambda: "does not speak protocol 1: this seed speaks protocol 2"
+        in m.log(), "it is told")
 
 
 @pytest.mark.parametrize("change", [
@@ -283,8 +297,9 @@ def test_a_manifest_that_lies_is_refused(mount, seeds, model, change):
         return manifest | {"files": [row]}
     seed.faults.manifest = lie
     m = mount(args=("--seed", seed.url))
+    mounts.wait_until(lambda: f"seed '{seed.url}', model 'llama': " in m.log(),
+                      "the log says why")
     assert models(m) == []
-    assert f"seed '{seed.url}', model 'llama': " in m.log()
 
 
 def test_a_mount_ends_while_reads_wait(mount, processes, model):

@@ -10,7 +10,7 @@ def warm(folder, *paths):
 def test_a_warmed_model_is_read_without_its_seed(mount, processes, folder,
                                                  model):
     seed = processes(llama=model.path)
-    m = mount("seed_deadline=1", args=("--seed", seed.url))
+    m = mount(args=("--seed", seed.url))
     if not m.status()["passthrough"]["in_use"]:
         return  # nothing is kept that could be read
     done = warm(folder, m.path / "llama", m.path / "llama" / "0")

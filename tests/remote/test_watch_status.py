@@ -105,7 +105,10 @@ def blocks(text):
 
 
 def seed_row(m):
-    """The row of the only seed, with the bytes that it has sent by now."""
+    """The row of the only seed, with the bytes that it has sent by now: all
+    that it was asked for, so that no more come."""
+    mounts.wait_until(lambda: not seeds_of(m)[0]["requests"],
+                      "all answers are here")
     row, size = seeds_of(m)[0], r"[0-9.]+ [KMGT]?i?B"
     sent = re.escape(f"{row['bytes'] / (1 << 20):.1f} MiB")
     return (re.escape(row["url"]) + rf" +ready +{size} +{sent} "
