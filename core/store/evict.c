@@ -132,10 +132,11 @@ static bool evict_some(struct wfs_store *store, const struct lack *lack)
 
 static void remember_no_room(struct wfs_store *store, uint64_t bytes)
 {
-	uint64_t now = wfs_now_ns();
+	uint64_t now;
 	bool say;
 
 	pthread_mutex_lock(&store->lock);
+	now = wfs_now_ns(); /* not before: another may have been later */
 	if (now >= store->no_room_until || bytes < store->no_room_size)
 		store->no_room_size = bytes;
 	store->no_room_until = now + WFS_BUSY_NS;

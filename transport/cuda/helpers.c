@@ -352,10 +352,11 @@ static int look_now(struct wfs_cuda_device *dev)
 int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_device_fault *fault,
 		 struct wfs_err *err)
 {
-	uint64_t now = wfs_now_ns();
+	uint64_t now;
 	int rc;
 
 	pthread_mutex_lock(&dev->count_lock);
+	now = wfs_now_ns();
 	/* A driver may come at any time; what is there stays. */
 	if (!dev->counted_ns ||
 	    (dev->count_rc && now - dev->counted_ns > LOOK_AGAIN_NS)) {

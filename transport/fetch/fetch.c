@@ -289,9 +289,10 @@ bool wfs_peer_is_usable_locked(const struct wfs_peer *peer, uint64_t now)
 void wfs_peer_stats(struct wfs_peer *peer, struct wfs_peer_stats *ret)
 {
 	struct wfs_fetch *fetch = peer->fetch;
-	uint64_t now = wfs_now_ns();
+	uint64_t now;
 
 	pthread_mutex_lock(&fetch->lock);
+	now = wfs_now_ns();
 	*ret = (struct wfs_peer_stats){
 		.bytes = peer->bytes,
 		.chunks = peer->chunks,
