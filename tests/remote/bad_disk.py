@@ -58,26 +58,38 @@ class BadDisk:
         size = sum(p.stat().st_size for p in source.rglob("*") if p.is_file())
         with open(self.image, "wb") as file:
             file.truncate(2 * size + 32 * MIB)
-        call("mkfs.ext4", "-q", "-b", str(BLOCK), "-O", "^has_journal",
-             "-m", "0", str(self.image))
         self.device = None
         try:
-            self.make(source)
+            while not self.lay(source):
+                self.close()
+            self.cut()
         except BaseException:
             self.close()
             raise
 
-    def make(self, source):
+    def lay(self, source):
+        """The copy, on a fresh file system; False where another file has
+        something behind the end that is to be lost: where files lie depends
+        on which CPU wrote them, too."""
+        call("mkfs.ext4", "-q", "-F", "-b", str(BLOCK), "-O", "^has_journal",
+             "-m", "0", str(self.image))
         self.mount()
         self.path = self.top / source.name
         self.file = self.path / max(source.glob("*.safetensors")).name
         self.fill(source)
         on_disk, at, n = max(stretches(self.file))
         lost = n - n // 4  # not the chunk with the header
-        self.off = (at + lost + 1) * BLOCK
+        self.off, self.end = (at + lost + 1) * BLOCK, (on_disk + lost) * BLOCK
+        return not any(
+            (begin + length) * BLOCK > self.end
+            for path in self.path.rglob("*")
+            if path.is_file() and path != self.file
+            for begin, _, length in stretches(path))
+
+    def cut(self):
         self.close()  # nothing stays in memory
         self.mount("--read-only")
-        os.truncate(self.image, (on_disk + lost) * BLOCK)
+        os.truncate(self.image, self.end)
 
     def mount(self, *options):
         self.device = attach(self.image, *options)

@@ -227,9 +227,12 @@ class World:
                           if name.endswith(".safetensors"))
 
     def mounted(self, *options):
-        return self.make(*options, env=self.source.env,
+        made = self.make(*options, env=self.source.env,
                          args=(*self.source.args, "--model",
                                f"m={self.source.place}"))
+        # It waits a few seconds for its sources, and goes on without them.
+        mounts.wait_until((made.path / "m").exists, "the model is there")
+        return made
 
 
 def close_all(made):
