@@ -19,7 +19,8 @@
 #define STALL_NS      (30 * NS_PER_S)
 #define STALL_MAX     (24 * 3600 * NS_PER_S) /* poll(2) counts in an int */
 #define LINGER_NS     (60 * NS_PER_S)
-#define SPARE	      16	  /* connections that are only refused */
+#define SPARE	      16 /* connections that are only refused */
+#define BACKSTOP_S    30 /* the keeper cuts off before, tells and counts */
 #define HEADER_BYTES  (16 * 1024) /* of a request's head, and an answer's */
 #define PEM_BYTES_MAX (1024 * 1024)
 
@@ -240,7 +241,7 @@ static struct MHD_Daemon *start_http(struct wfs_seed *seed)
 		MHD_OPTION_CONNECTION_LIMIT, seed->clients.max + SPARE,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
 		MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned)(seed->stall_ns / NS_PER_S + 1),
+		(unsigned)(seed->stall_ns / NS_PER_S + BACKSTOP_S),
 		MHD_OPTION_NOTIFY_COMPLETED, wfs_seed_completed, seed,
 		MHD_OPTION_NOTIFY_CONNECTION, note_connection, seed,
 		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, listen,
