@@ -20,11 +20,11 @@ import sys
 import time
 
 import llama
-import net
 import peers
 from peers import PROGRAM, RANKS
 
 import mounts
+import net
 
 NAME, OTHER = "live", "other/live"
 GONE = re.compile("OSError.*")
