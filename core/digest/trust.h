@@ -11,7 +11,9 @@
 enum wfs_trust {
 	WFS_TRUST_NONE,	  /* nothing was checked */
 	WFS_TRUST_SEED,	  /* as whoever sent them meant them: XXH3-128 guards
-			     against accidents, not against liars */
+			     against accidents, not against liars; an engine's
+			     memory that is read by RDMA has the fabric's own
+			     checksum and its epoch for that */
 	WFS_TRUST_ORIGIN, /* from where the operator said: a local file, or a
 			     SHA-256 root that the operator configured */
 	WFS_TRUST_SIGNED, /* SHA-256 under a manifest with a signature of a
