@@ -139,7 +139,6 @@ static uint64_t expire_locked(struct wfs_chunks *chunks)
 		wfs_slots_shrink_locked(chunks);
 		/* What is warm still shares a huge page with what is used. */
 		chunks->taken_at = now;
-		chunks->few = false; /* nobody takes any */
 	}
 	if (chunks->head)
 		return chunks->head->used_at + chunks->keep_ns;
@@ -163,10 +162,8 @@ static void *keeper_thread(void *arg)
 
 	pthread_mutex_lock(&chunks->lock);
 	while (!chunks->closing) {
-		uint64_t at, windows_at;
+		uint64_t at = expire_locked(chunks), windows_at;
 
-		chunks->few = chunks->few && wfs_slots_ready_locked(chunks);
-		at = expire_locked(chunks);
 		chunks->windows_begun = false;
 		/* What died is freed without the lock. */
 		wfs_chunks_unlock(chunks);
@@ -174,7 +171,7 @@ static void *keeper_thread(void *arg)
 		pthread_mutex_lock(&chunks->lock);
 		if (windows_at < at)
 			at = windows_at;
-		if (chunks->closing || chunks->windows_begun || chunks->few ||
+		if (chunks->closing || chunks->windows_begun ||
 		    (at == UINT64_MAX && (chunks->head || chunks->warm_count)))
 			continue;
 		chunks->keeper_sleeps = at == UINT64_MAX;

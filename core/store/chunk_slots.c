@@ -4,16 +4,11 @@
  * that filling a chunk does not cost 256 faults and an old one leaves no
  * holes.  What is free stays warm, the one freed last is taken first, until
  * nothing was wanted for as long as chunks are kept.
- *
- * A huge page costs 5 ms where the machine's host has to find it first, several
- * times as long as a chunk takes on loopback.  So for chunks from far away,
- * which somebody waits for, the keeper has some ready.
  */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "core/base/least.h"
 #include "core/base/text.h"
 #include "core/store/chunks_inner.h"
 
@@ -71,17 +66,8 @@ static bool take_warm_locked(struct wfs_chunks *chunks, uint32_t *ret_slot)
 	return true;
 }
 
-/* Has the kernel find its memory, be its pages huge or small. */
-static void touch(const struct wfs_chunks *chunks, uint32_t slab)
-{
-	volatile char *memory = chunks->memory + (size_t)slab * WFS_HUGE_PAGE;
-
-	for (size_t at = 0; at < WFS_HUGE_PAGE; at += WFS_PAGE)
-		memory[at] = 0;
-}
-
 /* Memory for a slab, if the cgroup and the machine have it. */
-static bool warm_up_locked(struct wfs_chunks *chunks, bool now)
+static bool warm_up_locked(struct wfs_chunks *chunks)
 {
 	uint64_t lack;
 	uint32_t slab;
@@ -94,8 +80,6 @@ static bool warm_up_locked(struct wfs_chunks *chunks, bool now)
 	fits = wfs_budget_take(&chunks->budget, WFS_HUGE_PAGE, &lack) == 0;
 	if (fits)
 		wfs_budget_settle(&chunks->budget, WFS_HUGE_PAGE, true);
-	if (fits && now)
-		touch(chunks, slab);
 	pthread_mutex_lock(&chunks->lock);
 	if (!fits) {
 		chunks->cold[chunks->cold_count++] = slab;
@@ -106,19 +90,7 @@ static bool warm_up_locked(struct wfs_chunks *chunks, bool now)
 	return true;
 }
 
-/* No more than an eighth of all. */
-static bool are_few_locked(const struct wfs_chunks *chunks)
-{
-	return chunks->warm_count + WFS_SLAB_CHUNKS <=
-	       wfs_least(WFS_SLOTS_READY, chunks->slots / 8);
-}
-
-bool wfs_slots_ready_locked(struct wfs_chunks *chunks)
-{
-	return are_few_locked(chunks) && warm_up_locked(chunks, true);
-}
-
-bool wfs_slot_take(struct wfs_chunks *chunks, bool far, uint32_t *ret_slot)
+bool wfs_slot_take(struct wfs_chunks *chunks, uint32_t *ret_slot)
 {
 	uint32_t slot = NONE;
 
@@ -128,7 +100,7 @@ bool wfs_slot_take(struct wfs_chunks *chunks, bool far, uint32_t *ret_slot)
 		struct wfs_chunk *oldest;
 
 		/* Others may take what was warmed up, but then they fetch. */
-		(void)warm_up_locked(chunks, false);
+		(void)warm_up_locked(chunks);
 		oldest = chunks->head;
 		if (!take_warm_locked(chunks, &slot) && oldest) {
 			chunks->evicted++;
@@ -136,10 +108,6 @@ bool wfs_slot_take(struct wfs_chunks *chunks, bool far, uint32_t *ret_slot)
 			wfs_chunk_bury_locked(chunks, oldest);
 			(void)take_warm_locked(chunks, &slot);
 		}
-	}
-	if (far && slot != NONE && are_few_locked(chunks)) {
-		chunks->few = true;
-		pthread_cond_signal(&chunks->chores);
 	}
 	wfs_chunks_unlock(chunks);
 	if (slot == NONE)

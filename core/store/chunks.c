@@ -156,7 +156,7 @@ static struct wfs_chunk *use_locked(struct wfs_chunks *chunks,
 		bool room;
 
 		wfs_chunks_unlock(chunks);
-		room = wfs_slot_take(chunks, wfs_chunk_is_far(region), &slot);
+		room = wfs_slot_take(chunks, &slot);
 		pthread_mutex_lock(&chunks->lock);
 		chunk = find_locked(chunks, region, index);
 		if (!chunk && !room)

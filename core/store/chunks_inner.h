@@ -27,8 +27,6 @@
 #define WFS_CHUNK_PAGES (WFS_CHUNK_BYTES / WFS_PAGE)
 /* Memory is taken and given back in huge pages, which hold so many chunks. */
 #define WFS_SLAB_CHUNKS (WFS_HUGE_PAGE / WFS_CHUNK_BYTES)
-/* Slots that are kept ready for chunks from far away. */
-#define WFS_SLOTS_READY (8 * WFS_SLAB_CHUNKS)
 
 /* A page that was fetched and nobody asked for yet. */
 #define WFS_PAGE_UNASKED 255
@@ -88,7 +86,6 @@ struct wfs_chunks {
 	uint32_t *warm, warm_count; /* free slots that have memory */
 	uint32_t *cold, cold_count; /* slabs that have none */
 	uint64_t taken_at;	    /* ns; the last slot */
-	bool few;		    /* more are to be made ready */
 
 	uint64_t kept, fetched, held, served, waited, evicted;
 };
@@ -147,13 +144,8 @@ void wfs_chunk_pass_locked(struct wfs_chunk *chunk,
 /* chunk_slots.c */
 int wfs_slots_open(struct wfs_chunks *chunks, uint64_t bytes);
 void wfs_slots_close(struct wfs_chunks *chunks);
-/*
- * A slot, evicting for it; false: there is none.  Without the lock.  For one
- * that is `far` others are made ready by the keeper.
- */
-bool wfs_slot_take(struct wfs_chunks *chunks, bool far, uint32_t *ret_slot);
-/* Has one more slab ready; false: there are enough.  Drops the lock. */
-bool wfs_slots_ready_locked(struct wfs_chunks *chunks);
+/* A slot, evicting for it; false: there is none.  Without the lock. */
+bool wfs_slot_take(struct wfs_chunks *chunks, uint32_t *ret_slot);
 void wfs_slot_give_locked(struct wfs_chunks *chunks, uint32_t slot);
 /* Memory of free slabs goes back.  Drops the lock meanwhile. */
 void wfs_slots_shrink_locked(struct wfs_chunks *chunks);

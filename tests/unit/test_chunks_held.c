@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The chunk cache: what a hydration has had is kept until others find it
- * where it was put, and memory is ready for what comes next.
+ * where it was put.
  */
 #include "tests/unit/t.h"
 
@@ -67,80 +67,10 @@ static void a_chunk_stays_while_one_of_two_tensors_holds_it(void **state)
 	wfs_source_put(&src->base);
 }
 
-static uint64_t memory_of(struct wfs_chunks *chunks)
-{
-	struct wfs_chunks_stats stats;
-
-	wfs_chunks_stats(chunks, &stats);
-	return stats.memory;
-}
-
-static bool eight_slabs_are_there(void *chunks)
-{
-	return memory_of(chunks) == 16 * MIB;
-}
-
-static bool none_is_there(void *chunks)
-{
-	return !memory_of(chunks);
-}
-
-static void open_cache(struct gated_source *src, uint64_t keep_ns)
-{
-	const struct wfs_chunks_config config = { .bytes = 128 * MIB,
-						  .keep_ns = keep_ns };
-	struct wfs_err err = { 0 };
-
-	assert_int_equal(wfs_chunks_open(&config, &src->base.chunks, &err), 0);
-}
-
-static void memory_is_ready_before_the_next_far_chunk_comes(void **state)
-{
-	struct gated_source *src = gated_source_new(2 * MIB);
-	struct tensor some = { src, 0, 4096 };
-
-	(void)state;
-	open_cache(src, 0);
-	read_tensor(&some);
-	eventually(eight_slabs_are_there, src->base.chunks, "some is ready");
-	wfs_chunks_close(src->base.chunks);
-	wfs_source_put(&src->base);
-}
-
-static void nobody_waits_for_a_near_chunk_so_none_is_ready(void **state)
-{
-	struct gated_source *src = gated_source_new(2 * MIB);
-	struct tensor some = { src, 0, 4096 };
-
-	(void)state;
-	src->near = true;
-	open_cache(src, 0);
-	read_tensor(&some);
-	assert_int_equal(memory_of(src->base.chunks), 2 * MIB);
-	wfs_chunks_close(src->base.chunks);
-	wfs_source_put(&src->base);
-}
-
-static void what_is_ready_for_nobody_goes_in_time(void **state)
-{
-	struct gated_source *src = gated_source_new(2 * MIB);
-	struct tensor some = { src, 0, 4096 };
-
-	(void)state;
-	open_cache(src, 20000000);
-	read_tensor(&some);
-	eventually(none_is_there, src->base.chunks, "all of it is gone");
-	wfs_chunks_close(src->base.chunks);
-	wfs_source_put(&src->base);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_chunk_stays_while_one_of_two_tensors_holds_it),
-		T(memory_is_ready_before_the_next_far_chunk_comes),
-		T(nobody_waits_for_a_near_chunk_so_none_is_ready),
-		T(what_is_ready_for_nobody_goes_in_time),
 	};
 
 	return cmocka_run_group_tests_name("chunks_held", tests, NULL, NULL);
