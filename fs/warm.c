@@ -17,6 +17,7 @@ static int hydrate(struct wfs_fs *fs, const struct wfs_node *node)
 
 	if (rc)
 		return rc;
+	wfs_store_forget_failure(fs->store, wfs_node_ino(node));
 	rc = wfs_store_acquire(fs->store, wfs_node_ino(node), recipe.recipe,
 			       NULL, NULL);
 	wfs_node_recipe_clear(&recipe);
@@ -53,9 +54,10 @@ static int warm_node(struct wfs_fs *fs, const struct wfs_node *node,
 		return rc;
 	wfs_store_residency(fs->store, wfs_node_ino(node), &res);
 	warm->resident = res.bytes;
-	warm->state = res.resident  ? WEIGHTFS_WARM_COMPLETE :
-		      res.hydrating ? WEIGHTFS_WARM_UNDER_WAY :
-				      WEIGHTFS_WARM_ABSENT;
+	/* The open that asks has it tried again. */
+	warm->state = res.resident		   ? WEIGHTFS_WARM_COMPLETE :
+		      res.hydrating && !res.failed ? WEIGHTFS_WARM_UNDER_WAY :
+						     WEIGHTFS_WARM_ABSENT;
 	return 0;
 }
 

@@ -28,7 +28,8 @@ struct weightfs_evict {
  * daemon has no arena.
  */
 enum weightfs_warm_state {
-	WEIGHTFS_WARM_ABSENT, /* nobody brings it: not started, or failed */
+	WEIGHTFS_WARM_ABSENT, /* nobody brings it: not started, or failed since
+				 the last start, though tried again */
 	WEIGHTFS_WARM_UNDER_WAY,
 	WEIGHTFS_WARM_COMPLETE, /* all of it, verified */
 	WEIGHTFS_WARM_LOCAL,	/* a file of this node itself, which needs no

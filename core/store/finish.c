@@ -62,10 +62,32 @@ static int close_file(struct wfs_store *store, struct wfs_job *job, int rc)
 	return rc;
 }
 
+void wfs_failure_forget_locked(struct wfs_store *store, uint64_t key)
+{
+	for (unsigned i = 0; i < WFS_FAILURES; i++)
+		if (store->failures[i] == key)
+			store->failures[i] = 0;
+}
+
+bool wfs_failure_is_known_locked(const struct wfs_store *store, uint64_t key)
+{
+	for (unsigned i = 0; i < WFS_FAILURES; i++)
+		if (store->failures[i] == key)
+			return true;
+	return false;
+}
+
+static void note_failure_locked(struct wfs_store *store, uint64_t key)
+{
+	wfs_failure_forget_locked(store, key);
+	store->failures[store->next_failure++ % WFS_FAILURES] = key;
+}
+
 static void settle_success(struct wfs_store *store, struct wfs_job *job)
 {
 	struct wfs_object *object = job->object;
 
+	wfs_failure_forget_locked(store, object->key);
 	object->state = WFS_RESIDENT;
 	object->job = NULL;
 	object->users = job->waiting;
@@ -88,6 +110,10 @@ static void settle_success(struct wfs_store *store, struct wfs_job *job)
 static void settle_failure(struct wfs_store *store, struct wfs_job *job,
 			   int error)
 {
+	/* A prefetch that gave way did not fail, nor what the end cut off. */
+	if (error != -ESHUTDOWN && error != -ECANCELED &&
+	    (error != -ENOSPC || job->wanted))
+		note_failure_locked(store, job->object->key);
 	wfs_table_remove(&store->table, job->object);
 	job->empty = wfs_holding_remove_locked(store, job->object);
 	free(job->object);

@@ -154,6 +154,8 @@ enum {
 	WFS_CREWS,
 };
 
+#define WFS_FAILURES 64 /* objects, for who asks later */
+
 struct wfs_store {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* an eviction, a reader, a job is over */
@@ -188,6 +190,9 @@ struct wfs_store {
 	uint64_t used_files; /* resident ones with users */
 	uint64_t hydrated_bytes, hydrated_files, copied_bytes, failed;
 	uint64_t evicted_bytes, evicted_files, refused;
+	/* Whose last hydration failed, of those that did last; 0: nobody's. */
+	uint64_t failures[WFS_FAILURES];
+	unsigned next_failure;
 	uint64_t prefetched_bytes, prefetched_files;
 
 	pthread_t keeper;
@@ -221,6 +226,10 @@ void wfs_object_unuse_locked(struct wfs_store *store,
 			     struct wfs_object *object);
 /* Puts an object that nobody uses on the list where it belongs. */
 void wfs_object_park_locked(struct wfs_store *store, struct wfs_object *object);
+
+/* finish.c */
+void wfs_failure_forget_locked(struct wfs_store *store, uint64_t key);
+bool wfs_failure_is_known_locked(const struct wfs_store *store, uint64_t key);
 
 /* read.c */
 /* How many bytes from `off` on, at most `len`, are in the arena. */

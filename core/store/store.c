@@ -262,6 +262,14 @@ void wfs_store_residency(struct wfs_store *store, uint64_t key,
 		res.bytes = job_bytes(object->job);
 		res.hydrating = true;
 	}
+	res.failed = wfs_failure_is_known_locked(store, key);
 	pthread_mutex_unlock(&store->lock);
 	*ret_residency = res;
+}
+
+void wfs_store_forget_failure(struct wfs_store *store, uint64_t key)
+{
+	pthread_mutex_lock(&store->lock);
+	wfs_failure_forget_locked(store, key);
+	pthread_mutex_unlock(&store->lock);
 }

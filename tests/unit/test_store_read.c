@@ -179,6 +179,33 @@ static void residency_follows_the_life_of_an_object(void **state)
 	bench_close(&b);
 }
 
+static bool has_failed(struct bench *b, uint64_t key)
+{
+	struct wfs_residency res;
+
+	wfs_store_residency(b->store, key, &res);
+	return res.failed;
+}
+
+static void a_failure_is_known_until_it_is_forgotten_or_mended(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	bench_open(&b, 64 * MIB, 64 * MIB);
+	atomic_store(&b.src->fail_read, -EIO);
+	for (uint64_t key = 1; key <= 3; key++)
+		assert_int_equal(bench_acquire(&b, key, 0, 4096), -EIO);
+	wfs_store_forget_failure(b.store, 2);
+	assert_true(has_failed(&b, 1) && !has_failed(&b, 2));
+	assert_int_equal(bench_acquire(&b, 2, 0, 4096), -EIO);
+	assert_true(has_failed(&b, 2));
+	atomic_store(&b.src->fail_read, 0);
+	bench_acquire_right(&b, 1, 0, 4096);
+	assert_true(!has_failed(&b, 1) && has_failed(&b, 3));
+	bench_close(&b);
+}
+
 static void a_digest_is_that_of_all_bytes_and_comes_later(void **state)
 {
 	const struct wfs_store_config config = { .arena_size = 64 * MIB,
@@ -295,6 +322,7 @@ int main(void)
 		T(what_is_there_is_shown_in_place),
 		T(an_error_of_the_source_is_that_of_the_read),
 		T(residency_follows_the_life_of_an_object),
+		T(a_failure_is_known_until_it_is_forgotten_or_mended),
 		T(a_digest_is_that_of_all_bytes_and_comes_later),
 		T(no_digest_is_taken_while_a_hydration_runs),
 		T(what_is_far_is_cut_between_its_chunks),
