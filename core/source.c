@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/events.h"
@@ -71,6 +72,21 @@ const struct wfs_source_entry *wfs_source_list(struct wfs_source *src,
 					       size_t *ret_count)
 {
 	return src->ops->list(src, ret_count);
+}
+
+static int by_path(const void *key, const void *entry)
+{
+	return strcmp(key, ((const struct wfs_source_entry *)entry)->path);
+}
+
+const struct wfs_source_entry *wfs_source_entry_of(struct wfs_source *src,
+						   const char *path)
+{
+	const struct wfs_source_entry *list;
+	size_t n;
+
+	list = wfs_source_list(src, &n);
+	return bsearch(path, list, n, sizeof(*list), by_path);
 }
 
 /* The first -ESTALE of a region: from now on it is never trusted again. */

@@ -153,6 +153,9 @@ void wfs_source_put(struct wfs_source *src);
 
 const struct wfs_source_entry *wfs_source_list(struct wfs_source *src,
 					       size_t *ret_count);
+/* That of a path, or NULL. */
+const struct wfs_source_entry *wfs_source_entry_of(struct wfs_source *src,
+						   const char *path);
 
 /*
  * Reads up to `len` bytes at `off`; short only at the end of the region, 0

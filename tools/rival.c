@@ -5,26 +5,18 @@
 #include "tools/rival.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/least.h"
 #include "core/digest/digest_tree.h"
 #include "transport/origin/origin.h"
 
-static int by_path(const void *key, const void *entry)
-{
-	return strcmp(key, ((const struct wfs_source_entry *)entry)->path);
-}
-
 /* The region of that path, or NULL. */
 static struct wfs_region *find(struct wfs_source *source, const char *path)
 {
-	const struct wfs_source_entry *list, *found;
-	size_t n;
+	const struct wfs_source_entry *found =
+		wfs_source_entry_of(source, path);
 
-	list = wfs_source_list(source, &n);
-	found = bsearch(path, list, n, sizeof(*list), by_path);
 	return found ? found->region : NULL;
 }
 

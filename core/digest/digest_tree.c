@@ -225,15 +225,10 @@ int wfs_digest_tree_parse(const char *text, size_t len,
 
 static struct wfs_region *find_manifest(struct wfs_source *src)
 {
-	const struct wfs_source_entry *list;
-	size_t n;
+	const struct wfs_source_entry *entry =
+		wfs_source_entry_of(src, WFS_DIGEST_TREE_FILE);
 
-	list = wfs_source_list(src, &n);
-	for (size_t i = 0; i < n; i++)
-		if (list[i].region &&
-		    !strcmp(list[i].path, WFS_DIGEST_TREE_FILE))
-			return list[i].region;
-	return NULL;
+	return entry ? entry->region : NULL;
 }
 
 int wfs_digest_tree_load(struct wfs_source *src,

@@ -167,11 +167,6 @@ void wfs_remote_copy_set(struct wfs_remote_copy *copy,
 	pthread_mutex_unlock(&remote->lock);
 }
 
-static int by_path(const void *key, const void *entry)
-{
-	return strcmp(key, ((const struct wfs_source_entry *)entry)->path);
-}
-
 /*
  * Has the copy the bytes that are kept of the region?  1, 0 or a negative
  * errno.
@@ -215,7 +210,7 @@ static int pair_up(struct wfs_remote_source *source, struct wfs_source *with,
 
 		if (!region || !region->size)
 			continue;
-		found = bsearch(region->path, list, n, sizeof(*list), by_path);
+		found = wfs_source_entry_of(with, region->path);
 		if (!found || !found->region ||
 		    found->region->size != region->size)
 			continue;
