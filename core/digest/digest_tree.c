@@ -236,7 +236,6 @@ int wfs_digest_tree_load(struct wfs_source *src,
 {
 	struct wfs_region *region = find_manifest(src);
 	char *text wfs_autofree = NULL;
-	ssize_t len;
 	int rc;
 
 	if (!region)
@@ -245,12 +244,11 @@ int wfs_digest_tree_load(struct wfs_source *src,
 		return wfs_err_set(err, -EBADMSG, "'%s' of '%s' is too large",
 				   region->path, src->label);
 	text = wfs_malloc(region->size);
-	len = wfs_region_read(region, text, region->size, 0);
-	if (len < 0)
-		return wfs_err_set(err, (int)len,
-				   "cannot read '%s' of '%s': %s", region->path,
-				   src->label, strerror((int)-len));
-	rc = wfs_digest_tree_parse(text, (size_t)len, ret_tree, err);
+	rc = wfs_region_read_parsed(region, text, region->size, 0);
+	if (rc)
+		return wfs_err_set(err, rc, "cannot read '%s' of '%s': %s",
+				   region->path, src->label, strerror(-rc));
+	rc = wfs_digest_tree_parse(text, region->size, ret_tree, err);
 	if (rc)
 		wfs_err_prefix(err, "'%s' of '%s'", region->path, src->label);
 	return rc;
