@@ -110,20 +110,21 @@ static void settle_success(struct wfs_store *store, struct wfs_job *job)
 static void settle_failure(struct wfs_store *store, struct wfs_job *job,
 			   int error)
 {
-	/* A prefetch that gave way did not fail, nor what the end cut off. */
-	if (error != -ESHUTDOWN && error != -ECANCELED &&
-	    (error != -ENOSPC || job->wanted))
-		note_failure_locked(store, job->object->key);
+	uint64_t key = job->object->key;
+
 	wfs_table_remove(&store->table, job->object);
 	job->empty = wfs_holding_remove_locked(store, job->object);
 	free(job->object);
 	job->object = NULL;
-	if (error == -ENOSPC) {
-		if (job->wanted)
-			store->refused += job->waiting ? job->waiting : 1;
-	} else if (error != -ESHUTDOWN && error != -ECANCELED) {
+	/* A prefetch that gave way did not fail, nor what the end cut off. */
+	if (error == -ENOSPC ? !job->wanted :
+			       error == -ESHUTDOWN || error == -ECANCELED)
+		return;
+	note_failure_locked(store, key);
+	if (error == -ENOSPC)
+		store->refused += job->waiting ? job->waiting : 1;
+	else
 		store->failed++;
-	}
 }
 
 static void call_waiters(struct wfs_waiter *waiter, int result)
