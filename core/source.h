@@ -75,7 +75,8 @@ struct wfs_source_ops {
 	 * (the wrapper has seen to it).  0, or a negative errno: -EIO when
 	 * the bytes cannot be had, -EBADMSG when those that came do not match
 	 * their digest, -EHOSTUNREACH when nobody who has them is to be
-	 * reached, -ESTALE when they are not the bytes that were listed.  A short read is an error: the region is immutable.
+	 * reached, -ESTALE when they are not the bytes that were listed.  A
+	 * short read is an error: the region is immutable.
 	 */
 	int (*read)(struct wfs_region *region, void *buf, size_t len,
 		    uint64_t off);

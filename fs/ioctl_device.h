@@ -27,9 +27,9 @@ struct wfs_device_call {
 int wfs_ioctl_device_unfetched(int rc);
 
 /*
- * Fills device memory with all segments, which were checked: 0, with fill->done, or a negative
- * errno with the stage and cuda_err in fill->head.  Blocks, unless there is no
- * GPU.
+ * Fills device memory with all segments, which were checked: 0, with
+ * fill->done, or a negative errno with the stage and cuda_err in fill->head.
+ * Blocks, unless there is no GPU.
  */
 int wfs_ioctl_device_fill(struct wfs_fs *fs, const struct wfs_device_call *call,
 			  struct weightfs_fill *fill);
