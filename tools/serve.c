@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/vfs.h>
 
 #include "core/base/log.h"
 #include "core/base/text.h"
@@ -18,6 +17,7 @@
 #include "fs/orders.h"
 #include "tools/hold.h"
 #include "tools/life.h"
+#include "tools/overlay.h"
 #include "tools/path.h"
 #include "tools/process.h"
 #include "tools/asked.h"
@@ -28,7 +28,6 @@
 #include "fs/unmount.h"
 #include "tools/watch.h"
 
-#define OVERLAYFS_MAGIC 0x794c7630
 #define CHUNK_CACHE_MAX (1ull << 30)
 #define FAR_HYDRATORS	8  /* each asks for 8 MiB at a time */
 #define FAR_READERS	64 /* some wait for seeds, the others must not */
@@ -167,26 +166,6 @@ static int open_seeding(struct serve *serve)
 				&serve->seeding, &serve->err);
 }
 
-static bool is_on_overlayfs(const char *dir)
-{
-	struct statfs fs;
-
-	return statfs(dir, &fs) == 0 &&
-	       (unsigned long)fs.f_type == OVERLAYFS_MAGIC;
-}
-
-static bool any_on_overlayfs(const struct wfs_options *options)
-{
-	if (options->models_dir && is_on_overlayfs(options->models_dir))
-		return true;
-	for (size_t i = 0; i < options->model_count; i++) {
-		if (options->models[i].place == WFS_PLACE_DISK &&
-		    is_on_overlayfs(options->models[i].dir))
-			return true;
-	}
-	return false;
-}
-
 static int digest(void *ctx, struct wfs_model *model, bool start,
 		  uint8_t *ret_root)
 {
@@ -220,7 +199,7 @@ static int make_mount(struct serve *serve)
 		.passthrough = options->passthrough == WFS_WANT_OFF ?
 				       WFS_PASSTHROUGH_OFF :
 				       WFS_PASSTHROUGH_AUTO,
-		.deep_stack = any_on_overlayfs(options),
+		.deep_stack = wfs_overlay_any(options),
 		.open_wait_ns = options->open_wait_ns,
 		.prefetch = options->prefetch,
 		.readahead_kib = (uint32_t)(options->readahead >> 10),
