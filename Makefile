@@ -72,7 +72,7 @@ PROGRAM := $(BUILD)/weightfs
 # ---- what is missing
 
 GOALS := $(or $(MAKECMDGOALS),all)
-TEST_GOALS := test test-rdma test-gpu bench-gpu gpu-bundle check soak bench \
+TEST_GOALS := test test-build test-rdma test-gpu bench-gpu gpu-bundle check soak bench \
 	bench-rdma fuzz tidy format format-check deps peers truth
 DEPS := $(if $(filter bench bench-rdma,$(GOALS)),bench,$(if \
 	$(filter $(TEST_GOALS),$(GOALS)),test,$(if \
@@ -266,7 +266,7 @@ build/weightfs: build/release/weightfs
 
 # ---- targets
 
-.PHONY: FORCE all lib help deps check test test-rdma test-gpu gpu-bundle soak bench \
+.PHONY: FORCE all lib help deps check test test-build test-rdma test-gpu gpu-bundle soak bench \
 	bench-rdma bench-gpu fuzz tidy format format-check layers install uninstall demo peers truth clean
 FORCE:
 
@@ -287,8 +287,10 @@ deps: ## installs what is missing for all of this; does nothing when nothing is
 check: $(UNITS) $(FAKE_CUDART) ## runs the unit tests
 	@$(RUN_TESTS) unit
 
-test: all $(UNITS) $(FUZZERS) $(FAULTY) $(BENCHES) $(MOUNTS) $(CONNECTS) \
-		$(FAKE_CUDART) \
+test-build: all $(UNITS) $(FUZZERS) $(FAULTY) $(BENCHES) $(MOUNTS) \
+		$(CONNECTS) $(FAKE_CUDART) ## builds what test runs
+
+test: test-build \
 		## runs every test: units, the fuzzers over their corpus, real mounts
 	@$(RUN_TESTS) unit fuzz mount \
 		$(if $(filter-out release,$(MODE))$(PYTEST_ARGS),,rdma) \

@@ -88,7 +88,8 @@ class Seed:
 
 def get(seed, path):
     """(status, body) of what the seed answers."""
-    conn = http.client.HTTPConnection("127.0.0.1", seed.port, timeout=60)
+    conn = http.client.HTTPConnection("127.0.0.1", seed.port,
+                                      timeout=mounts.DEADLINE)
     try:
         conn.request("GET", path)
         answer = conn.getresponse()

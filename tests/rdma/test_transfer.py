@@ -15,7 +15,8 @@ SEED = 20_06
 
 
 def metric(seed, name):
-    conn = http.client.HTTPConnection("127.0.0.1", seed.port, timeout=60)
+    conn = http.client.HTTPConnection("127.0.0.1", seed.port,
+                                      timeout=mounts.DEADLINE)
     conn.request("GET", "/metrics")
     text = conn.getresponse().read().decode()
     conn.close()
