@@ -287,17 +287,27 @@ for wrong in (None, "nobody"):
 
 def test_a_bar_is_drawn_on_a_terminal_alone(folder, model, run):
     said = run("""
-import os, pty
+import os, pty, threading
 path = sys.argv[1]
 master, slave = pty.openpty()
+shown = []
+def read():
+    try:
+        while more := os.read(master, 1 << 16):
+            shown.append(more)
+    except OSError:
+        pass  # nobody writes to it any more
+reader = threading.Thread(target=read)
+reader.start()
 err, sys.stderr = sys.stderr, os.fdopen(slave, "w")
 weightfs.load_file(path, progress=True)
 sys.stderr.close()
+reader.join()
 sys.stderr = open(sys.argv[2], "w")
 weightfs.load_file(path, progress=True)
 sys.stderr.close()
 sys.stderr = err
-print(os.read(master, 1 << 16).decode("ascii").count("100%"),
+print(b"".join(shown).decode("ascii").count("100%"),
       os.path.getsize(sys.argv[2]))
 """, model.path, folder / "quiet")
     shown, quiet = said.split()

@@ -5,12 +5,14 @@ Each test has a private folder (readable for other users, on a disk rather
 than a tmpfs) and whatever it mounts is unmounted at its end, also when it
 fails or is interrupted.
 """
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,24 @@ def folder():
     assert not reports, "\n".join(reports)
 
 
+FIRST = 5  # seconds: so long a mount waits for its seeds, see tools/seeds.c
+
+
+def wait_for_seeds(mount, began):
+    """A machine that was too slow for that has a mount without what its seeds
+    offer, which comes behind: what is listed at once is there, though not
+    what cannot be loaded."""
+    def is_there():
+        status = mount.status()
+        rows = [row for row in status["seeds"] if row["place"] == "seed"]
+        return (all(row["state"] != "waiting" for row in rows) and
+                len(status["models"]) >= max(
+                    (row.get("models", 0) for row in rows), default=0))
+    if time.monotonic() - began >= FIRST:
+        with contextlib.suppress(AssertionError, OSError):
+            mounts.wait_until(is_there, "seeds", seconds=10 * FIRST)
+
+
 class Mounter(list):
     """mount(m=checkpoint, …) -> Mount; a list of those made."""
 
@@ -74,13 +94,15 @@ class Mounter(list):
         self.folder = folder
 
     def __call__(self, *options, models=None, point=None, faults=None,
-                 ready=True, args=(), wrap=(), env=None, preexec=None,
-                 **checkpoints):
+                 ready=True, patient=True, args=(), wrap=(), env=None,
+                 preexec=None, **checkpoints):
         """
         options: -o words.  models: a --models directory.  checkpoints:
         NAME=Checkpoint or path.  faults: the file of orders for
-        weightfs-faults, which takes the program's place.
+        weightfs-faults, which takes the program's place.  patient: no
+        seed of it is known to be silent.
         """
+        began = time.monotonic()
         command = ["mount", "-f"]
         program = mounts.PROGRAM
         if faults is not None:
@@ -100,7 +122,11 @@ class Mounter(list):
         mount = mounts.Mount(self.folder, name, command, program=program,
                              wrap=wrap, env=env, preexec=preexec, point=point)
         self.append(mount)
-        return mount.wait_ready() if ready else mount
+        if ready:
+            mount.wait_ready()
+        if ready and patient:
+            wait_for_seeds(mount, began)
+        return mount
 
 
 @pytest.fixture

@@ -7,9 +7,11 @@ can be polled), an end is a pidfd.
 """
 import contextlib
 import ctypes
+import errno
 import json
 import mmap
 import os
+import random
 import re
 import select
 import signal
@@ -67,10 +69,28 @@ def is_mounted(path):
     return any(row[0] == str(path) for row in mountinfo())
 
 
+kept_ports = []
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port of this machine's for as long as this process runs, whoever
+    listens on it meanwhile and whoever no more: none of those that the kernel
+    gives away, and no other test has it."""
+    low = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]
+    while True:
+        port = random.randrange(10_000, int(low))
+        kept = socket.socket(socket.AF_UNIX)
+        try:
+            kept.bind(f"\0weightfs-test-port-{port}")
+            with socket.socket() as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind(("127.0.0.1", port))
+        except OSError as problem:
+            kept.close()
+            assert problem.errno == errno.EADDRINUSE, problem
+            continue
+        kept_ports.append(kept)
+        return port
 
 
 def die_with_parent():
@@ -84,14 +104,17 @@ def remaining(deadline):
 def freeze(pid):
     """Stops a process; no thread of it runs when this returns. (The signal
     goes to one thread, and the others go on until that one has seen it.)"""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: is_still(pid), f"process {pid} stands still")
+
+
+def is_still(pid):
+    """Does no thread of it run any more: is it stopped, or over?"""
     def runs(task):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             state = (task / "stat").read_text().rpartition(")")[2].split()[0]
             return state not in "TZX"
-    os.kill(pid, signal.SIGSTOP)
-    tasks = Path(f"/proc/{pid}/task")
-    wait_until(lambda: not any(map(runs, tasks.iterdir())),
-               f"process {pid} stands still")
+    return not any(map(runs, Path(f"/proc/{pid}/task").iterdir()))
 
 
 def wait_until(ready, what, seconds=DEADLINE, every=0.02):

@@ -19,6 +19,9 @@ from mounts import wait_until
 sys.path.insert(0, str(Path(__file__).parents[1] / "plan"))
 from small_llama import Llama  # noqa: E402
 
+# What an open does not wait for is read a second time, past the arena.
+WHOLE = mounts.PATIENT, "nodigests"
+
 TP = 8
 
 
@@ -129,7 +132,7 @@ def arena_is_no_larger_than_the_layout(m, name):
 
 def test_all_ranks_at_once_read_each_byte_once(mount, folder, llama,
                                                passthrough):
-    m = passthrough(mount("nodigests", models=folder / "models"))
+    m = passthrough(mount(*WHOLE, models=folder / "models"))
     where = m.path / f"llama@tp{TP}"
     os.listdir(where)
     before = source_bytes(m, "llama")
@@ -144,7 +147,7 @@ def test_all_ranks_at_once_read_each_byte_once(mount, folder, llama,
 def test_ranks_with_latent_attention_read_each_byte_once(
         mount, folder, seed, passthrough):
     made = mla(folder, seed)
-    m = passthrough(mount("nodigests", models=folder / "models"))
+    m = passthrough(mount(*WHOLE, models=folder / "models"))
     where = m.path / f"mla@tp{TP}"
     os.listdir(where)
     before = source_bytes(m, "mla")
@@ -157,7 +160,7 @@ def test_ranks_with_latent_attention_read_each_byte_once(
 
 def test_one_rank_after_another_read_each_byte_once(mount, folder, llama,
                                                     passthrough):
-    m = passthrough(mount("nodigests", models=folder / "models"))
+    m = passthrough(mount(*WHOLE, models=folder / "models"))
     where = m.path / f"llama@tp{TP}"
     os.listdir(where)
     before = source_bytes(m, "llama")
@@ -168,7 +171,7 @@ def test_one_rank_after_another_read_each_byte_once(mount, folder, llama,
 
 
 def test_a_rank_alone_leaves_nothing_behind(mount, folder, llama, passthrough):
-    m = passthrough(mount("nodigests", "ranks=2", models=folder / "models"))
+    m = passthrough(mount(*WHOLE, "ranks=2", models=folder / "models"))
     right(llama, read_together(m.path / f"llama@tp{TP}", [2]))
     assert m.status()["chunk_cache"]["chunks"] == 0
     assert m.status()["chunk_cache"]["fetched_bytes"] == 0
@@ -176,7 +179,7 @@ def test_a_rank_alone_leaves_nothing_behind(mount, folder, llama, passthrough):
 
 def test_chunks_go_when_the_ranks_of_this_node_have_had_them(
         mount, folder, llama, passthrough):
-    m = passthrough(mount("nodigests", "ranks=2-3",
+    m = passthrough(mount(*WHOLE, "ranks=2-3",
                           models=folder / "models"))
     where = m.path / f"llama@tp{TP}"
     right(llama, read_together(where, [2]))
@@ -187,7 +190,7 @@ def test_chunks_go_when_the_ranks_of_this_node_have_had_them(
 
 
 def test_evicting_all_drops_the_chunks(mount, folder, llama, passthrough):
-    m = passthrough(mount("nodigests", models=folder / "models"))
+    m = passthrough(mount(*WHOLE, models=folder / "models"))
     right(llama, read_together(m.path / f"llama@tp{TP}", [2]))
     assert m.status()["chunk_cache"]["chunks"] > 0
     m.evict()
@@ -245,7 +248,7 @@ def open_all(where, name):
 
 def test_far_sources_are_read_once_too(mount, folder, llama, orders):
     orders("nodescriptor\ndelay_ms 1\n")
-    m = mount("nodigests", models=folder / "models", faults=orders.path)
+    m = mount(*WHOLE, models=folder / "models", faults=orders.path)
     where = m.path / f"llama@tp{TP}"
     os.listdir(where)
     before = source_bytes(m, "llama")

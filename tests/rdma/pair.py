@@ -54,7 +54,7 @@ class Seed:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [*before, mounts.PROGRAM, "seed", "-f", "--log-level", "debug",
-                 "--listen", f"127.0.0.1:{port}",
+                 "--listen", f"127.0.0.1:{port or mounts.free_port()}",
                  "--digest-cache", folder / f"{name}-digests", *args],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=mounts.die_with_parent)
@@ -147,6 +147,15 @@ def rails(mnt):
 def failed(mnt, kind):
     """How many READs did, in that way."""
     return sum(rail["errors"][kind] for rail in rails(mnt))
+
+
+def connected(mnt):
+    """What the mount says of its seed once it reads by RDMA, and nothing is
+    under way."""
+    def look():
+        row = settled(mnt)
+        return row["rdma"]["state"] == "ready" and row
+    return mounts.wait_until(look, lambda: f"it is ready: {peer(mnt)}")
 
 
 def settled(mnt):

@@ -43,11 +43,12 @@ def engine(folder, tensors):
     pair.safetensors(held, tensors)
 
     def make(port=0):
+        listen = f"127.0.0.1:{port or mounts.free_port()}"
         env = mounts.python_environment(mounts.BUILD / "libweightfs.so")
         made.append(Engine(folder, [sys.executable, "plain"], env, {
             "ranks": {0: str(held)}, "files": {"config.json": "{}"},
             "serve": {"model": "m", "layout": "tp1"},
-            "seed": {"rdma": "on", "listen": f"127.0.0.1:{port}"}}))
+            "seed": {"rdma": "on", "listen": listen}}))
         return made[-1]
     yield make
     said = "".join(one.close() for one in made)

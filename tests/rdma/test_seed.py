@@ -70,13 +70,13 @@ def test_a_key_ends_with_its_file_and_the_next_one_is_asked_for(folder, both):
                      ("-o", "prefetch=0,rescan=0.1,switch_after=0.1,"
                       "seed_deadline=5"))
     with open(mnt.path / "m" / name, "rb", buffering=0) as file:
-        ats = iter(range(0, 36 * MIB, MIB))
+        ats = iter(range(0, 36 * MIB, MIB))  # as many seconds
 
         def comes_by_rdma():
             at = next(ats)
             assert os.pread(file.fileno(), 9, at) == files[name][at:at + 9]
             return pair.peer(mnt)["rdma"]["bytes"] > 0
-        mounts.wait_until(comes_by_rdma, "a chunk comes by RDMA")
+        mounts.wait_until(comes_by_rdma, "a chunk comes by RDMA", every=1)
         before = pair.settled(mnt)["rdma"]["bytes"]
         with pair.Shut(seed.port):
             # Of that the node does not hear: it reads where the file was.

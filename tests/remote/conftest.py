@@ -44,7 +44,7 @@ def seeds():
     made = []
 
     def make(**models):
-        made.append(FakeSeed(**models))
+        made.append(FakeSeed(mounts.free_port(), **models))
         return made[-1]
     yield make
     for one in made:
@@ -54,7 +54,7 @@ def seeds():
 class Process:
     """A seed that can be killed and stopped."""
 
-    def __init__(self, models, port=0, live=None):
+    def __init__(self, models, port, live=None):
         args = [f"{name}={path}" for name, path in models.items()]
         if live:
             args.append(f"--live={json.dumps(live)}")
@@ -83,7 +83,7 @@ def processes():
     made = []
 
     def make(port=0, live=None, **models):
-        made.append(Process(models, port, live))
+        made.append(Process(models, port or mounts.free_port(), live))
         return made[-1]
     yield make
     for one in made:

@@ -55,7 +55,7 @@ def at():
     made = []
 
     def make(address, **what):
-        port = made[0].port if made else 0
+        port = made[0].port if made else mounts.free_port()
         made.append(FakeSeed(port=port, host=address, **what))
         return made[-1]
     yield make

@@ -234,7 +234,7 @@ def test_a_seed_that_is_killed_or_frozen_is_done_without(mount, processes,
     frozen.stop()
     killed.kill()
     read_cold(m, model)
-    m2 = mount("passthrough=off", args=args)
+    m2 = mount("passthrough=off", args=args, patient=False)
     read_all(m2, model)
     frozen.go_on()
 

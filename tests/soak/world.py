@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -70,6 +71,7 @@ class Liar:
 
     def start(self):
         w = self.world
+        self.unanswered = 0
         self.process = subprocess.Popen(
             [*self.node.wrap, sys.executable, HERE / "liar.py",
              self.node.address, self.node.listen.split(":")[1], NAME,
@@ -79,11 +81,22 @@ class Liar:
         assert self.process.stdout.readline(), "the liar does not start"
 
     def tell(self, lie):
-        """Obeyed when this returns; it may be stopped or dead."""
+        """Obeyed when this returns; when it is stopped, once it goes on; it
+        may be dead."""
         with contextlib.suppress(OSError):
             self.process.stdin.write(f"{lie}\n")
             self.process.stdin.flush()
-            self.process.stdout.readline()
+            self.unanswered += 1
+            wait_until(lambda: self._obeys() or mounts.is_still(
+                self.process.pid), "the liar obeys, or stands still")
+
+    def _obeys(self):
+        ready, _, _ = select.select([self.process.stdout], [], [], 0)
+        if ready:
+            said = os.read(self.process.stdout.fileno(), 4096)
+            self.unanswered -= said.count(b"\n")
+            return not said or self.unanswered == 0
+        return self.unanswered == 0
 
     def end(self, _):
         self.process.kill()
