@@ -79,9 +79,20 @@ def timed(run):
     return time.monotonic() - begin
 
 
+def warmed(warming):
+    """Waits for it; what it says of a failure is the error."""
+    said = warming.communicate()[1]
+    if warming.returncode:
+        raise RuntimeError("warm failed: " + said.strip()[-1000:])
+
+
+def start_warm(path):
+    return subprocess.Popen([mount.PROGRAM, "warm", path], text=True,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
 def warm(path):
-    subprocess.run([mount.PROGRAM, "warm", path], check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    warmed(start_warm(path))
 
 
 def medians(rows):
@@ -232,17 +243,14 @@ def measure_capped(table, r, kill):
         until_all_share(r, daemon)
         r.bare()  # or the machine's host gives memory slower than that
         there, begin = copied(daemon), time.monotonic()
-        warming = subprocess.Popen([mount.PROGRAM, "warm", r.model],
-                                   stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
+        warming = start_warm(r.model)
         if kill:
             while there < r.size / 2:
                 time.sleep(0.02)
                 there = copied(daemon)
             seeds[3].child.kill()
             begin = time.monotonic()
-        if warming.wait():
-            raise RuntimeError("warm failed")
+        warmed(warming)
         took = time.monotonic() - begin
     return (r.size - there) / took / GB
 
