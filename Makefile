@@ -313,7 +313,7 @@ fuzz: $(FUZZERS) ## fuzzes each parser for a minute (FUZZ_SECONDS=)
 bench: all $(BENCHES) $(MOUNTS) ## measures, into build/bench.json
 	@$(ENV) $(VENV)/python tests/bench/run.py
 
-bench-rdma: all $(BUILD)/bench/readloop ## measures RDMA, into build/bench-rdma.json
+bench-rdma: all $(BUILD)/bench/readloop $(BUILD)/bench/engine ## measures RDMA, into build/bench-rdma.json
 	@$(ENV) tests/bench/rdma
 
 bench-gpu: all ## measures the ways to a GPU of this machine, into build/bench-gpu.json

@@ -20,6 +20,7 @@
 
 #define BUFFER	   (256u << 10)
 #define OPEN_TRIES 4
+#define THREAD	   "hydrate" /* as ps and top have it */
 /* More faults in a span than this: it does not have huge pages. */
 #define SCATTERED (8 * (long)(WFS_SPAN / WFS_HUGE_PAGE))
 
@@ -207,6 +208,7 @@ void *wfs_hydrate_thread(void *arg)
 	struct wfs_store *store = crew->store;
 	uint8_t *buffer wfs_autofree = wfs_malloc(BUFFER);
 
+	pthread_setname_np(pthread_self(), THREAD);
 	pthread_mutex_lock(&store->lock);
 	while (!store->closing) {
 		struct wfs_job *job = wfs_queue_next_locked(crew);

@@ -7,16 +7,18 @@ virtual machine that has one made of software: there the figures say how much
 weightfs adds to what the device costs, and nothing about devices.  The yardstick
 is readloop.c: READs of the same sizes over as many queue pairs with as many
 under way, which nobody looks at.  It runs in the same round, just before; files
-are brought into an empty arena by `weightfs warm`.  The table goes to stdout
-and build/bench-rdma.json.
+are brought into an empty arena by `weightfs warm`.  A running engine's weights
+are pulled in the same way.  The table goes to stdout and build/bench-rdma.json.
 
 BENCH_MIB in the environment is the size of each checkpoint (default: 192 in
 the guest, else 1024), BENCH_ROUNDS how often each is read.
 """
+import json
 import os
 import random
 import re
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -24,16 +26,19 @@ import time
 
 import mount
 import network
+import trace_calls
 from table import GB, Table
 
 BUILD = os.environ.get("WEIGHTFS_BUILD", "build/release")
 READLOOP = os.path.join(BUILD, "bench", "readloop")
+ENGINE = os.path.join(BUILD, "bench", "engine")
 MIB = 1 << 20
 IN_GUEST = "GUEST" in os.environ
 TOTAL = int(os.environ.get("BENCH_MIB", 192 if IN_GUEST else 1024)) * MIB
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", 3))
 LANES, DEPTH = 4, 2  # connections to a seed, requests under way on each
 CHUNK = MIB
+THREADS = "fetch", "hydrate"  # of the mount, that a chunk goes by
 OUT = os.environ.get("BENCH_OUT", "build/bench-rdma.json")
 
 
@@ -51,6 +56,40 @@ class Checkpoint:
             with open(os.path.join(self.path, "%05d.bin" % i), "wb") as file:
                 for k in range(size // len(block)):
                     file.write(b"%16d" % (i << 20 | k) + block[16:])
+
+
+class Rank:
+    """Tensors of one size, of which an engine holds a copy in memory."""
+
+    def __init__(self, root, name, size):
+        self.name, self.size = os.path.join(name, "0"), size
+        self.path = os.path.join(root, name)
+        self.count = TOTAL // size
+        self.bytes = self.count * size
+        os.makedirs(self.path)
+        head = json.dumps({
+            "t%05d" % i: {"dtype": "U8", "shape": [size],
+                          "data_offsets": [i * size, (i + 1) * size]}
+            for i in range(self.count)}).encode()
+        block = random.Random(size).randbytes(MIB)
+        with open(os.path.join(self.path, "model.safetensors"), "wb") as file:
+            file.write(struct.pack("<Q", len(head)) + head)
+            for _ in range(self.bytes // MIB):
+                file.write(block)
+        with open(os.path.join(self.path, "config.json"), "wb") as file:
+            file.write(b'{"model_type": "llama"}')
+
+
+class Engine(network.Process):
+    def __init__(self, rank):
+        super().__init__("the engine", [
+            ENGINE, "serve", rank.path, os.path.dirname(rank.name), "1"],
+            stdin=subprocess.PIPE)
+
+    def is_ready(self):
+        found = re.search(r"^http\S+", self.log(), re.M)
+        self.url = found and found[0]
+        return found
 
 
 def bare(checkpoint):
@@ -107,14 +146,30 @@ def say(what):
     print("  (%s)" % what, flush=True)
 
 
-def compare(table, node, checkpoint, name, target):
+class Busy:
+    """CPU time of a seed while it is read."""
+
+    def __init__(self):
+        self.used = self.wall = self.bytes = 0
+
+    def add(self, used, wall, size):
+        self.used, self.wall = self.used + used, self.wall + wall
+        self.bytes += size
+
+    def tell(self, table, name):
+        table.add(name, 100 * self.used / self.wall, "% of wall", ("<=", 1))
+        say("while %.2f GiB were read, in %.1f s"
+            % (self.bytes / (1 << 30), self.wall))
+
+
+def compare(table, node, checkpoint, name, target, busy):
     node.warm(checkpoint)  # memory that is new is slower
-    ours, theirs, tcp, used, wall = [], [], [], 0, 0
+    ours, theirs, tcp = [], [], []
     for _ in range(ROUNDS):
         theirs.append(bare(checkpoint))
         before = network.cpu(node.seed.pid)
         took, part = node.warm(checkpoint)
-        used, wall = used + network.cpu(node.seed.pid) - before, wall + took
+        busy.add(network.cpu(node.seed.pid) - before, took, checkpoint.bytes)
         ours.append(took)
         tcp.append(part)
     table.add(name, checkpoint.bytes / statistics.median(ours) / GB, "GB/s",
@@ -123,48 +178,53 @@ def compare(table, node, checkpoint, name, target):
               against="bare READs")
     if max(tcp):
         say("of a round's bytes up to %.1f%% came by TCP" % (100 * max(tcp)))
-    return 100 * used / wall
 
 
-def calls(node, checkpoint):
-    """System calls of the whole daemon for each chunk; where the clock cannot
-    be read without one (an emulated machine's) those are no work of ours."""
-    node.mount.evict()
-    with tempfile.NamedTemporaryFile("r") as out:
-        tracer = subprocess.Popen(
-            ["strace", "-f", "-c", "-o", out.name, "-p",
-             str(node.mount.pid)], stderr=subprocess.PIPE, text=True)
-        tracer.stderr.readline()  # it is attached
-        node.fill(checkpoint)
-        tracer.terminate()
-        tracer.wait()
-        found = [(int(row[1]), row[0]) for row in re.findall(
-            r"^ *[\d.]+ +[\d.]+ +\d+ +(?=\d+.* (\w+)$)(\d+)", out.read(),
-            re.M)]
-    found = [row for row in found if row[1] not in ("total", "clock_gettime")]
-    total = sum(count for count, _ in found)
-    say("most of them: " + ", ".join(
-        "%s %d" % (name, count) for count, name in
-        sorted(found, reverse=True)[:6]))
-    return total / (checkpoint.bytes // CHUNK)
+def calls(table, node, checkpoint):
+    """System calls for each chunk, of the threads that it goes by.  Where the
+    clock cannot be read without one (an emulated machine's) those are no work
+    of ours; nor is writing to a device that is made of software, which others
+    are told of work by a store to a page of theirs."""
+    chunks = ROUNDS * (checkpoint.bytes // CHUNK)
+    node.warm(checkpoint)
+    with trace_calls.Trace(node.mount.pid, THREADS) as trace:
+        for _ in range(ROUNDS):
+            node.warm(checkpoint)
+    found = {name: count for name, count in trace.calls.items()
+             if name != "clock_gettime"}
+    table.add("system calls of the mount a chunk",
+              (sum(found.values()) - trace.device) / chunks, "", ("<=", 1))
+    say("besides %.2f to the device; of all: %s" % (
+        trace.device / chunks, ", ".join(
+            "%s %.2f" % (name, count / chunks) for name, count in
+            sorted(found.items(), key=lambda row: -row[1])[:6])))
 
 
-def measure(table, root):
+def measure_files(table, root):
     large = Checkpoint(root, "large", 64 * MIB)
     small = Checkpoint(root, "small", MIB)
+    busy = Busy()
     with network.Seed(root, [large, small], "--rdma-memory",
                       str(3 * TOTAL)) as seed:
         mount.await_that("the seed's memory to be registered", lambda:
                          re.search(r"RDMA: \d+ files in .*, 0 left out",
                                    seed.log()))
         with Node(root, seed, "on") as node:
-            busy = compare(table, node, large, "files of 64 MiB", 0.85)
-            table.add("the seed's CPU meanwhile", busy, "% of one", ("<=", 1))
-            compare(table, node, small, "files of 1 MiB", 0.7)
-            table.add("system calls of the mount a chunk",
-                      calls(node, large), "", ("<=", 1))
+            compare(table, node, large, "files of 64 MiB", 0.85, busy)
+            compare(table, node, small, "files of 1 MiB", 0.7, busy)
+            calls(table, node, large)
         with Node(root, seed, "off") as node:
-            compare(table, node, large, "files of 64 MiB, digests off", 0.95)
+            compare(table, node, large, "files of 64 MiB, digests off", 0.95,
+                    busy)
+    busy.tell(table, "the seed's CPU meanwhile")
+
+
+def measure_live(table, root):
+    rank, busy = Rank(root, "live", 64 * MIB), Busy()
+    with Engine(rank) as engine, Node(root, engine, "off") as node:
+        compare(table, node, rank, "a running engine's rank, digests off", 0.9,
+                busy)
+    busy.tell(table, "the engine's CPU meanwhile")
 
 
 def main():
@@ -172,7 +232,8 @@ def main():
         sys.exit("bench-rdma: this machine has no RDMA device")
     table = Table()
     with tempfile.TemporaryDirectory(prefix="weightfs-bench-") as root:
-        measure(table, root)
+        measure_files(table, root)
+        measure_live(table, root)
     table.save(OUT)
 
 

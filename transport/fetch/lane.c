@@ -9,6 +9,7 @@
 #include "core/base/mem.h"
 #include "transport/fetch/inner.h"
 
+#define THREAD	  "fetch" /* as ps and top have it */
 #define NS_PER_S  1000000000ull
 #define RESTED_NS NS_PER_S	  /* idle that long: it may be closed */
 #define MISSED_NS (NS_PER_S / 4)  /* between tries of one who is missed */
@@ -201,6 +202,7 @@ void *wfs_lane_thread(void *arg)
 	struct wfs_fetch *fetch = lane->peer->fetch;
 	int rc = 0;
 
+	pthread_setname_np(pthread_self(), THREAD);
 	for (;;) {
 		enum next next;
 
