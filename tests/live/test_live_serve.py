@@ -158,10 +158,10 @@ def test_readers_in_the_middle_of_updates_have_one_version(
 @pytest.mark.parametrize("end", ["kill", "close"])
 def test_bytes_that_are_gone_are_an_error_and_never_others(
         engine, mount, folder, seed, end):
-    # So slow that the engine is gone long before all of it is here.
-    path, data = one_tensor(folder, 32_000_000, seed)
-    e = engine({0: path}, seed={"rate": 1_000_000})
-    m = mount("seed_deadline=2", "open_wait=0.1", args=["--seed", e.url])
+    # An open waits for an eighth of it: it is slow, and there is much.
+    path, data = one_tensor(folder, 64_000_000, seed)
+    e = engine({0: path}, seed={"rate": 4_000_000})
+    m = mount("seed_deadline=2", args=["--seed", e.url])
     with open(m.path / "m/0/large", "rb", buffering=0) as tensor:
         got = tensor.read(65536)
         if end == "kill":
