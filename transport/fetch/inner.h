@@ -78,6 +78,8 @@ struct wfs_batch {
 	unsigned left; /* not DONE */
 	int error;
 	uint64_t progress; /* ns: begun, or the last chunk done */
+	/* Who asked for one of its chunks last; NULL: nobody did yet. */
+	const struct wfs_lane *lane;
 };
 
 /*

@@ -12,6 +12,8 @@
 #include "core/base/mem.h"
 #include "transport/fetch/inner.h"
 
+#define NEXT_FEW 64 /* chunks that are looked through for a better one */
+
 static void list_add(struct wfs_task_list *list, struct wfs_task *task,
 		     bool front)
 {
@@ -311,19 +313,43 @@ static struct wfs_task *find_late(struct wfs_lane *lane, uint64_t now,
 	return NULL;
 }
 
+/*
+ * The first that it may take; but a lane goes on with the read that it has
+ * begun, and begins one that no other lane is at, if such a chunk is among the
+ * next few.  Two lanes in one read write to two halves of a huge page, each
+ * behind the other's cache: bare receiving (tests/bench/bare.c) by stripes of
+ * 1 MiB takes 1.2 times the CPU that it takes by stripes of 8.
+ */
+static struct wfs_task *find_in(struct wfs_lane *lane,
+				const struct wfs_task_list *list, uint64_t now,
+				uint64_t *until)
+{
+	struct wfs_task *task = list->head, *first = NULL, *fresh = NULL;
+
+	for (unsigned i = 0; task && (i < NEXT_FEW || !first);
+	     i++, task = task->next) {
+		const struct wfs_lane *at = task->batch->lane;
+
+		if ((first && at && at != lane) || (fresh && !at) ||
+		    !may_take(lane, task, now, until))
+			continue;
+		if (at == lane)
+			return task;
+		if (!first)
+			first = task;
+		if (!at)
+			fresh = task;
+	}
+	return fresh ? fresh : first;
+}
+
 static struct wfs_task *find_queued(struct wfs_lane *lane, uint64_t now,
 				    uint64_t *until)
 {
 	struct wfs_fetch *fetch = lane->peer->fetch;
-	struct wfs_task *task;
+	struct wfs_task *task = find_in(lane, &fetch->wanted, now, until);
 
-	for (task = fetch->wanted.head; task; task = task->next)
-		if (may_take(lane, task, now, until))
-			return task;
-	for (task = fetch->ahead.head; task; task = task->next)
-		if (may_take(lane, task, now, until))
-			return task;
-	return NULL;
+	return task ? task : find_in(lane, &fetch->ahead, now, until);
 }
 
 static void take(struct wfs_lane *lane, struct wfs_task *task, bool hedge,
@@ -350,6 +376,7 @@ static void take(struct wfs_lane *lane, struct wfs_task *task, bool hedge,
 	}
 	list_remove(list_of(fetch, task), task);
 	task->state = WFS_TASK_ASKED;
+	task->batch->lane = lane;
 	task->owner = lane;
 	task->asked_at = now;
 	task->replaced = 0;
