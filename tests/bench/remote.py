@@ -18,6 +18,7 @@ import subprocess
 import time
 
 import checkpoints
+import memory
 import mount
 import network
 from table import GB
@@ -25,9 +26,6 @@ from table import GB
 LANES = 4  # connections to a seed, if nothing else is said
 RATE = 200 * 10 ** 6  # bytes a second of a capped seed
 FIRSTS = 24  # chunks of a file whose first bytes are read
-# Seconds until the kernel has given back what was freed before: what is freed
-# next stays for as long again.
-SETTLE = 2.5
 
 
 class Remote:
@@ -124,10 +122,12 @@ def measure_rank(table, r, seed, label, **options):
 
 def measure_files(table, r, seed):
     rows = []
-    for _ in range(r.tools.ROUNDS + 1):
-        with r.mount(seed):
-            bare = r.bare()[0]
-            rows.append((r.tools.read(1, "read:" + r.through)[0][0], bare))
+    with memory.Ballast(2 * r.size) as ballast:
+        for _ in range(r.tools.ROUNDS + 1):
+            with ballast.lent(), r.mount(seed):
+                bare = r.bare()[0]
+                rows.append((r.tools.read(1, "read:" + r.through)[0][0],
+                             bare))
     took, bare = medians(rows[1:])
     table.add("a remote model's files, read, cold", r.size / took / GB,
               "GB/s", (">=", 0.75), r.size / bare / GB, "sendfile, recv")
@@ -139,19 +139,22 @@ def measure_loads(table, r, seed):
     rows = []
     loader, of_mount = r.tools.Loader(), r.tools.Loader()
     load = r.tools.load_all
+    ballast = memory.Ballast(2 * r.size)
     try:
         for one in (loader, of_mount):
             load([one], r.checkpoint.path)  # its tensors are made now
         for _ in range(r.tools.ROUNDS + 1):
             with r.mount(seed):
-                bare = r.bare(keep=True)[0]
-                bare += load([loader], r.tmpfs)
-                time.sleep(SETTLE)
+                with ballast.lent():
+                    bare = r.bare(keep=True)[0]
+                    bare += load([loader], r.tmpfs)
                 r.drop()
-                first = load([of_mount], r.model)
+                with ballast.lent():
+                    first = load([of_mount], r.model)
                 rows.append((first, bare, load([of_mount], r.model),
                              load([loader], r.checkpoint.path)))
     finally:
+        ballast.let_go()
         loader.close()
         of_mount.close()
     first, bare, second, native = medians(rows[1:])
@@ -169,15 +172,17 @@ def measure_rclone(table, r, took, loaded):
     path = os.path.join(r.root, "rclone-mnt")
     files = r.files("rclone", path)
     loader = r.tools.Loader()
+    ballast = memory.Ballast(2 * r.size)
     try:
         r.tools.load_all([loader], r.checkpoint.path)
         with network.Nginx(r.root, r.checkpoint.path) as server:
             for _ in range(r.tools.COLD_ROUNDS):
-                with network.Rclone(r.root, server.url, path):
+                with network.Rclone(r.root, server.url, path), ballast.lent():
                     read = r.tools.read(1, "read:" + files)[0][0]
-                with network.Rclone(r.root, server.url, path):
+                with network.Rclone(r.root, server.url, path), ballast.lent():
                     rows.append((read, r.tools.load_all([loader], path)))
     finally:
+        ballast.let_go()
         loader.close()
     read, load = medians(rows)
     table.add("a remote model's files, read, cold", r.size / took / GB,

@@ -13,6 +13,7 @@ import subprocess
 import time
 
 import checkpoints
+import memory
 import mount
 from table import GB
 
@@ -125,7 +126,7 @@ def sliced(root):
             for i in range(TP)]
 
 
-def measure_cold_loads(table, r, options):
+def measure_cold_loads(table, r, options, ballast):
     """Each round a new mount: nothing is kept from the one before."""
     names = ("cut", "layout", "disk")
     took = {name: [] for name in names}
@@ -134,7 +135,9 @@ def measure_cold_loads(table, r, options):
     try:
         for i in range(r.tools.COLD_ROUNDS + 1):
             for name in names[::1 - i % 2 * 2]:
-                with mount.Weightfs(r.mountpoint, [r.checkpoint], **options):
+                r.tools.read(1, "forget:" + r.source)
+                with ballast.lent(), mount.Weightfs(
+                        r.mountpoint, [r.checkpoint], **options):
                     os.listdir(r.layout)
                     r.tools.read(1, "forget:" + r.source)
                     if name == "disk":
@@ -154,14 +157,15 @@ def measure_cold_loads(table, r, options):
               size / disk / GB, enough=0.95)
 
 
-def measure_hot_loads(table, r, dump, options):
+def measure_hot_loads(table, r, dump, options, ballast):
     """A first and a second load beside a dump that lies there hot."""
     firsts, seconds, dumps = [], [], []
     loaders = [r.tools.Loader() for _ in range(TP)]
     try:
         for _ in range(r.tools.ROUNDS + 1):
-            with mount.Weightfs(r.mountpoint, [r.checkpoint], **options):
-                r.warm()
+            r.warm()
+            with ballast.lent(), mount.Weightfs(
+                    r.mountpoint, [r.checkpoint], **options):
                 firsts.append(load(loaders, dumped(r.layout)))
                 dumps.append(load(loaders, dumped(dump)))
                 seconds.append(load(loaders, dumped(r.layout)))
@@ -204,6 +208,7 @@ def measure(table, tools, root):
         measure_bytes_read(table, r, daemon)
         measure_producing(table, r, tmpfs)
         measure_again(table, r, dump)
-    measure_hot_loads(table, r, dump, options)
-    measure_cold_loads(table, r, options)
+    with memory.Ballast(2 * options["arena_size"]) as ballast:
+        measure_hot_loads(table, r, dump, options, ballast)
+        measure_cold_loads(table, r, options, ballast)
     return time.monotonic() - begin
