@@ -23,6 +23,8 @@
 
 struct lack {
 	uint64_t bytes, files;
+	/* Of it others had taken so much, and so often had one settled. */
+	uint64_t reserved, settled;
 };
 
 static uint64_t max_files(void)
@@ -43,8 +45,9 @@ static bool take(struct wfs_store *store, uint64_t bytes, struct lack *lack)
 	uint64_t limit = max_files();
 	uint64_t need;
 
-	*lack = (struct lack){ 0 };
 	pthread_mutex_lock(&store->lock);
+	*lack = (struct lack){ .reserved = store->reserved,
+			       .settled = store->settled };
 	need = used + store->reserved + bytes;
 	if (need > store->arena.bytes)
 		lack->bytes = need - store->arena.bytes;
@@ -100,6 +103,21 @@ static bool enough(const struct wfs_store *store, const struct lack *lack,
 				return true;
 		}
 	return false;
+}
+
+/*
+ * What others are allocating counts twice, as taken and as far as it is there
+ * already, which may be all that is missing.  True: one of them is done.
+ */
+static bool await_settled(struct wfs_store *store, const struct lack *lack)
+{
+	if (!lack->bytes || !lack->reserved)
+		return false;
+	pthread_mutex_lock(&store->lock);
+	while (store->settled == lack->settled)
+		pthread_cond_wait(&store->changed, &store->lock);
+	pthread_mutex_unlock(&store->lock);
+	return true;
 }
 
 /* Evicts what is missing and a little more; false if nothing went. */
@@ -167,6 +185,8 @@ int wfs_room_take(struct wfs_store *store, uint64_t bytes, bool evict)
 	while (!take(store, bytes, &lack)) {
 		if (!evict)
 			return -ENOSPC;
+		if (await_settled(store, &lack))
+			continue;
 		if (!evict_some(store, &lack)) {
 			remember_no_room(store, bytes);
 			return -ENOSPC;
@@ -181,8 +201,10 @@ void wfs_room_settle(struct wfs_store *store, uint64_t bytes, bool allocated)
 	wfs_budget_settle(&store->budget, bytes, allocated);
 	pthread_mutex_lock(&store->lock);
 	store->reserved -= bytes;
+	store->settled++;
 	if (!allocated)
 		store->files--;
+	pthread_cond_broadcast(&store->changed);
 	pthread_mutex_unlock(&store->lock);
 }
 

@@ -174,7 +174,8 @@ struct wfs_store {
 	unsigned running;  /* jobs that left the queue, not over yet */
 	unsigned dropping; /* evicted objects not yet gone */
 	unsigned reading;  /* threads that read a resident object */
-	uint64_t reserved; /* arena bytes taken, not allocated yet */
+	uint64_t reserved; /* arena bytes taken, not allocated yet … */
+	uint64_t settled;  /* … and how often some were, or were given up */
 	uint32_t serial;   /* the last name given */
 	uint64_t files;	   /* in the arena or about to be */
 	uint64_t no_room_until, no_room_size, no_room_logged;
@@ -304,7 +305,8 @@ void wfs_job_abort_locked(struct wfs_store *store, struct wfs_job *job,
 /* evict.c */
 /*
  * Reserves room for `bytes` in the arena, the budget and the descriptors,
- * evicting if `evict`.  0 or -ENOSPC.  Called without the lock.
+ * evicting if `evict`, and waiting for others who are about to allocate.  0 or
+ * -ENOSPC.  Called without the lock.
  */
 int wfs_room_take(struct wfs_store *store, uint64_t bytes, bool evict);
 /* What was taken is allocated now, or was given up. */
