@@ -55,10 +55,10 @@ static int warm_node(struct wfs_fs *fs, const struct wfs_node *node,
 	wfs_store_residency(fs->store, wfs_node_ino(node), &res);
 	warm->resident = res.bytes;
 	/* The open that asks has it tried again. */
-	warm->state = res.resident		   ? WEIGHTFS_WARM_COMPLETE :
-		      res.hydrating && !res.failed ? WEIGHTFS_WARM_UNDER_WAY :
-						     WEIGHTFS_WARM_ABSENT;
-	return 0;
+	warm->state = res.resident		  ? WEIGHTFS_WARM_COMPLETE :
+		      res.hydrating && !res.error ? WEIGHTFS_WARM_UNDER_WAY :
+						    WEIGHTFS_WARM_ABSENT;
+	return res.error == -ENOSPC ? -ENOSPC : 0;
 }
 
 int wfs_warm(struct wfs_fs *fs, uint64_t id, struct weightfs_warm *warm)

@@ -24,7 +24,7 @@ struct weightfs_evict {
 /*
  * On a file of a model: with `start` it is to be in memory soon, without it
  * tells how far that is.  Returns at once either way.  ENOSPC when there is no
- * room for it, ESTALE when its source was rewritten, EOPNOTSUPP where the
+ * room for it, or was none since the last start, ESTALE when its source was rewritten, EOPNOTSUPP where the
  * daemon has no arena.
  */
 enum weightfs_warm_state {

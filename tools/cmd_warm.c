@@ -21,6 +21,8 @@
 #define UNDER_WAY 16 /* files that are brought here at once */
 #define PAUSE_NS  20000000L
 #define READ_SIZE (1u << 20)
+/* Nothing moved for so long: there is no room, not only none at the moment. */
+#define ROOM_NS 5000000000ull
 
 struct file {
 	char *path;
@@ -29,6 +31,8 @@ struct file {
 	long dir;	      /* … of which so many were found before */
 	size_t found;	      /* so many files were */
 	bool started;
+	bool refused; /* there was no room for it */
+	bool kept;    /* it was all there */
 };
 
 struct warm {
@@ -37,6 +41,7 @@ struct warm {
 	struct file *files;
 	size_t count, cap;
 	uint64_t total;
+	uint64_t moved_at; /* ns: more of some file was here, or is to be */
 	struct wfs_progress progress;
 };
 
@@ -165,6 +170,7 @@ static void tell(struct warm *w, struct file *file, uint64_t resident)
 		return;
 	wfs_progress_step(&w->progress, resident - file->shown);
 	file->shown = resident;
+	w->moved_at = wfs_now_ns();
 }
 
 /* A file of this node itself: reading it is what warms it. */
@@ -215,11 +221,52 @@ static int ask(struct warm *w, struct file *file, struct wfs_err *err)
 	if (rc)
 		return wfs_err_set(err, rc, "cannot warm '%s': %s", file->path,
 				   strerror(-rc));
+	file->kept = got.state == WEIGHTFS_WARM_COMPLETE && file->size;
 	if (got.state == WEIGHTFS_WARM_COMPLETE)
 		tell(w, file, file->size);
 	else if (got.state == WEIGHTFS_WARM_UNDER_WAY)
 		tell(w, file, got.resident);
 	return got.state != WEIGHTFS_WARM_UNDER_WAY;
+}
+
+/*
+ * The same, but that others who are on their way, or were used just now, may
+ * leave no room for it for a while.
+ */
+static int ask_again(struct warm *w, struct file *file, struct wfs_err *err)
+{
+	int rc = ask(w, file, err);
+
+	if (rc == 0 && !file->refused)
+		w->moved_at = wfs_now_ns();
+	if (rc != -ENOSPC || wfs_now_ns() - w->moved_at > ROOM_NS)
+		return rc;
+	*err = (struct wfs_err){ 0 };
+	file->refused = true;
+	file->started = false;
+	return 0;
+}
+
+/* What made room for others is not here. */
+static int check_all(const struct warm *w, struct wfs_err *err)
+{
+	char text[24];
+
+	for (size_t i = 0; i < w->count; i++) {
+		const struct file *file = &w->files[i];
+		ssize_t n = file->kept ? getxattr(file->path,
+						  "user.weightfs.resident",
+						  text, sizeof(text)) :
+					 0;
+
+		if (n > 0 && (n != 3 || memcmp(text, "100", 3) != 0))
+			return wfs_err_set(err, -ENOSPC,
+					   "'%s' had to go again: there is no "
+					   "room for all, and a larger "
+					   "arena_size would help",
+					   file->path);
+	}
+	return 0;
 }
 
 static int warm_all(struct warm *w, struct wfs_err *err)
@@ -234,7 +281,7 @@ static int warm_all(struct warm *w, struct wfs_err *err)
 		while (n < UNDER_WAY && next < w->count)
 			ahead[n++] = &w->files[next++];
 		for (size_t i = 0; i < n; i++) {
-			int rc = ask(w, ahead[i], err);
+			int rc = ask_again(w, ahead[i], err);
 
 			if (rc < 0)
 				return rc;
@@ -248,7 +295,7 @@ static int warm_all(struct warm *w, struct wfs_err *err)
 			nanosleep(&pause, NULL);
 		n = kept;
 	}
-	return 0;
+	return check_all(w, err);
 }
 
 int wfs_cmd_warm(int argc, char **argv, const struct wfs_hooks *hooks)
@@ -261,6 +308,7 @@ int wfs_cmd_warm(int argc, char **argv, const struct wfs_hooks *hooks)
 	(void)hooks;
 	wfs_cmd_parse(&argp, argc, argv, &w);
 	if (survey(&w, &err) == 0) {
+		w.moved_at = wfs_now_ns();
 		wfs_progress_begin(&w.progress, stderr, "warming", w.total);
 		warm_all(&w, &err);
 		wfs_progress_end(&w.progress);

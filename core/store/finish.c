@@ -65,22 +65,24 @@ static int close_file(struct wfs_store *store, struct wfs_job *job, int rc)
 void wfs_failure_forget_locked(struct wfs_store *store, uint64_t key)
 {
 	for (unsigned i = 0; i < WFS_FAILURES; i++)
-		if (store->failures[i] == key)
-			store->failures[i] = 0;
+		if (store->failures[i].key == key)
+			store->failures[i] = (struct wfs_failure){ 0 };
 }
 
-bool wfs_failure_is_known_locked(const struct wfs_store *store, uint64_t key)
+int wfs_failure_find_locked(const struct wfs_store *store, uint64_t key)
 {
 	for (unsigned i = 0; i < WFS_FAILURES; i++)
-		if (store->failures[i] == key)
-			return true;
-	return false;
+		if (store->failures[i].key == key)
+			return store->failures[i].error;
+	return 0;
 }
 
-static void note_failure_locked(struct wfs_store *store, uint64_t key)
+static void note_failure_locked(struct wfs_store *store, uint64_t key,
+				int error)
 {
 	wfs_failure_forget_locked(store, key);
-	store->failures[store->next_failure++ % WFS_FAILURES] = key;
+	store->failures[store->next_failure++ % WFS_FAILURES] =
+		(struct wfs_failure){ key, error };
 }
 
 static void settle_success(struct wfs_store *store, struct wfs_job *job)
@@ -120,7 +122,7 @@ static void settle_failure(struct wfs_store *store, struct wfs_job *job,
 	if (error == -ENOSPC ? !job->wanted :
 			       error == -ESHUTDOWN || error == -ECANCELED)
 		return;
-	note_failure_locked(store, key);
+	note_failure_locked(store, key, error);
 	if (error == -ENOSPC)
 		store->refused += job->waiting ? job->waiting : 1;
 	else

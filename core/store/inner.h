@@ -156,6 +156,11 @@ enum {
 
 #define WFS_FAILURES 64 /* objects, for who asks later */
 
+struct wfs_failure {
+	uint64_t key; /* 0: nobody's */
+	int error;
+};
+
 struct wfs_store {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* an eviction, a reader, a job is over */
@@ -191,8 +196,8 @@ struct wfs_store {
 	uint64_t used_files; /* resident ones with users */
 	uint64_t hydrated_bytes, hydrated_files, copied_bytes, failed;
 	uint64_t evicted_bytes, evicted_files, refused;
-	/* Whose last hydration failed, of those that did last; 0: nobody's. */
-	uint64_t failures[WFS_FAILURES];
+	/* Whose last hydration failed, of those that did last. */
+	struct wfs_failure failures[WFS_FAILURES];
 	unsigned next_failure;
 	uint64_t prefetched_bytes, prefetched_files;
 
@@ -230,7 +235,8 @@ void wfs_object_park_locked(struct wfs_store *store, struct wfs_object *object);
 
 /* finish.c */
 void wfs_failure_forget_locked(struct wfs_store *store, uint64_t key);
-bool wfs_failure_is_known_locked(const struct wfs_store *store, uint64_t key);
+/* 0: none is known. */
+int wfs_failure_find_locked(const struct wfs_store *store, uint64_t key);
 
 /* read.c */
 /* How many bytes from `off` on, at most `len`, are in the arena. */

@@ -262,7 +262,7 @@ void wfs_store_residency(struct wfs_store *store, uint64_t key,
 		res.bytes = job_bytes(object->job);
 		res.hydrating = true;
 	}
-	res.failed = wfs_failure_is_known_locked(store, key);
+	res.error = wfs_failure_find_locked(store, key);
 	pthread_mutex_unlock(&store->lock);
 	*ret_residency = res;
 }

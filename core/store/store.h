@@ -166,17 +166,17 @@ struct wfs_residency {
 	uint64_t bytes; /* in the arena now */
 	bool resident;	/* all of them */
 	bool hydrating; /* on their way */
-	bool failed;	/* they were, in vain; see wfs_store_forget_failure */
+	int error;	/* they were, in vain; see wfs_store_forget_failure */
 	bool has_digest;
 	char digest[48]; /* "xxh3-128:<32 hex digits>" */
 };
 
-/* Fills all zero for an absent object but `failed`. */
+/* Fills all zero for an absent object but `error`. */
 void wfs_store_residency(struct wfs_store *store, uint64_t key,
 			 struct wfs_residency *ret_residency);
 
 /*
- * From now on `failed` tells of what fails from now on: who looks now and then
+ * From now on `error` tells of what fails from now on: who looks now and then
  * would not see it where somebody else tries again at once.  It is forgotten by
  * itself when the object is resident, and when 64 others failed since.
  */

@@ -184,7 +184,7 @@ static bool has_failed(struct bench *b, uint64_t key)
 	struct wfs_residency res;
 
 	wfs_store_residency(b->store, key, &res);
-	return res.failed;
+	return res.error == -EIO;
 }
 
 static void a_failure_is_known_until_it_is_forgotten_or_mended(void **state)
