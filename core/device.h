@@ -35,20 +35,24 @@
  * more for what does not stop.
  *
  * Bytes that are not on this node yet come by way of the arena, for a device
- * as well.  RDMA could land them in a ring in device memory that is exported as
- * a dma-buf (ibv_reg_dmabuf_mr), past the arena; there is none, for a chunk
- * counts only when its digest was right, and it is a CPU that computes XXH3 and
- * SHA-256.  To read a chunk back for that takes it over the bus and through
- * the host's memory as the arena does, only the other way, and fetches it anew
- * for each reader.  What would be gained is the arena's room.  It pays where
- * the device computes the digest, which takes a kernel, and no stand-in for
- * CUDA can run one; or where bytes have no digest, as those of an engine's
- * memory that come by RDMA under its epoch.  Either has to be built where there
- * are a GPU and a NIC to register its memory with: soft-RoCE refuses dma-bufs.
+ * as well, so that they are fetched once for all readers.  Those that cannot be
+ * there, for want of room, are fed: read and held against their digests as for
+ * any reader, into a ring of host memory that the device copies from while more
+ * is read.
+ *
+ * RDMA could land them in a ring in device memory that is exported as a dma-buf
+ * (ibv_reg_dmabuf_mr), past the host's; there is none, for a chunk counts only
+ * when its digest was right, and it is a CPU that computes XXH3 and SHA-256.  To
+ * read a chunk back for that takes it over the bus and through the host's
+ * memory as well, only the other way.  It pays where the device computes the
+ * digest, which takes a kernel, and no stand-in for CUDA can run one; or where
+ * bytes have no digest, as those of an engine's memory that come by RDMA under
+ * its epoch.
  */
 #ifndef WFS_CORE_DEVICE_H
 #define WFS_CORE_DEVICE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -121,6 +125,36 @@ struct wfs_device_segment {
 	uint64_t file_stride, dst_stride, count;
 };
 
+/* Until when something is waited for. */
+struct wfs_device_patience {
+	uint64_t until_ns; /* of wfs_now_ns: then -ETIMEDOUT */
+	int ends[2]; /* … or one of these can be read: -EINTR; -1: none */
+};
+
+/*
+ * Memory of this process that bytes are put into on their way to a device.  It
+ * stays until nobody has it: who puts bytes there may be given up on before it
+ * is done.
+ */
+struct wfs_device_room {
+	atomic_uint users;
+	void (*free)(struct wfs_device_room *room);
+};
+
+/* Bytes that lie in no file of this node, of who can get them bit by bit. */
+struct wfs_device_feed {
+	/*
+	 * Puts the `len` bytes at `off` of the file to `to`, which is in
+	 * `room`: 0, or a negative errno, of the stage FETCH.  From one thread
+	 * at a time.  What is still written after it has returned, out of
+	 * patience, has the room; the next one is in another.
+	 */
+	int (*read)(void *ctx, struct wfs_device_room *room, void *to,
+		    uint64_t off, uint64_t len,
+		    const struct wfs_device_patience *patience);
+	void *ctx;
+};
+
 struct wfs_device_fill {
 	struct wfs_device_caller caller;
 	struct wfs_device_id device;
@@ -141,9 +175,12 @@ struct wfs_device_fill {
 	/*
 	 * The source: a file of `file_bytes`, open for reading.  `steady`: it
 	 * never changes or shrinks (of the arena, or sealed), so that it may
-	 * be mapped; else it is read.
+	 * be mapped; else it is read.  With `feed` there is no such file, and
+	 * `fd` is -1: its bytes are asked for in order, a few megabytes ahead
+	 * of what the device has.
 	 */
 	int fd;
+	const struct wfs_device_feed *feed; /* or NULL */
 	uint64_t file_bytes;
 	bool steady;
 	const struct wfs_device_segment *segments;
@@ -157,6 +194,7 @@ struct wfs_device_fill {
 enum wfs_device_path {
 	WFS_DEVICE_PATH_REGISTERED = 1, /* straight from the mapped file */
 	WFS_DEVICE_PATH_STAGED = 2,	/* through pinned memory */
+	WFS_DEVICE_PATH_RING = 3,	/* as they were fed */
 };
 
 struct wfs_device_filled {
@@ -221,6 +259,20 @@ struct wfs_device {
 	const struct wfs_device_ops *ops;
 };
 
+static inline struct wfs_device_room *
+wfs_device_room_get(struct wfs_device_room *room)
+{
+	atomic_fetch_add(&room->users, 1);
+	return room;
+}
+
+/* The last one frees it. */
+static inline void wfs_device_room_put(struct wfs_device_room *room)
+{
+	if (atomic_fetch_sub(&room->users, 1) == 1)
+		room->free(room);
+}
+
 /*
  * Every segment: in the file, in the destination, runs that do not overlap.
  * 0, -EINVAL or -ERANGE with the number of the first that is not so.
@@ -269,7 +321,7 @@ int wfs_device_drop(struct wfs_device *dev,
 		    const struct wfs_device_caller *caller, uint64_t lease,
 		    uint64_t cookie);
 
-/* NULL is fine.  No call may be under way. */
+/* NULL is fine.  No call may be under way, and nobody have a room. */
 void wfs_device_close(struct wfs_device *dev);
 
 #endif

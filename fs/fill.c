@@ -47,6 +47,16 @@ static void unref(struct wfs_filling *f, int refs)
 		free_filling(f);
 }
 
+void wfs_filling_get(struct wfs_filling *f)
+{
+	atomic_fetch_add(&f->refs, 1);
+}
+
+void wfs_filling_put(struct wfs_filling *f)
+{
+	unref(f, 1);
+}
+
 /* The outcome, to whoever waits for it.  Once. */
 static void answer(struct wfs_filling *f, int status, uint32_t stage)
 {
@@ -57,6 +67,8 @@ static void answer(struct wfs_filling *f, int status, uint32_t stage)
 	fill->done = f->copy.done;
 	fill->from_memory = f->copy.from_memory;
 	fill->ns = wfs_now_ns() - f->began_ns;
+	if (f->fed && !status)
+		fill->head.flags |= WEIGHTFS_FILL_BY_RING;
 	atomic_fetch_add(&f->fs->counters.fills, 1);
 	atomic_fetch_add(&f->fs->counters.fill_bytes,
 			 fill->done - f->done_before);
@@ -71,6 +83,7 @@ static void answer(struct wfs_filling *f, int status, uint32_t stage)
 		.done = fill->done,
 		.from_memory = fill->from_memory,
 		.ns = fill->ns,
+		.flags = fill->head.flags & WEIGHTFS_FILL_BY_RING,
 	};
 	put_slot(f, &f->ticket);
 	if (f->event)
@@ -158,8 +171,13 @@ static void interrupted(fuse_req_t req, void *data)
 static int check_again(struct wfs_filling *f)
 {
 	struct wfs_region *region = wfs_node_region(&f->node);
-	int rc = region ? wfs_region_check(region) : 0;
+	int rc = 0;
 
+	/* What is put together has no rewritten source in the arena. */
+	if (region)
+		rc = wfs_region_check(region);
+	else if (f->fed)
+		rc = wfs_recipe_check_sources(f->recipe.recipe);
 	if (rc)
 		f->copy.stage = WEIGHTFS_STAGE_VERIFY;
 	return rc;
@@ -178,24 +196,28 @@ static void bring(struct wfs_filling *f)
 	    wfs_copy_bytes(f->fill.segment, f->fill.count) < size / WORTH)
 		return;
 	f->pinned = wfs_await_resident(f->fs, &f->node, f->recipe.recipe,
-				       f->until_ns) > 0;
+				       f->until_ns, NULL) > 0;
 }
 
 /*
- * The same for a device, which can have only what lies in one file.  Before it
- * writes: whoever waits here can be answered at any time.
+ * The same for a device, which can have only what lies in one file, or is fed.
+ * Before it writes: whoever waits here can be answered at any time.
  */
 static int bring_for_device(struct wfs_filling *f)
 {
-	int rc;
+	int rc = -EOPNOTSUPP; /* there is no arena */
 
 	f->copy.stage = WEIGHTFS_STAGE_FETCH;
-	if (!f->fs->config.device || !f->fs->store ||
-	    wfs_copy_file(f->recipe.recipe) >= 0)
+	if (!f->fs->config.device || wfs_copy_file(f->recipe.recipe) >= 0)
 		return 0;
-	rc = wfs_await_resident(f->fs, &f->node, f->recipe.recipe, f->until_ns);
+	if (f->fs->store)
+		rc = wfs_await_resident(f->fs, &f->node, f->recipe.recipe,
+					f->until_ns,
+					f->bell >= 0 ? &f->bell : NULL);
 	f->pinned = rc > 0;
-	return rc > 0 ? 0 : wfs_ioctl_device_unfetched(rc);
+	rc = rc > 0 ? 0 : wfs_ioctl_device_unfetched(rc);
+	f->fed = rc == -ENOSPC;
+	return f->fed ? 0 : rc;
 }
 
 static int copy_all(struct wfs_filling *f, void *room, size_t size)
@@ -222,7 +244,8 @@ static int copy_all(struct wfs_filling *f, void *room, size_t size)
 /* Written from the first to the last: the device is told when to stop. */
 static int fill_device(struct wfs_filling *f)
 {
-	const struct wfs_device_call call = {
+	const struct wfs_device_feed feed = { .read = wfs_fill_feed, .ctx = f };
+	struct wfs_device_call call = {
 		.caller = f->caller,
 		.node = &f->node,
 		.recipe = f->recipe.recipe,
@@ -235,6 +258,7 @@ static int fill_device(struct wfs_filling *f)
 	if (!rc && !begin_writing(&f->copy))
 		return why_stop(f);
 	if (!rc) {
+		call.feed = f->fed ? &feed : NULL;
 		rc = wfs_ioctl_device_fill(f->fs, &call, &f->fill);
 		f->copy.done = f->fill.done;
 		f->copy.stage = f->fill.head.stage;
@@ -242,7 +266,7 @@ static int fill_device(struct wfs_filling *f)
 			rc = atomic_load(&f->stop);
 		end_writing(&f->copy);
 	}
-	return rc;
+	return rc ? rc : check_again(f);
 }
 
 static void run(struct wfs_work *work, void *room)

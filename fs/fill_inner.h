@@ -28,6 +28,7 @@ struct wfs_filling {
 	bool has_recipe;
 	struct wfs_slot *memory, *event, *ticket;
 	bool pinned; /* it has the file in the arena */
+	bool fed;    /* … where it cannot be: a device is fed with it */
 	struct wfs_copy copy;
 	uint64_t began_ns, until_ns;
 	uint64_t done_before; /* bytes, by calls that were interrupted */
@@ -36,6 +37,18 @@ struct wfs_filling {
 	int bell;	 /* of a device's: an eventfd that says so, or -1 */
 	atomic_bool interrupted;
 };
+
+/* One more who uses it, and one less. */
+void wfs_filling_get(struct wfs_filling *f);
+void wfs_filling_put(struct wfs_filling *f);
+
+/*
+ * As struct wfs_device_feed has it, of the filling `ctx`.  Reads by threads of
+ * its own, so that one that a source hangs in can be left behind.
+ */
+int wfs_fill_feed(void *ctx, struct wfs_device_room *room, void *to,
+		  uint64_t off, uint64_t len,
+		  const struct wfs_device_patience *patience);
 
 /*
  * Holds what the call says against the file and its slots, which it takes.  0,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/device.h"
+#include "fs/copy.h"
 #include "fs/passing.h"
 #include "fs/residence.h"
 
@@ -93,6 +94,25 @@ static int look_for_devices(struct wfs_fs *fs, const struct fuse_ctx *ctx,
 	return 0;
 }
 
+/* Never in one file, which is what a device is filled from otherwise. */
+static bool fills_by_ring(struct wfs_fs *fs, const struct wfs_node *node)
+{
+	struct wfs_store_stats stats;
+	struct wfs_node_recipe recipe;
+	bool local;
+
+	if (wfs_node_recipe(node, &recipe))
+		return false;
+	local = wfs_copy_file(recipe.recipe) >= 0;
+	wfs_node_recipe_clear(&recipe);
+	if (local || wfs_node_size(node) == 0)
+		return false;
+	if (!fs->store)
+		return true;
+	wfs_store_stats(fs->store, &stats);
+	return wfs_node_size(node) > stats.arena_bytes;
+}
+
 int wfs_info_fill(struct wfs_fs *fs, uint64_t id, const struct fuse_ctx *caller,
 		  struct weightfs_info *info)
 {
@@ -112,6 +132,9 @@ int wfs_info_fill(struct wfs_fs *fs, uint64_t id, const struct fuse_ctx *caller,
 	if (!rc) {
 		describe(fs, &node, info);
 		info->best = best_path(fs, &node, info->can);
+		if (info->can & WEIGHTFS_CAN_FILL_DEVICE &&
+		    fills_by_ring(fs, &node))
+			info->can |= WEIGHTFS_FILLS_BY_RING;
 		info->head.stage = WEIGHTFS_STAGE_NONE;
 	}
 	wfs_node_clear(&node);

@@ -78,6 +78,7 @@ static void answer_info(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
 static void answer_fill(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
 			union payload *p)
 {
+	p->fill.head.flags &= ~WEIGHTFS_FILL_BY_RING; /* of the call before */
 	wfs_fill(fs, req, id, &p->fill);
 }
 
@@ -99,6 +100,7 @@ static int drop_slot(struct wfs_fs *fs, uid_t uid, struct weightfs_drop *out)
 	out->stage = outcome.stage;
 	out->from_memory = outcome.from_memory;
 	out->ns = outcome.ns;
+	out->head.flags = outcome.flags;
 	return 0;
 }
 
@@ -132,8 +134,9 @@ static const struct ioctl_call {
 } calls[] = {
 	{ WEIGHTFS_IOC_INFO, 0, sizeof(struct weightfs_info),
 	  sizeof(struct weightfs_head), answer_info },
-	{ WEIGHTFS_IOC_FILL, WEIGHTFS_FILL_ASYNC, sizeof(struct weightfs_fill),
-	  sizeof(struct weightfs_fill), answer_fill },
+	{ WEIGHTFS_IOC_FILL, WEIGHTFS_FILL_ASYNC | WEIGHTFS_FILL_BY_RING,
+	  sizeof(struct weightfs_fill), sizeof(struct weightfs_fill),
+	  answer_fill },
 	{ WEIGHTFS_IOC_LEND, 0, sizeof(struct weightfs_lend),
 	  sizeof(struct weightfs_lend), answer_lend },
 	{ WEIGHTFS_IOC_DROP, 0, sizeof(struct weightfs_drop),

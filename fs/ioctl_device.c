@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "core/base/mem.h"
 #include "fs/copy.h"
@@ -26,6 +27,12 @@ struct bytes {
 	bool steady, acquired;
 };
 
+/* How long they are waited for. */
+struct patience {
+	uint64_t until_ns;
+	const int *stop; /* or NULL */
+};
+
 static struct wfs_device_id device_id(const struct weightfs_device *device)
 {
 	struct wfs_device_id id = { .by = device->by,
@@ -44,17 +51,23 @@ int wfs_ioctl_device_unfetched(int rc)
 	case -EIO:
 	case -ESTALE:
 	case -EBADMSG:
+	case -EHOSTUNREACH:
 	case -ETIMEDOUT:
+	case -EINTR:
 		return rc;
 	default:
-		return -EHOSTUNREACH;
+		return -ENOSPC;
 	}
 }
 
-/* A local file as it is, else one of the arena; `alone`: nothing else in it. */
+/*
+ * A local file as it is, else one of the arena; `alone`: nothing else in it.
+ * -EHOSTUNREACH, no way for a device, where it cannot be there.
+ */
 static int find_bytes(struct wfs_fs *fs, const struct wfs_node *node,
-		      const struct wfs_recipe *recipe, uint64_t until_ns,
-		      bool alone, struct bytes *ret)
+		      const struct wfs_recipe *recipe,
+		      const struct patience *patience, bool alone,
+		      struct bytes *ret)
 {
 	int fd = wfs_copy_file(recipe), rc;
 
@@ -64,9 +77,12 @@ static int find_bytes(struct wfs_fs *fs, const struct wfs_node *node,
 	}
 	if (!fs->store)
 		return -EHOSTUNREACH;
-	rc = wfs_await_resident(fs, node, recipe, until_ns);
-	if (rc <= 0)
-		return wfs_ioctl_device_unfetched(rc);
+	rc = wfs_await_resident(fs, node, recipe, patience->until_ns,
+				patience->stop);
+	if (rc <= 0) {
+		rc = wfs_ioctl_device_unfetched(rc);
+		return rc == -ENOSPC ? -EHOSTUNREACH : rc;
+	}
 	fd = wfs_store_descriptor(fs->store, wfs_node_ino(node));
 	*ret = (struct bytes){ .fd = fd, .steady = true, .acquired = true };
 	return 0;
@@ -108,9 +124,11 @@ int wfs_ioctl_device_fill(struct wfs_fs *fs, const struct wfs_device_call *call,
 	struct wfs_device_fill order;
 	int rc;
 
-	if (fs->config.device) {
+	if (fs->config.device && !call->feed) {
 		fault.stage = WFS_DEVICE_STAGE_FETCH;
-		rc = find_bytes(fs, call->node, call->recipe, call->until_ns,
+		rc = find_bytes(fs, call->node, call->recipe,
+				&(struct patience){ call->until_ns,
+						    call->stop },
 				false, &bytes);
 		if (rc)
 			return failed(&fill->head, &fault, rc);
@@ -127,6 +145,7 @@ int wfs_ioctl_device_fill(struct wfs_fs *fs, const struct wfs_device_call *call,
 				 fill->ready :
 				 NULL,
 		.fd = bytes.fd,
+		.feed = call->feed,
 		.file_bytes = bytes.base + size,
 		.steady = bytes.steady,
 		.segments = segments,
@@ -155,14 +174,26 @@ struct asking {
 	};
 	size_t size; /* of the struct that goes back */
 	uint64_t until_ns;
+	int bell; /* of a LEND: an eventfd, rung when it is interrupted; or -1 */
 };
 
 static void reply(struct asking *a, const struct wfs_device_fault *fault,
 		  int rc)
 {
 	a->head.status = failed(&a->head, fault, rc);
+	if (a->bell >= 0)
+		fuse_req_interrupt_func(a->req, NULL, NULL);
 	fuse_reply_ioctl(a->req, rc, &a->head, a->size);
+	wfs_closep(&a->bell);
 	free(a);
+}
+
+static void interrupted(fuse_req_t req, void *data)
+{
+	const struct asking *a = data;
+
+	(void)req;
+	eventfd_write(a->bell, 1);
 }
 
 static int lend_file(struct asking *a, const struct wfs_node *node,
@@ -219,8 +250,11 @@ static int lend_node(struct asking *a, const struct wfs_node *node,
 	if (rc)
 		return rc == -ESTALE ? rc : -EIO;
 	if (a->fs->config.device)
-		rc = find_bytes(a->fs, node, recipe.recipe, a->until_ns, true,
-				&bytes);
+		rc = find_bytes(a->fs, node, recipe.recipe,
+				&(struct patience){ a->until_ns,
+						    a->bell >= 0 ? &a->bell :
+								   NULL },
+				true, &bytes);
 	if (!rc)
 		rc = lend_file(a, node, &bytes, fault);
 	put_bytes(a->fs, node, &bytes);
@@ -279,6 +313,10 @@ void wfs_ioctl_device_lend(struct wfs_fs *fs, fuse_req_t req, uint64_t id,
 	struct asking *a = wfs_calloc(1, sizeof(*a));
 
 	a->work.run = run_lend;
+	/* Without one it goes on to its end. */
+	a->bell = fs->config.device ? eventfd(0, EFD_CLOEXEC) : -1;
+	if (a->bell >= 0)
+		fuse_req_interrupt_func(req, interrupted, a);
 	a->id = id;
 	a->lend = *lend;
 	a->until_ns = wfs_ioctl_deadline(lend->timeout_ns);
@@ -292,6 +330,7 @@ void wfs_ioctl_device_drop(struct wfs_fs *fs, fuse_req_t req,
 	struct asking *a = wfs_calloc(1, sizeof(*a));
 
 	a->work.run = run_drop;
+	a->bell = -1;
 	a->drop = *drop;
 	a->size = sizeof(*drop);
 	ask(a, fs, req);

@@ -18,11 +18,13 @@ struct wfs_device_call {
 	const struct wfs_slot *slot; /* the memory, or NULL: by handle */
 	uint64_t until_ns;
 	const int *stop; /* as wfs_device_fill has it */
+	/* Where it is neither in a file nor in the arena; else NULL. */
+	const struct wfs_device_feed *feed;
 };
 
 /*
- * Why a file is not in the arena, as the caller is told: what its source said,
- * or -EHOSTUNREACH, no way for a device, where it cannot be there.
+ * Why a file is not in the arena: what its source said, -EINTR, or -ENOSPC
+ * where it cannot be there.
  */
 int wfs_ioctl_device_unfetched(int rc);
 

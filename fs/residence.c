@@ -5,11 +5,14 @@
 #include "fs/residence.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "core/base/cond.h"
+#include "core/base/mem.h"
 #include "fs/hashes.h"
 
 /* As in linux/mman.h since 6.5. */
@@ -20,6 +23,8 @@ struct cache_stat {
 	uint64_t cached, dirty, writeback, evicted, recently_evicted;
 };
 #define SYS_CACHESTAT 451
+
+#define NS_PER_MS 1000000u
 
 /* Bytes of a local file in the page cache; -ENODATA if that is not known. */
 static int cached_bytes(struct wfs_region *region, uint64_t off, uint64_t len,
@@ -101,9 +106,7 @@ enum wfs_trust wfs_node_trust(const struct wfs_node *node)
 /* Somebody who waits with a thread. */
 struct patient {
 	struct wfs_waiter waiter;
-	pthread_mutex_t lock;
-	pthread_cond_t done;
-	bool over;
+	int bell; /* an eventfd, rung when there is a result */
 	int result;
 };
 
@@ -111,44 +114,59 @@ static void arrived(struct wfs_waiter *waiter, int result)
 {
 	struct patient *p = (struct patient *)waiter;
 
-	pthread_mutex_lock(&p->lock);
 	p->result = result;
-	p->over = true;
-	pthread_cond_signal(&p->done);
-	pthread_mutex_unlock(&p->lock);
+	/* The last that is done with it. */
+	eventfd_write(p->bell, 1);
 }
 
-static int await(struct wfs_fs *fs, struct patient *p, uint64_t until_ns)
+int wfs_await_readable(const int *fds, unsigned n, uint64_t until_ns)
 {
-	bool in_time = true;
+	struct pollfd polls[WFS_AWAIT_FDS];
+	int rc;
 
-	pthread_mutex_lock(&p->lock);
-	while (!p->over && in_time)
-		in_time = wfs_cond_wait_until(&p->done, &p->lock, until_ns);
-	pthread_mutex_unlock(&p->lock);
-	if (!in_time && wfs_store_cancel(fs->store, &p->waiter))
-		return -ETIMEDOUT;
-	pthread_mutex_lock(&p->lock);
-	while (!p->over) /* it is being told */
-		pthread_cond_wait(&p->done, &p->lock);
-	pthread_mutex_unlock(&p->lock);
+	for (unsigned i = 0; i < n; i++)
+		polls[i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
+	for (;;) {
+		uint64_t now = wfs_now_ns();
+		uint64_t ms =
+			now < until_ns ? (until_ns - now) / NS_PER_MS + 1 : 0;
+
+		rc = poll(polls, n, ms > INT_MAX ? INT_MAX : (int)ms);
+		if (rc == 0 && wfs_now_ns() >= until_ns)
+			return -ETIMEDOUT;
+		for (unsigned i = n; rc > 0 && i > 0; i--) {
+			if (polls[i - 1].revents)
+				return (int)i - 1;
+		}
+	}
+}
+
+static int await(struct wfs_fs *fs, struct patient *p, uint64_t until_ns,
+		 const int *stop)
+{
+	const int fds[] = { p->bell, stop ? *stop : -1 };
+	int rc = wfs_await_readable(fds, 2, until_ns);
+
+	if (rc == 0)
+		return p->result;
+	if (wfs_store_cancel(fs->store, &p->waiter))
+		return rc < 0 ? rc : -EINTR;
+	wfs_await_readable(fds, 1, UINT64_MAX); /* it is being told */
 	return p->result;
 }
 
 int wfs_await_resident(struct wfs_fs *fs, const struct wfs_node *node,
-		       const struct wfs_recipe *recipe, uint64_t until_ns)
+		       const struct wfs_recipe *recipe, uint64_t until_ns,
+		       const int *stop)
 {
-	struct patient p = { .waiter.done = arrived,
-			     .lock = PTHREAD_MUTEX_INITIALIZER };
+	int bell wfs_autoclose = eventfd(0, EFD_CLOEXEC);
+	struct patient p = { .waiter.done = arrived, .bell = bell };
 	uint64_t wait;
 	int rc;
 
-	wfs_cond_init(&p.done);
+	if (bell < 0)
+		return -ENOSPC;
 	rc = wfs_store_acquire(fs->store, wfs_node_ino(node), recipe, &p.waiter,
 			       &wait);
-	if (rc == -EINPROGRESS)
-		rc = await(fs, &p, until_ns);
-	pthread_cond_destroy(&p.done);
-	pthread_mutex_destroy(&p.lock);
-	return rc;
+	return rc == -EINPROGRESS ? await(fs, &p, until_ns, stop) : rc;
 }

@@ -33,10 +33,20 @@ enum wfs_trust wfs_node_trust(const struct wfs_node *node);
 
 /*
  * Has the file brought into the arena and waits for it, till `until_ns` of
- * wfs_now_ns.  Its backing id, until wfs_store_release; -ETIMEDOUT; or as
- * wfs_store_acquire and its waiters have it: then it can still be read.
+ * wfs_now_ns or till `stop` (NULL: none) can be read.  Its backing id, until
+ * wfs_store_release; -ETIMEDOUT; -EINTR; or as wfs_store_acquire and its waiters
+ * have it: then it can still be read.
  */
 int wfs_await_resident(struct wfs_fs *fs, const struct wfs_node *node,
-		       const struct wfs_recipe *recipe, uint64_t until_ns);
+		       const struct wfs_recipe *recipe, uint64_t until_ns,
+		       const int *stop);
+
+#define WFS_AWAIT_FDS 4
+
+/*
+ * The number of the last of `n` descriptors, up to WFS_AWAIT_FDS, that can be
+ * read, as soon as one can; -1 is never.  -ETIMEDOUT.
+ */
+int wfs_await_readable(const int *fds, unsigned n, uint64_t until_ns);
 
 #endif

@@ -184,6 +184,8 @@ int wfs_fs_new(const struct wfs_fs_config *config,
 			r = wfs_workers_start(config->readers, &fs->readers);
 		if (r == 0)
 			r = wfs_workers_start(0, &fs->fillers);
+		if (r == 0)
+			r = wfs_workers_start(0, &fs->feeders);
 		if (r < 0)
 			wfs_err_set(err, r, "cannot start threads: %s",
 				    strerror(-r));
@@ -325,6 +327,7 @@ void wfs_fs_free(struct wfs_fs *fs)
 	wfs_intent_stop(fs->intent);
 	wfs_passing_stop(fs->passing); /* fills end with it */
 	wfs_workers_stop(fs->fillers);
+	wfs_workers_stop(fs->feeders);
 	wfs_slots_free(fs->slots);
 	wfs_ring_free(fs->ring);
 	wfs_control_stop(fs->control);

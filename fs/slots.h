@@ -33,6 +33,7 @@ struct wfs_outcome {
 	int status;
 	uint32_t stage;
 	uint64_t done, from_memory, ns;
+	uint32_t flags; /* those of weightfs_fill that are out */
 };
 
 struct wfs_slot {

@@ -52,7 +52,7 @@ struct wfs_fs {
 	struct wfs_backing *backing;
 	struct wfs_modes *modes;
 	struct wfs_notifier *notifier;
-	struct wfs_workers *readers, *fillers;
+	struct wfs_workers *readers, *fillers, *feeders;
 	struct wfs_intent *intent;
 	struct wfs_hashes *hashes;
 	struct wfs_control_state *control;

@@ -49,7 +49,7 @@ struct weightfs_warm {
 struct weightfs_head {
 	__u32 size;  /* in: of the whole struct */
 	__u32 abi;   /* in: WEIGHTFS_ABI */
-	__u32 flags; /* in: those of the call */
+	__u32 flags; /* in: those of the call; out: see there */
 	/* Out, also when ioctl(2) returns -1: */
 	__s32 status; /* 0 or a negative errno */
 	__u32 stage;  /* enum weightfs_stage: where it failed */
@@ -106,6 +106,9 @@ enum weightfs_can {
 	WEIGHTFS_CAN_FILL = 1,	      /* host memory */
 	WEIGHTFS_CAN_FILL_DEVICE = 2, /* there is a GPU */
 	WEIGHTFS_CAN_LEND = 4,
+	/* A FILL of a GPU's memory with this file goes by a ring, as there is
+	   never room for all of it; LEND of it is EHOSTUNREACH. */
+	WEIGHTFS_FILLS_BY_RING = 8,
 };
 
 #define WEIGHTFS_TOKEN_BYTES 32
@@ -142,6 +145,12 @@ enum weightfs_fill_flags {
 	/* Returns once it is begun.  `ticket` is a slot, whose outcome
 	   WEIGHTFS_IOC_DROP tells; `event` is rung when there is one. */
 	WEIGHTFS_FILL_ASYNC = 1,
+	/*
+	 * Out, also in what DROP tells of a ticket; in it means nothing: the
+	 * bytes went to a GPU past the memory that readers share, which had no
+	 * room for them.
+	 */
+	WEIGHTFS_FILL_BY_RING = 2,
 };
 
 /* Fills memory with segments of the file. */

@@ -192,21 +192,47 @@ static uint64_t sum(const struct wfs_device_segment *segments, size_t count)
 	return bytes;
 }
 
+static int queue_all(const struct job *job, bool registered,
+		     const struct wfs_device_segment *segments, size_t count)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < count && !rc; i++)
+		rc = registered && !wants_staging(job->work, &segments[i]) ?
+			     direct(job, &segments[i]) :
+			     stage(job, &segments[i]);
+	return rc;
+}
+
+int wfs_gpu_copy_queue(struct wfs_gpu_work *work, const void *from,
+		       bool registered,
+		       const struct wfs_device_segment *segments, size_t count,
+		       uint64_t to)
+{
+	const struct job job = { .work = work, .mapped = from, .to = to };
+
+	return queue_all(&job, registered, segments, count);
+}
+
+int wfs_gpu_copy_wait(struct wfs_gpu_work *work)
+{
+	unsigned code = wfs_cuda_call(work->cuda, cudaStreamSynchronize,
+				      work->ring.stream);
+
+	return code ? wfs_gpu_fail(work, WFS_DEVICE_STAGE_SYNC, code,
+				   "the copies") :
+		      0;
+}
+
 static int copy_all(const struct job *job, bool registered,
 		    const struct wfs_device_segment *segments, size_t count)
 {
 	struct wfs_gpu_work *w = job->work;
-	unsigned code;
-	int rc = 0;
-
-	for (size_t i = 0; i < count && !rc; i++)
-		rc = registered && !wants_staging(w, &segments[i]) ?
-			     direct(job, &segments[i]) :
-			     stage(job, &segments[i]);
+	int rc = queue_all(job, registered, segments, count);
 	/* Also after a failure: nothing may still write when we answer. */
-	code = wfs_cuda_call(w->cuda, cudaStreamSynchronize, w->ring.stream);
-	if (code && !rc)
-		rc = wfs_gpu_fail(w, WFS_DEVICE_STAGE_SYNC, code, "the copies");
+	int waited = wfs_gpu_copy_wait(w);
+
+	rc = rc ? rc : waited;
 	w->answer->bytes = rc ? 0 : sum(segments, count);
 	w->answer->path = registered ? WFS_DEVICE_PATH_REGISTERED :
 				       WFS_DEVICE_PATH_STAGED;

@@ -38,7 +38,8 @@ static int receive(int socket, struct wfs_gpu_request *ask, int *ret_fd,
 
 	if (rc || ask->magic != WFS_GPU_MAGIC)
 		return rc ? rc : -EBADMSG;
-	if (ask->op != WFS_GPU_FILL || !wfs_device_by_descriptor(ask->memory))
+	if (!wfs_gpu_op_imports(ask->op) ||
+	    !wfs_device_by_descriptor(ask->memory))
 		return 0;
 	rc = wfs_unix_receive(socket, &more, sizeof(more), ret_memory_fd);
 	return rc || more.seq != ask->seq ? -EBADMSG : 0;
@@ -64,6 +65,16 @@ static int carry_out(struct wfs_gpu_work *work,
 		return wfs_gpu_make(work, ask, fds[0], ret_fd);
 	case WFS_GPU_UNMAKE:
 		return wfs_gpu_unmake(work, ask->copy);
+	case WFS_GPU_RING:
+		return wfs_gpu_ring_add(work, ask, fds[0]);
+	case WFS_GPU_UNRING:
+		return wfs_gpu_ring_remove(work, ask->ring);
+	case WFS_GPU_BEGIN:
+		return wfs_gpu_begin(work, ask, fds[1]);
+	case WFS_GPU_FEED:
+		return wfs_gpu_feed(work, ask);
+	case WFS_GPU_FINISH:
+		return wfs_gpu_finish(work, ask->fed);
 	case WFS_GPU_CANCEL:
 		break;
 	}

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -140,6 +141,7 @@ void wfs_gpu_helper_end_unused(struct wfs_cuda_device *dev,
 
 	if (helper->users || helper->clients || helper->copies)
 		return;
+	wfs_gpu_rooms_end(dev, helper);
 	while (*at != helper)
 		at = &(*at)->next;
 	*at = helper->next;
@@ -295,32 +297,67 @@ void wfs_gpu_helper_tidy(struct wfs_cuda_device *dev,
 	release(dev, helper);
 }
 
-int wfs_gpu_helper_ask(struct wfs_cuda_device *dev,
-		       struct wfs_gpu_helper *helper, struct wfs_gpu_talk *talk,
-		       struct wfs_device_fault *fault, struct wfs_err *err)
+/* Is what it is about lost, with the life of a helper that ended since? */
+static bool is_over(const struct wfs_gpu_helper *helper,
+		    const struct wfs_gpu_talk *talk)
+{
+	return talk->life && *talk->life &&
+	       (!helper->process.pid || *talk->life != helper->starts);
+}
+
+/* Only who has it busy. */
+static int ask_it(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
+		  struct wfs_gpu_talk *talk, struct wfs_device_fault *fault,
+		  struct wfs_err *err)
 {
 	const struct wfs_gpu_patience patience = {
 		.deadline_ns = talk->deadline_ns,
 		.ends = { talk->gone ? *talk->gone : -1,
 			  talk->stop ? *talk->stop : -1 },
 	};
+	int rc = 0;
+
+	if (!helper->process.pid)
+		rc = start(dev, helper, talk, fault, err);
+	if (rc)
+		return rc;
+	if (talk->life)
+		*talk->life = helper->starts;
+	rc = wfs_gpu_ask(&helper->process, talk->ask, talk->fds, &patience,
+			 &talk->answer, talk->ret_fd);
+	return rc ? failed(fault, WFS_DEVICE_STAGE_COPY, err, rc) : 0;
+}
+
+int wfs_gpu_helper_ask(struct wfs_cuda_device *dev,
+		       struct wfs_gpu_helper *helper, struct wfs_gpu_talk *talk,
+		       struct wfs_device_fault *fault, struct wfs_err *err)
+{
 	int rc = occupy(dev, helper, talk->deadline_ns);
+	bool over;
 
 	if (rc)
 		return failed(fault, WFS_DEVICE_STAGE_DEVICE, err, rc);
-	if (!helper->process.pid)
-		rc = start(dev, helper, talk, fault, err);
-	if (!rc) {
-		rc = wfs_gpu_ask(&helper->process, talk->ask, talk->fds,
-				 &patience, &talk->answer, talk->ret_fd);
-		if (rc)
-			failed(fault, WFS_DEVICE_STAGE_COPY, err, rc);
-	}
+	over = is_over(helper, talk);
+	rc = over ? failed(fault, WFS_DEVICE_STAGE_COPY, err, -EIO) :
+		    ask_it(dev, helper, talk, fault, err);
 	pthread_mutex_lock(&dev->lock);
-	ended(dev, helper, rc, &talk->answer);
+	if (!over)
+		ended(dev, helper, rc, &talk->answer);
 	release(dev, helper);
 	pthread_mutex_unlock(&dev->lock);
 	return rc;
+}
+
+void wfs_gpu_helper_fell(struct wfs_cuda_device *dev,
+			 struct wfs_gpu_helper *helper, unsigned life)
+{
+	pthread_mutex_lock(&dev->lock);
+	if (helper->process.pid && helper->starts == life) {
+		/* Who has it busy sees that it ended; else the watcher. */
+		kill(helper->process.pid, SIGKILL);
+		wfs_gpu_wake(dev);
+	}
+	pthread_mutex_unlock(&dev->lock);
 }
 
 /* Asks a process that takes no device and ends again. */

@@ -21,6 +21,7 @@
 #define WFS_GPU_LEASES_MAX  16384
 #define WFS_GPU_LEASES_EACH 4096 /* of one process; each takes a descriptor */
 #define WFS_GPU_TIDY_NS	    5000000000ull /* what a helper has for forgetting */
+#define WFS_GPU_ROOMS_MAX   16 /* rings, of all helpers; each of 16 MiB */
 
 /* Who makes a call, looked up. */
 struct wfs_gpu_caller {
@@ -86,6 +87,21 @@ struct wfs_gpu_lease {
 	struct wfs_gpu_lent *lent;
 };
 
+/*
+ * A ring for fills that are fed: a sealed memfd, which we write and a helper
+ * reads.  Kept for the next fill of the same helper.
+ */
+struct wfs_gpu_room {
+	struct wfs_device_room base;
+	struct wfs_cuda_device *dev;
+	struct wfs_gpu_room *next; /* while no fill has it */
+	const struct wfs_gpu_helper *helper;
+	unsigned starts; /* of the helper, when that mapped it; 0: not yet */
+	uint64_t id;
+	int fd;
+	char *at;
+};
+
 struct wfs_cuda_device {
 	struct wfs_device base;
 	uid_t *lend_to;
@@ -102,7 +118,9 @@ struct wfs_cuda_device {
 	struct wfs_gpu_lent *lent;
 	struct wfs_gpu_lease *leases;
 	size_t lease_count;
-	pid_t *dead; /* killed, and not waited for yet */
+	struct wfs_gpu_room *rooms; /* idle ones */
+	atomic_uint room_count;	    /* of all */
+	pid_t *dead;		    /* killed, and not waited for yet */
 	size_t dead_count;
 
 	pthread_mutex_t count_lock; /* of the look for GPUs */
@@ -125,6 +143,11 @@ struct wfs_gpu_talk {
 	   once it is known, and what it says. */
 	int *gone;
 	const int *stop;
+	/*
+	 * Which life of the helper's it is about, by its `starts`; 0: of
+	 * whichever there is, and set.  When that is over: -EIO.  Or NULL.
+	 */
+	unsigned *life;
 	struct wfs_gpu_answer answer;
 	int *ret_fd; /* as wfs_gpu_ask has it */
 };
@@ -151,6 +174,9 @@ void wfs_gpu_helper_end_unused(struct wfs_cuda_device *dev,
 int wfs_gpu_helper_ask(struct wfs_cuda_device *dev,
 		       struct wfs_gpu_helper *helper, struct wfs_gpu_talk *talk,
 		       struct wfs_device_fault *fault, struct wfs_err *err);
+/* Kills that life of it, whoever asks it something. */
+void wfs_gpu_helper_fell(struct wfs_cuda_device *dev,
+			 struct wfs_gpu_helper *helper, unsigned life);
 /* An answer as the result of an operation. */
 int wfs_gpu_answer_result(const struct wfs_gpu_answer *answer,
 			  struct wfs_device_fault *fault, struct wfs_err *err);
@@ -181,6 +207,33 @@ void wfs_gpu_client_end(struct wfs_gpu_client **at);
 /* Is it memory whose handle means nothing in the caller's pid namespace? */
 bool wfs_gpu_is_beyond(const struct wfs_cuda_device *dev,
 		       const struct wfs_gpu_caller *caller, uint32_t memory);
+
+/* As struct wfs_device_ops has it. */
+int wfs_gpu_fill_memory(struct wfs_device *base,
+			const struct wfs_device_fill *fill,
+			struct wfs_device_filled *ret_filled,
+			struct wfs_device_fault *fault, struct wfs_err *err);
+/*
+ * The same with its `feed`, for the caller that `talk` is set up for: its
+ * request, but for what is to be done, and who ends it.
+ */
+int wfs_gpu_fill_fed(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
+		     const struct wfs_device_fill *fill,
+		     struct wfs_gpu_talk *talk, struct wfs_device_fault *fault,
+		     struct wfs_err *err);
+/* May a helper be had as this caller?  -EPERM, -EXDEV. */
+int wfs_gpu_admit(const struct wfs_cuda_device *dev,
+		  const struct wfs_gpu_caller *caller, uint32_t memory);
+
+/* A ring of that helper's, till wfs_gpu_room_put.  -EBUSY, -ENOMEM, -EMFILE. */
+int wfs_gpu_room_get(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
+		     struct wfs_gpu_room **ret_room);
+/* Keeps it for the next fill, or ends it where somebody still writes to it. */
+void wfs_gpu_room_put(struct wfs_cuda_device *dev,
+		      struct wfs_gpu_helper *helper, struct wfs_gpu_room *room);
+/* With the lock: the idle ones of a helper that ends. */
+void wfs_gpu_rooms_end(struct wfs_cuda_device *dev,
+		       const struct wfs_gpu_helper *helper);
 
 int wfs_gpu_lend(struct wfs_device *base, const struct wfs_device_want *want,
 		 struct wfs_device_lent *ret_lent,

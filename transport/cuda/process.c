@@ -230,8 +230,7 @@ int wfs_gpu_ask(struct wfs_gpu_process *process, struct wfs_gpu_request *ask,
 				   fds.memory);
 	if (!rc)
 		rc = why = wait_for(process->socket, patience);
-	if ((rc == -ETIMEDOUT || rc == -EINTR) &&
-	    (ask->op == WFS_GPU_FILL || ask->op == WFS_GPU_MAKE))
+	if ((rc == -ETIMEDOUT || rc == -EINTR) && wfs_gpu_op_stops(ask->op))
 		rc = cancel(process, why);
 	if (!rc)
 		rc = wfs_unix_receive(process->socket, &answer, sizeof(answer),

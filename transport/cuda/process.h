@@ -48,8 +48,9 @@ struct wfs_gpu_patience {
 
 /*
  * One request and its answer, checked: 0 with what the helper said, whatever
- * that was.  When a FILL or MAKE is to end the helper is told, and what it says
- * a few seconds later at most counts: -ETIMEDOUT or -EINTR is in its answer.
+ * that was.  When one that can be stopped is to end the helper is told, and what
+ * it says a few seconds later at most counts: -ETIMEDOUT or -EINTR is in its
+ * answer.
  * Else -ETIMEDOUT, -EINTR, or -EIO when it is gone or said nonsense, after
  * which it must be ended.  *ret_fd is the caller's, -1 for none; NULL: none is
  * wanted, and one that comes is closed.

@@ -18,6 +18,10 @@
 #define WFS_GPU_MAGIC 0x77667367u
 #define WFS_GPU_TEXT  160
 
+/* A ring: so many slots of so many bytes, one behind the other. */
+#define WFS_GPU_FEED_SLOTS 4
+#define WFS_GPU_FEED_BYTES (4u << 20)
+
 enum wfs_gpu_op {
 	WFS_GPU_HELLO = 1, /* take this device */
 	WFS_GPU_COUNT,	   /* no device is taken: how many are there? */
@@ -25,19 +29,47 @@ enum wfs_gpu_op {
 	WFS_GPU_FORGET, /* a kept mapping; cookie 0: all of the client's */
 	WFS_GPU_MAKE,	/* a copy of the file in memory that can be lent */
 	WFS_GPU_UNMAKE, /* the copy, for good */
-	/* Ends the request of this `seq`, FILL or MAKE, with -EINTR if it is
-	   still under way; has no answer of its own. */
+	/* Ends the request of this `seq` with -EINTR if it is one of those
+	   that can be stopped and still under way; has no answer of its own. */
 	WFS_GPU_CANCEL,
+	/*
+	 * A fill whose bytes come through a ring, memory of the daemon's that
+	 * the helper only reads.  BEGIN maps the destination and waits for its
+	 * event; each FEED has what was put into one slot copied, and is
+	 * answered when the next slot may be written; FINISH waits for all.
+	 * What is between them is no business of other requests'.
+	 */
+	WFS_GPU_RING,	/* with the ring as the file */
+	WFS_GPU_UNRING, /* the ring, for good */
+	WFS_GPU_BEGIN,
+	WFS_GPU_FEED, /* its segments are from offsets in the ring */
+	WFS_GPU_FINISH,
 };
+
+/* The request can be stopped by CANCEL. */
+static inline bool wfs_gpu_op_stops(uint32_t op)
+{
+	return op == WFS_GPU_FILL || op == WFS_GPU_MAKE ||
+	       op == WFS_GPU_BEGIN || op == WFS_GPU_FEED;
+}
+
+/* … of a reader's memory, which a descriptor may come for. */
+static inline bool wfs_gpu_op_imports(uint32_t op)
+{
+	return op == WFS_GPU_FILL || op == WFS_GPU_BEGIN;
+}
 
 struct wfs_gpu_request {
 	uint32_t magic, op;
 	uint64_t seq;
-	uint64_t client; /* FILL, FORGET: the daemon's number of a process */
+	uint64_t client; /* FILL, BEGIN, FORGET: a process, as the daemon counts */
 	uint64_t cookie;
 	uint64_t copy; /* MAKE, UNMAKE: the daemon's number of it */
+	uint64_t fed;  /* BEGIN, FEED, FINISH: … of the fill */
+	uint64_t ring; /* RING, UNRING, FEED: … of the ring */
+	uint32_t slot; /* FEED: of the ring */
 	struct wfs_device_id device; /* HELLO */
-	uint32_t memory;	     /* FILL; MAKE: 0 for either */
+	uint32_t memory;	     /* FILL, BEGIN; MAKE: 0 for either */
 	uint32_t steady, has_ready;
 	uint32_t segment_count;
 	uint8_t handle[WFS_DEVICE_HANDLE];

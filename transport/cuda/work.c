@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See work.h: the operations, and which mappings and copies there are.
+ * See work.h: the device, fills and copies.
  */
 #include "transport/cuda/work.h"
 
@@ -114,65 +114,6 @@ int wfs_gpu_take(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask)
 	return 0;
 }
 
-/* The mapping of this cookie; one of another handle's goes. */
-static struct wfs_gpu_map *find_map(struct wfs_gpu_work *work,
-				    const struct wfs_gpu_request *ask)
-{
-	for (size_t i = 0; i < WFS_GPU_MAPS; i++) {
-		struct wfs_gpu_map *map = &work->maps[i];
-
-		if (!map->memory.kind || map->client != ask->client ||
-		    map->cookie != ask->cookie)
-			continue;
-		if (map->memory.kind == ask->memory &&
-		    map->memory.bytes == ask->memory_bytes &&
-		    memcmp(map->handle, ask->handle, sizeof(map->handle)) == 0)
-			return map;
-		wfs_gpu_let_go(work, &map->memory);
-	}
-	return NULL;
-}
-
-/* A free one, or the one that was used longest ago. */
-static struct wfs_gpu_map *room_for_map(struct wfs_gpu_work *work)
-{
-	struct wfs_gpu_map *oldest = &work->maps[0];
-
-	for (size_t i = 0; i < WFS_GPU_MAPS; i++) {
-		struct wfs_gpu_map *map = &work->maps[i];
-
-		if (!map->memory.kind)
-			return map;
-		if (map->used < oldest->used)
-			oldest = map;
-	}
-	wfs_gpu_let_go(work, &oldest->memory);
-	return oldest;
-}
-
-static int keep_map(struct wfs_gpu_work *work,
-		    const struct wfs_gpu_request *ask, int memory_fd,
-		    struct wfs_gpu_map **ret_map)
-{
-	struct wfs_gpu_map *map = find_map(work, ask);
-	struct wfs_gpu_memory memory;
-	int rc;
-
-	if (!map) {
-		rc = wfs_gpu_import(work, ask, memory_fd, &memory);
-		if (rc)
-			return rc;
-		map = room_for_map(work);
-		map->client = ask->client;
-		map->cookie = ask->cookie;
-		map->memory = memory;
-		memcpy(map->handle, ask->handle, sizeof(map->handle));
-	}
-	map->used = work->requests;
-	*ret_map = map;
-	return 0;
-}
-
 /* Nothing that is no event of the reader's can be waited for. */
 static int open_event(struct wfs_gpu_work *work, const uint8_t *ready,
 		      cu_event *ret_event)
@@ -213,48 +154,36 @@ static int wait_for(struct wfs_gpu_work *work, cu_event event)
 		      0;
 }
 
+int wfs_gpu_await_ready(struct wfs_gpu_work *work,
+			const struct wfs_gpu_request *ask)
+{
+	cu_event event = NULL;
+	int rc = 0;
+
+	if (ask->has_ready)
+		rc = open_event(work, ask->ready, &event);
+	if (event) {
+		rc = wait_for(work, event);
+		wfs_cuda_call(work->cuda, cudaEventDestroy, event);
+	}
+	return rc;
+}
+
 int wfs_gpu_fill(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 		 int fd, int memory_fd)
 {
 	const struct wfs_gpu_file file = { fd, ask->file_bytes, ask->steady };
-	struct wfs_gpu_memory memory = { 0 };
-	struct wfs_gpu_map *map = NULL;
-	cu_event event = NULL;
-	int rc = ask->cookie ? keep_map(work, ask, memory_fd, &map) :
-			       wfs_gpu_import(work, ask, memory_fd, &memory);
+	struct wfs_gpu_map *map;
+	int rc = wfs_gpu_map_get(work, ask, memory_fd, &map);
 
 	if (rc)
 		return rc;
-	if (ask->has_ready)
-		rc = open_event(work, ask->ready, &event);
-	if (event)
-		rc = wait_for(work, event);
+	rc = wfs_gpu_await_ready(work, ask);
 	if (!rc)
 		rc = wfs_gpu_copy(work, &file, ask->segments,
-				  ask->segment_count,
-				  map ? map->memory.ptr : memory.ptr);
-	if (event)
-		wfs_cuda_call(work->cuda, cudaEventDestroy, event);
-	wfs_gpu_let_go(work, &memory);
+				  ask->segment_count, map->memory.ptr);
+	wfs_gpu_map_put(work, map);
 	return rc;
-}
-
-int wfs_gpu_forget(struct wfs_gpu_work *work, uint64_t client, uint64_t cookie)
-{
-	int rc = -ENOENT;
-
-	for (size_t i = 0; i < WFS_GPU_MAPS; i++) {
-		struct wfs_gpu_map *map = &work->maps[i];
-
-		if (!map->memory.kind || map->client != client ||
-		    (cookie && map->cookie != cookie))
-			continue;
-		wfs_gpu_let_go(work, &map->memory);
-		rc = 0;
-	}
-	return rc ? wfs_gpu_refuse(work, WFS_DEVICE_STAGE_MAP, rc,
-				   "nothing is mapped by that cookie") :
-		    0;
 }
 
 static struct wfs_gpu_copy *find_copy(struct wfs_gpu_work *work, uint64_t id)

@@ -19,6 +19,8 @@
 #define WFS_GPU_MAPS	   256
 #define WFS_GPU_COPIES	   1024
 #define WFS_GPU_SOURCES	   4
+#define WFS_GPU_FEDS	   64 /* fills at a time whose bytes come by a ring */
+#define WFS_GPU_FEEDERS	   32 /* rings */
 
 /* Device memory that was imported or made. */
 struct wfs_gpu_memory {
@@ -30,9 +32,13 @@ struct wfs_gpu_memory {
 	cu_pool pool;	/* POOL */
 };
 
-/* A kept mapping. */
+/*
+ * A mapping: kept under its cookie, and as long as it is used; without a cookie
+ * as long as that.
+ */
 struct wfs_gpu_map {
 	uint64_t client, cookie;
+	unsigned users; /* fills that have not ended */
 	uint8_t handle[WFS_DEVICE_HANDLE];
 	uint64_t used; /* when, in requests */
 	struct wfs_gpu_memory memory;
@@ -53,6 +59,21 @@ struct wfs_gpu_source {
 	uint64_t used_ns;
 };
 
+/* A ring that the daemon puts bytes into, mapped for reading only. */
+struct wfs_gpu_feeder {
+	uint64_t id; /* 0: none */
+	const char *at;
+	bool registered;
+	/* Without buffers: what is done of each of its slots. */
+	struct wfs_gpu_ring slots;
+};
+
+/* A fill by way of one. */
+struct wfs_gpu_fed {
+	uint64_t id; /* 0: free */
+	struct wfs_gpu_map *map;
+};
+
 struct wfs_gpu_work {
 	const struct wfs_cuda *cuda; /* NULL until a device is taken */
 	int socket;		     /* to the daemon */
@@ -64,6 +85,8 @@ struct wfs_gpu_work {
 	struct wfs_gpu_map maps[WFS_GPU_MAPS];
 	struct wfs_gpu_copy copies[WFS_GPU_COPIES];
 	struct wfs_gpu_source sources[WFS_GPU_SOURCES];
+	struct wfs_gpu_feeder feeders[WFS_GPU_FEEDERS];
+	struct wfs_gpu_fed feds[WFS_GPU_FEDS];
 	uint64_t keep_ns; /* … for so long after their last use */
 	struct wfs_gpu_answer *answer; /* to the request in hand */
 };
@@ -92,6 +115,27 @@ int wfs_gpu_count(struct wfs_gpu_work *work);
 int wfs_gpu_fill(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 		 int fd, int memory_fd);
 int wfs_gpu_forget(struct wfs_gpu_work *work, uint64_t client, uint64_t cookie);
+
+/*
+ * The mapping of the reader's memory that a request is about, till
+ * wfs_gpu_map_put: one that is there already, or a new one.
+ */
+int wfs_gpu_map_get(struct wfs_gpu_work *work,
+		    const struct wfs_gpu_request *ask, int memory_fd,
+		    struct wfs_gpu_map **ret_map);
+void wfs_gpu_map_put(struct wfs_gpu_work *work, struct wfs_gpu_map *map);
+/* Waits for the event that the request names, if it does. */
+int wfs_gpu_await_ready(struct wfs_gpu_work *work,
+			const struct wfs_gpu_request *ask);
+
+/* RING, UNRING, BEGIN, FEED, FINISH. */
+int wfs_gpu_ring_add(struct wfs_gpu_work *work,
+		     const struct wfs_gpu_request *ask, int fd);
+int wfs_gpu_ring_remove(struct wfs_gpu_work *work, uint64_t ring);
+int wfs_gpu_begin(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
+		  int memory_fd);
+int wfs_gpu_feed(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask);
+int wfs_gpu_finish(struct wfs_gpu_work *work, uint64_t fed);
 
 /* MAKE, UNMAKE.  *ret_fd is the caller's, -1 where the memory is none. */
 int wfs_gpu_make(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
@@ -131,5 +175,13 @@ int wfs_gpu_sources_age(struct wfs_gpu_work *work);
 int wfs_gpu_copy(struct wfs_gpu_work *work, const struct wfs_gpu_file *file,
 		 const struct wfs_device_segment *segments, size_t count,
 		 uint64_t to);
+
+/* The same from memory, of which nothing is waited for. */
+int wfs_gpu_copy_queue(struct wfs_gpu_work *work, const void *from,
+		       bool registered,
+		       const struct wfs_device_segment *segments, size_t count,
+		       uint64_t to);
+/* Waits for all that was queued. */
+int wfs_gpu_copy_wait(struct wfs_gpu_work *work);
 
 #endif
