@@ -15,10 +15,10 @@ from gpu_reader import ROOM, TIMEOUT, Gpu, refused, send, take_lease
 OFTEN = 0.02  # seconds; a signal that comes before the call is lost
 
 
-def wait_until_interrupted(fd, handle, rows):
+def wait_until_interrupted(use, *args):
     while True:
         try:
-            send(fd, handle, rows)
+            use(*args)
         except calls.Failed as failed:
             assert failed.stage == calls.FETCH
             if failed.errno == errno.EINTR:
@@ -43,7 +43,8 @@ def main(path, code):
     if code == errno.ETIMEDOUT:
         signal.signal(signal.SIGALRM, lambda *_: None)
         signal.setitimer(signal.ITIMER_REAL, OFTEN, OFTEN)
-        wait_until_interrupted(fd, handle, rows)
+        wait_until_interrupted(send, fd, handle, rows)
+        wait_until_interrupted(take_lease, fd)
         signal.setitimer(signal.ITIMER_REAL, 0)
     assert not any(gpu.read(at, ROOM))
 
