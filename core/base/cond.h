@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Condition variables that wait by the clock of wfs_now_ns, which nobody sets.
+ * Condition variables, and semaphores, that wait by the clock of wfs_now_ns,
+ * which nobody sets.
  */
 #ifndef WFS_CORE_BASE_COND_H
 #define WFS_CORE_BASE_COND_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,5 +20,12 @@ void wfs_cond_init(pthread_cond_t *cond);
  */
 bool wfs_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock,
 			 uint64_t until);
+
+/*
+ * The same of a semaphore.  Where one thread waits for another that is a system
+ * call less: who was woken of a condition variable leaves its lock as one that
+ * others wait for.
+ */
+bool wfs_sem_wait_until(sem_t *sem, uint64_t until);
 
 #endif

@@ -135,12 +135,20 @@ static int copy_span(struct wfs_store *store, struct wfs_job *job,
 	return 0;
 }
 
-static long faults(void)
+/*
+ * Has the thread faulted so often since it was last asked?  Between two spans
+ * it does next to nothing, and to ask before each, too, costs a system call.
+ */
+static bool has_scattered(void)
 {
+	static _Thread_local long before;
 	struct rusage usage;
+	bool often;
 
 	getrusage(RUSAGE_THREAD, &usage);
-	return usage.ru_minflt;
+	often = usage.ru_minflt - before > SCATTERED;
+	before = usage.ru_minflt;
+	return often;
 }
 
 /* Takes the next span of the job and copies it. */
@@ -148,7 +156,6 @@ static void copy_job(struct wfs_store *store, struct wfs_job *job,
 		     uint8_t *buffer)
 {
 	uint32_t span = job->next_span++;
-	long before = faults();
 	int rc;
 
 	if (job->next_span == job->spans)
@@ -164,7 +171,7 @@ static void copy_job(struct wfs_store *store, struct wfs_job *job,
 	if (measured(job))
 		wfs_rate_end(&job->crew->rate);
 	/* One fault for a huge page, 512 where there was none to be had. */
-	if (job->map && faults() - before > SCATTERED)
+	if (job->map && has_scattered())
 		job->scattered = true;
 	if (rc)
 		wfs_job_fail_locked(job, rc, false);

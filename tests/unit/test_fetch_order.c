@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/base/cond.h"
+#include "core/base/mem.h"
 #include "tests/unit/fetch_fixture.h"
 #include "transport/fetch/inner.h"
 
@@ -30,7 +30,7 @@ static void open_world(struct world *w, bool ahead)
 	for (unsigned i = 0; i < READS; i++) {
 		w->batches[i] = (struct wfs_batch){ .far = w->bench->far,
 						    .left = CHUNKS };
-		wfs_cond_init(&w->batches[i].changed);
+		sem_init(&w->batches[i].changed, 0, 0);
 		for (unsigned k = 0; k < CHUNKS; k++) {
 			w->tasks[i][k] =
 				(struct wfs_task){ .batch = &w->batches[i],
@@ -38,7 +38,7 @@ static void open_world(struct world *w, bool ahead)
 						   .ahead = ahead,
 						   .len = WFS_CHUNK };
 			wfs_task_queue_locked(w->bench->fetch, &w->tasks[i][k],
-					      false);
+					      false, wfs_now_ns());
 		}
 	}
 }
@@ -48,11 +48,11 @@ static void close_world(struct world *w)
 	for (unsigned i = 0; i < READS; i++) {
 		for (unsigned k = 0; k < CHUNKS; k++)
 			wfs_task_fail_locked(&w->tasks[i][k], -ECANCELED);
-		pthread_cond_destroy(&w->batches[i].changed);
+		sem_destroy(&w->batches[i].changed);
 	}
 	for (unsigned i = 0; i < w->peer->lane_count; i++)
 		w->peer->lanes[i].used = 0;
-	wfs_peer_owes_locked(w->peer, true);
+	wfs_peer_owes_locked(w->peer, true, wfs_now_ns());
 	pthread_mutex_unlock(&w->bench->fetch->lock);
 	fetch_bench_close(w->bench);
 }
@@ -64,7 +64,7 @@ static void take_and_is(struct world *w, unsigned lane,
 	struct wfs_lane *l = &w->peer->lanes[lane];
 	uint64_t until;
 
-	assert_true(wfs_lane_pick_locked(l, false, &until));
+	assert_true(wfs_lane_pick_locked(l, false, wfs_now_ns(), &until));
 	assert_ptr_equal(l->slots[l->used - 1].task, task);
 }
 
@@ -120,13 +120,13 @@ static void what_is_wanted_goes_before_the_rest_of_a_read(void **state)
 	open_world(&w, true);
 	takes(&w, 0, 0, 0);
 	batch.far = w.bench->far;
-	wfs_cond_init(&batch.changed);
+	sem_init(&batch.changed, 0, 0);
 	task.batch = &batch;
-	wfs_task_queue_locked(w.bench->fetch, &task, false);
+	wfs_task_queue_locked(w.bench->fetch, &task, false, wfs_now_ns());
 	take_and_is(&w, 0, &task);
 	takes(&w, 1, 1, 0);
 	wfs_task_fail_locked(&task, -ECANCELED);
-	pthread_cond_destroy(&batch.changed);
+	sem_destroy(&batch.changed);
 	close_world(&w);
 }
 

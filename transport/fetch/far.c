@@ -60,7 +60,7 @@ void wfs_far_hold(struct wfs_far *far, struct wfs_peer *peer,
 		holder = add_holder(far, peer);
 	*holder = (struct wfs_holder){ .peer = peer };
 	memcpy(holder->id, id, sizeof(holder->id));
-	pthread_cond_broadcast(&fetch->work);
+	wfs_peer_call_locked(peer);
 	pthread_mutex_unlock(&fetch->lock);
 }
 
@@ -101,8 +101,10 @@ bool wfs_far_trust(struct wfs_far *far, struct wfs_digests *digests)
 
 	pthread_mutex_lock(&fetch->lock);
 	first = !far->digests;
-	if (first)
+	if (first) {
 		far->digests = digests;
+		wfs_fetch_call_locked(fetch);
+	}
 	pthread_mutex_unlock(&fetch->lock);
 	if (!first)
 		free(digests);

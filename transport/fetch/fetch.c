@@ -20,6 +20,17 @@ static void set_default(uint64_t *value, uint64_t otherwise)
 		*value = otherwise;
 }
 
+/* It is held for so short a time that to sleep for it takes longer. */
+static void init_lock(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+	pthread_mutex_init(lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+}
+
 void wfs_fetch_new(const struct wfs_fetch_config *config,
 		   struct wfs_fetch **ret_fetch)
 {
@@ -33,8 +44,7 @@ void wfs_fetch_new(const struct wfs_fetch_config *config,
 	set_default(&c->quarantine_max_ns, 600 * NS_PER_S);
 	set_default(&c->retry_ns, NS_PER_S / 10);
 	set_default(&c->retry_max_ns, 5 * NS_PER_S);
-	pthread_mutex_init(&fetch->lock, NULL);
-	wfs_cond_init(&fetch->work);
+	init_lock(&fetch->lock);
 	wfs_cond_init(&fetch->landed);
 	atomic_init(&fetch->closing, false);
 	*ret_fetch = fetch;
@@ -50,9 +60,9 @@ void wfs_fetch_stop(struct wfs_fetch *fetch)
 		for (unsigned k = 0; k < peer->lane_count; k++)
 			if (peer->lanes[k].conn)
 				peer->ops->stop(peer->lanes[k].conn);
+		wfs_peer_call_all_locked(peer);
 	}
 	wfs_fetch_wake_readers_locked(fetch, NULL);
-	pthread_cond_broadcast(&fetch->work);
 	pthread_mutex_unlock(&fetch->lock);
 }
 
@@ -61,16 +71,22 @@ void wfs_fetch_free(struct wfs_fetch *fetch)
 	if (!fetch)
 		return;
 	wfs_fetch_stop(fetch);
+	/* Until the last one ended they call each other's. */
 	for (unsigned i = 0; i < fetch->peer_count; i++) {
 		struct wfs_peer *peer = fetch->peers[i];
 
 		for (unsigned k = 0; k < peer->lane_count; k++)
 			pthread_join(peer->lanes[k].thread, NULL);
+	}
+	for (unsigned i = 0; i < fetch->peer_count; i++) {
+		struct wfs_peer *peer = fetch->peers[i];
+
+		for (unsigned k = 0; k < peer->lane_count; k++)
+			sem_destroy(&peer->lanes[k].called);
 		free(peer->label);
 		free(peer);
 	}
 	free(fetch->peers);
-	pthread_cond_destroy(&fetch->work);
 	pthread_cond_destroy(&fetch->landed);
 	pthread_mutex_destroy(&fetch->lock);
 	free(fetch);
@@ -86,6 +102,7 @@ static int start_lanes(struct wfs_peer *peer, unsigned lanes)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (unsigned i = 0; i < lanes && !rc; i++) {
 		peer->lanes[i].peer = peer;
+		sem_init(&peer->lanes[i].called, 0, 0);
 		rc = pthread_create(&peer->lanes[i].thread, NULL,
 				    wfs_lane_thread, &peer->lanes[i]);
 		peer->lane_count += !rc;
@@ -106,6 +123,7 @@ int wfs_peer_add(struct wfs_fetch *fetch, const char *label,
 	peer->label = wfs_strdup(label);
 	peer->ops = ops;
 	peer->ctx = ctx;
+	peer->look_at = UINT64_MAX;
 	if (lanes > WFS_LANES_MAX)
 		lanes = WFS_LANES_MAX;
 	pthread_mutex_lock(&fetch->lock);
@@ -166,7 +184,7 @@ void wfs_peer_is_up(struct wfs_peer *peer)
 	if (peer->retry_at) {
 		peer->retry_at = 0;
 		peer->hopeful = true;
-		pthread_cond_broadcast(&fetch->work);
+		wfs_peer_call_locked(peer);
 	}
 	pthread_mutex_unlock(&fetch->lock);
 }
@@ -191,7 +209,7 @@ void wfs_peer_failed_locked(struct wfs_peer *peer, const char *why)
 	peer->hopeful = false;
 	snprintf(peer->why, sizeof(peer->why), "%s", why);
 	/* Others may take what was its, and its own lanes look again. */
-	pthread_cond_broadcast(&peer->fetch->work);
+	wfs_fetch_call_locked(peer->fetch);
 }
 
 void wfs_peer_lied_locked(struct wfs_peer *peer, const struct wfs_slot *slot,
@@ -225,7 +243,8 @@ void wfs_peer_lied_locked(struct wfs_peer *peer, const struct wfs_slot *slot,
 		task ? task->batch->far->path : "?",
 		task ? task->index * WFS_CHUNK : 0,
 		(double)peer->quarantine_ns / (double)NS_PER_S);
-	pthread_cond_broadcast(&peer->fetch->work);
+	wfs_peer_call_all_locked(peer);
+	wfs_fetch_call_locked(peer->fetch);
 }
 
 uint64_t wfs_peer_differs_locked(struct wfs_peer *peer,
@@ -276,7 +295,7 @@ void wfs_peer_delivered_locked(struct wfs_peer *peer,
 		peer->failures = 0;
 		peer->why[0] = '\0';
 		peer->retry_at = 0;
-		pthread_cond_broadcast(&peer->fetch->work);
+		wfs_peer_call_locked(peer);
 	}
 	measure(peer, slot->len, now);
 }

@@ -5,9 +5,11 @@
  *	fetch.c  peers, and what is said of them
  *	far.c	 files: who has them
  *	read.c   readers: chunks handed in, waited for, called back
- *	queue.c  which chunk a lane takes, and what becomes of it
+ *	queue.c  what becomes of a chunk
+ *	pick.c   which one a lane takes next
  *	rank.c   whether it is to be left to a peer of an earlier rank
  *	lane.c   the threads
+ *	wake.c   which of them are woken, and when
  *	land.c   and what they receive
  *
  * A chunk's life, all of it under the lock:
@@ -74,7 +76,8 @@ struct wfs_task_list {
 /* The chunks of one read. */
 struct wfs_batch {
 	struct wfs_far *far;
-	pthread_cond_t changed;
+	sem_t changed;
+	unsigned told; /* how often that is posted, once all have done so */
 	unsigned left; /* not DONE */
 	int error;
 	uint64_t progress; /* ns: begun, or the last chunk done */
@@ -105,6 +108,10 @@ struct wfs_lane {
 	bool rested;	  /* it was idle, the peer may have closed it */
 	uint64_t idle_at; /* ns: since when it has nothing to do */
 	uint8_t *bounce;  /* for chunks that are nobody's, or a hedge's */
+	/* wake.c */
+	sem_t called;		/* posted under the lock */
+	struct wfs_lane *below; /* that sleeps, too */
+	bool asleep;
 };
 
 struct wfs_peer {
@@ -123,6 +130,10 @@ struct wfs_peer {
 	uint64_t quiet_since;
 	struct wfs_lane lanes[WFS_LANES_MAX];
 	unsigned lane_count;
+	struct wfs_lane *asleep;  /* the last that went to sleep */
+	struct wfs_lane *lookout; /* one of those, or NULL */
+	uint64_t look_at;  /* ns: when it looks; UINT64_MAX: it need not */
+	unsigned rising;   /* lanes called, and not awake yet */
 	unsigned failures; /* in a row */
 	bool hopeful;	   /* it answered elsewhere since the last one */
 	uint64_t failed_at, retry_at;
@@ -164,7 +175,6 @@ struct wfs_far {
 struct wfs_fetch {
 	struct wfs_fetch_config config;
 	pthread_mutex_t lock;
-	pthread_cond_t work;   /* for lanes */
 	pthread_cond_t landed; /* a writer let go, a slot was freed */
 	struct wfs_task_list wanted, ahead, asked;
 	unsigned idle;		 /* lanes that wait for work */
@@ -178,31 +188,50 @@ struct wfs_fetch {
 
 /* queue.c */
 void wfs_task_queue_locked(struct wfs_fetch *fetch, struct wfs_task *task,
-			   bool front);
+			   bool front, uint64_t now);
 /* The chunk is not to be had for its reader any more. */
 void wfs_task_fail_locked(struct wfs_task *task, int error);
-/* Its bytes are there. */
-void wfs_task_done_locked(struct wfs_task *task);
+/*
+ * Its bytes are there.  Its batch if that was the last of them: the caller tells
+ * it (wfs_batch_tell) once the lock is free, which the reader wants then.
+ */
+struct wfs_batch *wfs_task_done_locked(struct wfs_task *task, uint64_t now);
+/* NULL is fine.  The batch may be gone on return. */
+void wfs_batch_tell(struct wfs_batch *batch);
+/* Its reader is to look at what became of it. */
+void wfs_batch_wake_locked(struct wfs_batch *batch);
 /* Lets go of the lanes that have it; waits until nobody writes to it. */
 void wfs_task_recall_locked(struct wfs_fetch *fetch, struct wfs_task *task);
 /* `lane` did not get it: back to the queue, unless somebody else has it. */
 void wfs_task_return_locked(struct wfs_lane *lane, struct wfs_slot *slot,
 			    bool blame);
-/*
- * Fills the lane's next slot with what it should ask for now (look_only: would
- * there be anything?).  Otherwise false, and *ret_until is when to look again
- * (UINT64_MAX: when told).
- */
-bool wfs_lane_pick_locked(struct wfs_lane *lane, bool look_only,
-			  uint64_t *ret_until);
-/* Does somebody wait for what only this peer, or none that is well, has? */
-bool wfs_peer_is_missed_locked(const struct wfs_peer *peer, uint64_t now);
+/* It asks for it now, in its next slot; `hedge`: beside who was asked. */
+void wfs_lane_take_locked(struct wfs_lane *lane, struct wfs_task *task,
+			  bool hedge, uint64_t now);
 /* Makes a lane that writes to the task's memory end. */
 void wfs_lane_interrupt_locked(struct wfs_lane *lane, struct wfs_task *task);
 struct wfs_holder *wfs_far_holder_locked(struct wfs_far *far,
 					 const struct wfs_peer *peer);
 /* Of all who had it nobody does, and all say it was rewritten. */
 bool wfs_far_is_stale_locked(const struct wfs_far *far);
+
+/* pick.c */
+/*
+ * Fills the lane's next slot with what it should ask for now (look_only: would
+ * there be anything?).  Otherwise false, and *ret_until is when to look again
+ * (UINT64_MAX: when told).
+ */
+bool wfs_lane_pick_locked(struct wfs_lane *lane, bool look_only, uint64_t now,
+			  uint64_t *ret_until);
+/*
+ * May the peer be asked for it?  If only later, *until may become sooner: when
+ * to look again.
+ */
+bool wfs_peer_may_take_locked(const struct wfs_peer *peer,
+			      const struct wfs_task *task, uint64_t now,
+			      uint64_t *until);
+/* Does somebody wait for what only this peer, or none that is well, has? */
+bool wfs_peer_is_missed_locked(const struct wfs_peer *peer, uint64_t now);
 
 /* rank.c */
 /* The peer of this holder may be asked for the file's chunks. */
@@ -216,12 +245,29 @@ bool wfs_is_for_better_locked(const struct wfs_task *task,
 			      const struct wfs_peer *peer, uint64_t now,
 			      uint64_t *until);
 /* What it owes changed; `heard`: since it answered. */
-void wfs_peer_owes_locked(struct wfs_peer *peer, bool heard);
+void wfs_peer_owes_locked(struct wfs_peer *peer, bool heard, uint64_t now);
 /* How long it may take for a chunk, ns. */
 uint64_t wfs_peer_patience_locked(const struct wfs_peer *peer);
 
 /* lane.c */
 void *wfs_lane_thread(void *lane);
+
+/* wake.c */
+/*
+ * Sleeps until the lane is called, until `own`, or, if none of its peer's looks
+ * again before, until `until`.
+ */
+void wfs_lane_sleep_locked(struct wfs_lane *lane, uint64_t until, uint64_t own);
+/* One that has slept has something to do: who looks after the rest? */
+void wfs_lane_relieve_locked(struct wfs_lane *lane);
+/* There may be something for it now. */
+void wfs_peer_call_locked(struct wfs_peer *peer);
+/* All its lanes have to look. */
+void wfs_peer_call_all_locked(struct wfs_peer *peer);
+/* There may be something for anybody. */
+void wfs_fetch_call_locked(struct wfs_fetch *fetch);
+/* The chunk is in the queue, the last of its batch to come there. */
+void wfs_task_offer_locked(const struct wfs_task *task);
 
 /* land.c */
 /* May the lane write to where the chunk belongs?  It is the writer then. */

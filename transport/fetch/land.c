@@ -19,12 +19,12 @@ struct landing {
 };
 
 /* The oldest was answered. */
-static void pop_locked(struct wfs_lane *lane)
+static void pop_locked(struct wfs_lane *lane, uint64_t now)
 {
 	lane->used--;
 	memmove(&lane->slots[0], &lane->slots[1],
 		lane->used * sizeof(lane->slots[0]));
-	wfs_peer_owes_locked(lane->peer, true);
+	wfs_peer_owes_locked(lane->peer, true, now);
 }
 
 bool wfs_lane_claim_locked(struct wfs_lane *lane, const struct wfs_slot *slot)
@@ -82,7 +82,8 @@ static bool is_right(const struct landing *landing, uint32_t len)
 }
 
 /* Brings a right chunk from the lane's memory to the reader's. */
-static void copy_over_locked(struct wfs_lane *lane, struct wfs_slot *slot)
+static struct wfs_batch *copy_over_locked(struct wfs_lane *lane,
+					  struct wfs_slot *slot)
 {
 	struct wfs_fetch *fetch = lane->peer->fetch;
 	struct wfs_task *task = slot->task;
@@ -92,7 +93,7 @@ static void copy_over_locked(struct wfs_lane *lane, struct wfs_slot *slot)
 		pthread_cond_wait(&fetch->landed, &fetch->lock);
 	}
 	if (!slot->task)
-		return; /* done, or given up */
+		return NULL; /* done, or given up */
 	task->writer = lane;
 	task->copying = true;
 	pthread_mutex_unlock(&fetch->lock);
@@ -102,26 +103,25 @@ static void copy_over_locked(struct wfs_lane *lane, struct wfs_slot *slot)
 	task->writer = NULL;
 	pthread_cond_broadcast(&fetch->landed);
 	if (!slot->task)
-		return;
+		return NULL;
 	lane->peer->won += slot->hedge;
-	wfs_task_done_locked(task);
+	return wfs_task_done_locked(task, wfs_now_ns());
 }
 
-static void land_right_locked(struct wfs_lane *lane)
+/* The batch to be told. */
+static struct wfs_batch *land_right_locked(struct wfs_lane *lane, uint64_t now)
 {
 	struct wfs_slot *slot = &lane->slots[0];
 	struct wfs_task *task = slot->task;
 
-	wfs_peer_delivered_locked(lane->peer, slot, wfs_now_ns());
+	wfs_peer_delivered_locked(lane->peer, slot, now);
 	if (!task)
-		return;
-	if (task->writer != lane) {
-		copy_over_locked(lane, slot);
-		return;
-	}
+		return NULL;
+	if (task->writer != lane)
+		return copy_over_locked(lane, slot);
 	task->writer = NULL;
 	pthread_cond_broadcast(&lane->peer->fetch->landed);
-	wfs_task_done_locked(task);
+	return wfs_task_done_locked(task, now);
 }
 
 static int land(struct wfs_lane *lane, bool right)
@@ -130,11 +130,13 @@ static int land(struct wfs_lane *lane, bool right)
 	struct wfs_slot *slot = &lane->slots[0];
 	bool doubted = lane->peer->ops->doubted;
 	char *text wfs_autofree = NULL;
-	uint64_t group = 0;
+	struct wfs_batch *whole = NULL;
+	uint64_t group = 0, now;
 
 	pthread_mutex_lock(&fetch->lock);
+	now = wfs_now_ns();
 	if (right) {
-		land_right_locked(lane);
+		whole = land_right_locked(lane, now);
 	} else {
 		if (doubted)
 			group = wfs_peer_differs_locked(lane->peer, slot,
@@ -145,9 +147,10 @@ static int land(struct wfs_lane *lane, bool right)
 			slot->task->wrong = true;
 		wfs_task_return_locked(lane, slot, true);
 	}
-	pop_locked(lane);
-	lane->idle_at = wfs_now_ns();
+	lane->idle_at = now;
+	pop_locked(lane, now);
 	pthread_mutex_unlock(&fetch->lock);
+	wfs_batch_tell(whole);
 	if (text && doubted)
 		fetch->config.differs(fetch->config.ctx, lane->peer, group,
 				      text);
@@ -209,7 +212,7 @@ static int refused(struct wfs_lane *lane, const struct wfs_wire_answer *answer)
 	if (answer->status == WFS_WIRE_IO)
 		said = note_unreadable_locked(peer, slot->task, text);
 	wfs_task_return_locked(lane, slot, true);
-	pop_locked(lane);
+	pop_locked(lane, wfs_now_ns());
 	pthread_mutex_unlock(&fetch->lock);
 	if (said)
 		wfs_warn("%s", said);

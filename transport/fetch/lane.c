@@ -35,7 +35,7 @@ static void drop(struct wfs_lane *lane, int error)
 	for (unsigned i = 0; i < lane->used; i++)
 		wfs_task_return_locked(lane, &lane->slots[i], blame);
 	lane->used = 0;
-	wfs_peer_owes_locked(peer, false);
+	wfs_peer_owes_locked(peer, false, wfs_now_ns());
 	lane->stopped = lane->rested = false;
 	if (blame)
 		wfs_peer_failed_locked(peer, strerror(-error));
@@ -76,12 +76,13 @@ static void open_conn(struct wfs_lane *lane, bool probing)
 
 	pthread_mutex_lock(&fetch->lock);
 	peer->opening++;
-	wfs_peer_owes_locked(peer, false);
+	wfs_peer_owes_locked(peer, false, wfs_now_ns());
 	pthread_mutex_unlock(&fetch->lock);
 	rc = peer->ops->open(peer->ctx, &fetch->closing, &conn, &err);
 	pthread_mutex_lock(&fetch->lock);
+	lane->idle_at = wfs_now_ns();
 	peer->opening--;
-	wfs_peer_owes_locked(peer, !rc);
+	wfs_peer_owes_locked(peer, !rc, lane->idle_at);
 	if (probing)
 		peer->probing = false;
 	if (rc && !atomic_load(&fetch->closing))
@@ -90,13 +91,13 @@ static void open_conn(struct wfs_lane *lane, bool probing)
 		lane->conn = conn;
 	lane->stopped = false;
 	lane->rested = false;
-	lane->idle_at = wfs_now_ns();
 	pthread_mutex_unlock(&fetch->lock);
 	if (rc && fetch->config.lost)
 		fetch->config.lost(fetch->config.ctx, peer);
 }
 
 enum next {
+	NEXT_SLEEP,
 	NEXT_END,
 	NEXT_OPEN,
 	NEXT_PROBE,
@@ -105,46 +106,59 @@ enum next {
 	NEXT_RECEIVE,
 };
 
-/* What to do now; waits until there is something. */
-static enum next next_locked(struct wfs_lane *lane)
+/*
+ * What to do now.  If nothing, *until is when its peer is to look again, and
+ * *own when the lane itself has to.
+ */
+static enum next look_locked(struct wfs_lane *lane, uint64_t *until,
+			     uint64_t *own)
 {
 	struct wfs_peer *peer = lane->peer;
-	struct wfs_fetch *fetch = peer->fetch;
+	uint64_t now = wfs_now_ns();
 
-	for (;;) {
-		uint64_t now = wfs_now_ns(), until = UINT64_MAX;
-
-		if (atomic_load(&fetch->closing))
-			return NEXT_END;
-		if (lane->stopped)
-			return NEXT_CLOSE;
-		if (peer->quarantine_until > now) {
-			if (lane->conn)
-				return NEXT_CLOSE;
-			until = peer->quarantine_until;
-		} else if (!lane->conn) {
-			if (wfs_lane_pick_locked(lane, true, &until) &&
-			    may_open_locked(peer, now, &until)) {
-				bool probe = peer->failures > 0;
-
-				peer->probing |= probe;
-				return probe ? NEXT_PROBE : NEXT_OPEN;
-			}
-		} else if (wfs_lane_pick_locked(lane, false, &until)) {
-			lane->rested |= lane->used == 1 &&
-					now - lane->idle_at > RESTED_NS;
-			return NEXT_ASK;
-		} else if (lane->used) {
-			return NEXT_RECEIVE;
-		} else if (now - lane->idle_at > IDLE_NS) {
-			return NEXT_CLOSE;
-		} else if (lane->idle_at + IDLE_NS < until) {
-			until = lane->idle_at + IDLE_NS + 1;
-		}
-		fetch->idle += lane->conn != NULL;
-		wfs_cond_wait_until(&fetch->work, &fetch->lock, until);
-		fetch->idle -= lane->conn != NULL;
+	*until = *own = UINT64_MAX;
+	if (atomic_load(&peer->fetch->closing))
+		return NEXT_END;
+	if (lane->stopped)
+		return NEXT_CLOSE;
+	if (peer->quarantine_until > now) {
+		*until = peer->quarantine_until;
+		return lane->conn ? NEXT_CLOSE : NEXT_SLEEP;
 	}
+	if (!lane->conn) {
+		if (!wfs_lane_pick_locked(lane, true, now, until) ||
+		    !may_open_locked(peer, now, until))
+			return NEXT_SLEEP;
+		if (!peer->failures)
+			return NEXT_OPEN;
+		peer->probing = true;
+		return NEXT_PROBE;
+	}
+	if (wfs_lane_pick_locked(lane, false, now, until)) {
+		lane->rested |= lane->used == 1 &&
+				now - lane->idle_at > RESTED_NS;
+		return NEXT_ASK;
+	}
+	if (lane->used)
+		return NEXT_RECEIVE;
+	*own = lane->idle_at + IDLE_NS + 1;
+	return *own > now ? NEXT_SLEEP : NEXT_CLOSE;
+}
+
+/* Waits until there is something. */
+static enum next next_locked(struct wfs_lane *lane)
+{
+	uint64_t until, own;
+	enum next next = look_locked(lane, &until, &own);
+
+	if (next != NEXT_SLEEP)
+		return next;
+	do {
+		wfs_lane_sleep_locked(lane, until, own);
+		next = look_locked(lane, &until, &own);
+	} while (next == NEXT_SLEEP);
+	wfs_lane_relieve_locked(lane);
+	return next;
 }
 
 /* Sends it, and sees to who is the writer meanwhile. */
@@ -182,7 +196,7 @@ static int ask(struct wfs_lane *lane)
 		if (slot->task)
 			wfs_task_return_locked(lane, slot, false);
 		lane->used--;
-		wfs_peer_owes_locked(lane->peer, false);
+		wfs_peer_owes_locked(lane->peer, false, wfs_now_ns());
 		pthread_mutex_unlock(&fetch->lock);
 		return 0;
 	}

@@ -24,7 +24,7 @@ uint64_t wfs_peer_patience_locked(const struct wfs_peer *peer)
 	return usual > least ? usual : least;
 }
 
-void wfs_peer_owes_locked(struct wfs_peer *peer, bool heard)
+void wfs_peer_owes_locked(struct wfs_peer *peer, bool heard, uint64_t now)
 {
 	unsigned owed = peer->opening;
 
@@ -33,18 +33,18 @@ void wfs_peer_owes_locked(struct wfs_peer *peer, bool heard)
 	if (!owed)
 		peer->quiet_since = 0;
 	else if (heard || !peer->quiet_since)
-		peer->quiet_since = wfs_now_ns();
+		peer->quiet_since = now;
 }
 
 /* Is there reason to leave it to this one?  *until: when that may end. */
 static bool serves(const struct wfs_peer *peer, uint64_t now, uint64_t *until)
 {
-	uint64_t quiet = peer->quiet_since + wfs_peer_patience_locked(peer);
+	/* One that owes nothing yet is asked now. */
+	uint64_t quiet = (peer->quiet_since ? peer->quiet_since : now) +
+			 wfs_peer_patience_locked(peer);
 
 	if (peer->quarantine_until > now || (peer->failures && !peer->hopeful))
 		return false;
-	if (!peer->quiet_since)
-		return true;
 	if (quiet > now && quiet < *until)
 		*until = quiet;
 	return quiet > now;

@@ -63,6 +63,18 @@ static int why_not_locked(const struct wfs_far *far,
 	return wrong ? -EBADMSG : -EHOSTUNREACH;
 }
 
+/* Until it is told; the lock is not held meanwhile. */
+static void sleep_locked(struct wfs_batch *batch, uint64_t until)
+{
+	struct wfs_fetch *fetch = batch->far->fetch;
+	bool told;
+
+	pthread_mutex_unlock(&fetch->lock);
+	told = wfs_sem_wait_until(&batch->changed, until);
+	pthread_mutex_lock(&fetch->lock);
+	batch->told -= told;
+}
+
 /* Waits until all are done, or will not be. */
 static int wait_locked(struct wfs_batch *batch, struct wfs_task *tasks,
 		       unsigned n)
@@ -81,13 +93,15 @@ static int wait_locked(struct wfs_batch *batch, struct wfs_task *tasks,
 		else if (wfs_now_ns() >= until)
 			batch->error = why_not_locked(far, tasks, n);
 		else
-			wfs_cond_wait_until(&batch->changed, &fetch->lock,
-					    until);
+			sleep_locked(batch, until);
 	}
 	if (batch->error)
 		for (unsigned i = 0; i < n; i++)
 			if (tasks[i].state <= WFS_TASK_ASKED)
 				wfs_task_recall_locked(fetch, &tasks[i]);
+	/* Who is about to tell us needs the batch until then. */
+	while (batch->told)
+		sleep_locked(batch, UINT64_MAX);
 	return batch->error;
 }
 
@@ -98,18 +112,18 @@ static int run_batch(struct wfs_far *far, struct wfs_task *tasks, unsigned n)
 	bool ahead = wfs_reading_ahead();
 	int rc;
 
-	wfs_cond_init(&batch.changed);
-	batch.progress = wfs_now_ns();
+	sem_init(&batch.changed, 0, 0);
 	pthread_mutex_lock(&fetch->lock);
+	batch.progress = wfs_now_ns();
 	for (unsigned i = 0; i < n; i++) {
 		tasks[i].batch = &batch;
 		tasks[i].ahead = ahead;
-		wfs_task_queue_locked(fetch, &tasks[i], false);
+		wfs_task_queue_locked(fetch, &tasks[i], false, batch.progress);
 	}
-	pthread_cond_broadcast(&fetch->work);
+	wfs_task_offer_locked(&tasks[n - 1]);
 	rc = wait_locked(&batch, tasks, n);
 	pthread_mutex_unlock(&fetch->lock);
-	pthread_cond_destroy(&batch.changed);
+	sem_destroy(&batch.changed);
 	return rc;
 }
 
@@ -118,7 +132,7 @@ static void wake_locked(const struct wfs_task_list *list,
 {
 	for (struct wfs_task *task = list->head; task; task = task->next)
 		if (!far || task->batch->far == far)
-			pthread_cond_signal(&task->batch->changed);
+			wfs_batch_wake_locked(task->batch);
 }
 
 void wfs_fetch_wake_readers_locked(struct wfs_fetch *fetch,
