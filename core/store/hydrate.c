@@ -156,6 +156,7 @@ static void copy_job(struct wfs_store *store, struct wfs_job *job,
 		     uint8_t *buffer)
 {
 	uint32_t span = job->next_span++;
+	bool scattered;
 	int rc;
 
 	if (job->next_span == job->spans)
@@ -167,11 +168,12 @@ static void copy_job(struct wfs_store *store, struct wfs_job *job,
 	wfs_read_ahead(!job->wanted);
 	pthread_mutex_unlock(&store->lock);
 	rc = copy_span(store, job, span, buffer);
+	scattered = has_scattered(); /* of this span, not of the next one */
 	pthread_mutex_lock(&store->lock);
 	if (measured(job))
 		wfs_rate_end(&job->crew->rate);
 	/* One fault for a huge page, 512 where there was none to be had. */
-	if (job->map && has_scattered())
+	if (job->map && scattered)
 		job->scattered = true;
 	if (rc)
 		wfs_job_fail_locked(job, rc, false);

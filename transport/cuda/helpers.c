@@ -17,10 +17,6 @@
 #include "core/base/text.h"
 #include "transport/cuda/inner.h"
 
-#define SECOND_NS     1000000000ull
-#define LOOK_NS	      (20 * SECOND_NS) /* what a look for GPUs may take */
-#define LOOK_AGAIN_NS (60 * SECOND_NS)
-
 static bool same_device(const struct wfs_device_id *a,
 			const struct wfs_device_id *b)
 {
@@ -120,9 +116,8 @@ int wfs_gpu_helper_get(struct wfs_cuda_device *dev,
 	return rc;
 }
 
-/* With the lock. */
-static void kill_helper(struct wfs_cuda_device *dev,
-			struct wfs_gpu_process *process)
+void wfs_gpu_helper_kill_locked(struct wfs_cuda_device *dev,
+				struct wfs_gpu_process *process)
 {
 	pid_t left = wfs_gpu_kill(process);
 
@@ -146,7 +141,7 @@ void wfs_gpu_helper_end_unused(struct wfs_cuda_device *dev,
 		at = &(*at)->next;
 	*at = helper->next;
 	dev->helper_count--;
-	kill_helper(dev, &helper->process);
+	wfs_gpu_helper_kill_locked(dev, &helper->process);
 	wfs_gpu_caller_clear(&helper->person);
 	wfs_closep(&helper->pidns);
 	pthread_cond_destroy(&helper->freed);
@@ -163,7 +158,7 @@ void wfs_gpu_helper_check(struct wfs_cuda_device *dev,
 	if (helper->busy || !helper->process.pid || poll(&end, 1, 0) <= 0)
 		return;
 	wfs_warn("a GPU helper of user %u ended", helper->person.uid);
-	kill_helper(dev, &helper->process);
+	wfs_gpu_helper_kill_locked(dev, &helper->process);
 	helper->forget_count = 0;
 }
 
@@ -221,7 +216,7 @@ static int start(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 			 WFS_GPU_UNTIL(talk->deadline_ns), &talk->answer, NULL);
 	pthread_mutex_lock(&dev->lock);
 	if (rc || talk->answer.status) {
-		kill_helper(dev, &process);
+		wfs_gpu_helper_kill_locked(dev, &process);
 	} else {
 		helper->process = process;
 		helper->starts++;
@@ -252,7 +247,7 @@ static void ended(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 		  int rc, const struct wfs_gpu_answer *answer)
 {
 	if (rc || answer->ends)
-		kill_helper(dev, &helper->process);
+		wfs_gpu_helper_kill_locked(dev, &helper->process);
 }
 
 /* With the lock and busy: what died clients had is forgotten, now. */
@@ -358,56 +353,4 @@ void wfs_gpu_helper_fell(struct wfs_cuda_device *dev,
 		wfs_gpu_wake(dev);
 	}
 	pthread_mutex_unlock(&dev->lock);
-}
-
-/* Asks a process that takes no device and ends again. */
-static int look_now(struct wfs_cuda_device *dev)
-{
-	const struct wfs_gpu_person self = { .uid = geteuid(),
-					     .gid = getegid(),
-					     .pidns = -1 };
-	struct wfs_gpu_request ask = { .op = WFS_GPU_COUNT };
-	struct wfs_gpu_answer answer = { 0 };
-	struct wfs_gpu_process process;
-	int rc = wfs_gpu_start(&self, &process);
-
-	if (rc)
-		return rc;
-	rc = wfs_gpu_ask(&process, &ask, (struct wfs_gpu_fds){ -1, -1 },
-			 WFS_GPU_UNTIL(wfs_now_ns() + LOOK_NS), &answer, NULL);
-	pthread_mutex_lock(&dev->lock);
-	kill_helper(dev, &process);
-	pthread_mutex_unlock(&dev->lock);
-	if (!rc)
-		rc = answer.status;
-	atomic_store(&dev->devices, rc ? 0 : answer.devices);
-	snprintf(dev->count_why, sizeof(dev->count_why), "%s",
-		 answer.status ? answer.text : strerror(-rc));
-	return rc;
-}
-
-int wfs_gpu_look(struct wfs_cuda_device *dev, struct wfs_device_fault *fault,
-		 struct wfs_err *err)
-{
-	uint64_t now;
-	int rc;
-
-	pthread_mutex_lock(&dev->count_lock);
-	now = wfs_now_ns();
-	/* A driver may come at any time; what is there stays. */
-	if (!dev->counted_ns ||
-	    (dev->count_rc && now - dev->counted_ns > LOOK_AGAIN_NS)) {
-		dev->count_rc = look_now(dev);
-		dev->counted_ns = now;
-	}
-	rc = dev->count_rc;
-	if (rc)
-		wfs_err_set(err, -ENXIO, "no GPU on this node: %s",
-			    dev->count_why);
-	pthread_mutex_unlock(&dev->count_lock);
-	if (rc && fault)
-		*fault = (struct wfs_device_fault){
-			.stage = WFS_DEVICE_STAGE_DEVICE
-		};
-	return rc ? -ENXIO : 0;
 }

@@ -174,6 +174,9 @@ void wfs_gpu_helper_end_unused(struct wfs_cuda_device *dev,
 int wfs_gpu_helper_ask(struct wfs_cuda_device *dev,
 		       struct wfs_gpu_helper *helper, struct wfs_gpu_talk *talk,
 		       struct wfs_device_fault *fault, struct wfs_err *err);
+/* With the lock: what it leaves behind is reaped later. */
+void wfs_gpu_helper_kill_locked(struct wfs_cuda_device *dev,
+				struct wfs_gpu_process *process);
 /* Kills that life of it, whoever asks it something. */
 void wfs_gpu_helper_fell(struct wfs_cuda_device *dev,
 			 struct wfs_gpu_helper *helper, unsigned life);

@@ -76,6 +76,8 @@ void wfs_far_drop(struct wfs_far *far, struct wfs_peer *peer)
 
 		memmove(holder, holder + 1,
 			(--far->holder_count - at) * sizeof(*holder));
+		/* What was left to it is for others. */
+		wfs_fetch_call_locked(fetch);
 	}
 	pthread_mutex_unlock(&fetch->lock);
 }
@@ -90,6 +92,7 @@ void wfs_far_replaced(struct wfs_far *far, struct wfs_peer *peer)
 	if (holder) {
 		holder->state = WFS_HOLDER_STALE;
 		wfs_fetch_wake_readers_locked(fetch, far);
+		wfs_fetch_call_locked(fetch);
 	}
 	pthread_mutex_unlock(&fetch->lock);
 }

@@ -258,8 +258,12 @@ void *wfs_lane_thread(void *lane);
  * again before, until `until`.
  */
 void wfs_lane_sleep_locked(struct wfs_lane *lane, uint64_t until, uint64_t own);
-/* One that has slept has something to do: who looks after the rest? */
-void wfs_lane_relieve_locked(struct wfs_lane *lane);
+/*
+ * One that has slept has something to do: who looks after the rest?  `until` is
+ * when its own look found that there may be more; `late`: it is about a chunk
+ * that is late elsewhere, of which there may be others.
+ */
+void wfs_lane_relieve_locked(struct wfs_lane *lane, uint64_t until, bool late);
 /* There may be something for it now. */
 void wfs_peer_call_locked(struct wfs_peer *peer);
 /* All its lanes have to look. */

@@ -157,7 +157,10 @@ static enum next next_locked(struct wfs_lane *lane)
 		wfs_lane_sleep_locked(lane, until, own);
 		next = look_locked(lane, &until, &own);
 	} while (next == NEXT_SLEEP);
-	wfs_lane_relieve_locked(lane);
+	/* One that connects took none: with an empty queue it is for a late one. */
+	wfs_lane_relieve_locked(lane, until,
+				next == NEXT_OPEN ||
+					(lane->used && lane->slots[0].hedge));
 	return next;
 }
 

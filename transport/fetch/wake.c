@@ -81,10 +81,14 @@ void wfs_lane_sleep_locked(struct wfs_lane *lane, uint64_t until, uint64_t own)
 {
 	struct wfs_peer *peer = lane->peer;
 	struct wfs_fetch *fetch = peer->fetch;
+	struct wfs_lane **at = &peer->asleep;
 	bool open = lane->conn, called;
 
-	lane->below = peer->asleep;
-	peer->asleep = lane;
+	/* Those that have to connect, and may not be able to, are called last. */
+	while (!open && *at && (*at)->conn)
+		at = &(*at)->below;
+	lane->below = *at;
+	*at = lane;
 	lane->asleep = true;
 	if (peer->lookout == lane)
 		peer->lookout = NULL;
@@ -109,14 +113,15 @@ void wfs_lane_sleep_locked(struct wfs_lane *lane, uint64_t until, uint64_t own)
 		wfs_sem_wait_until(&lane->called, UINT64_MAX);
 }
 
-void wfs_lane_relieve_locked(struct wfs_lane *lane)
+void wfs_lane_relieve_locked(struct wfs_lane *lane, uint64_t until, bool late)
 {
 	struct wfs_peer *peer = lane->peer;
 	struct wfs_fetch *fetch = peer->fetch;
-	bool looked_out = peer->lookout == lane;
 
-	if (looked_out)
+	late |= peer->lookout == lane;
+	if (peer->lookout == lane)
 		peer->lookout = NULL;
-	if (fetch->wanted.n + fetch->ahead.n || (looked_out && fetch->asked.n))
+	if (fetch->wanted.n + fetch->ahead.n || until < peer->look_at ||
+	    (late && fetch->asked.n))
 		wfs_peer_call_locked(peer);
 }
