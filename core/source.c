@@ -225,6 +225,32 @@ int wfs_region_descriptor(struct wfs_region *region)
 	return ops->descriptor ? ops->descriptor(region) : -ENOTSUP;
 }
 
+int wfs_region_land(struct wfs_region *region, struct wfs_landing *landing,
+		    size_t len, uint64_t off)
+{
+	const struct wfs_source_ops *ops = region->source->ops;
+	const struct wfs_landing_ring *ring = landing->ring;
+	int rc;
+
+	if (off > region->size || len > region->size - off ||
+	    landing->at > ring->bytes || len > ring->bytes - landing->at)
+		return -ERANGE;
+	if (atomic_load(&region->stale))
+		return -ESTALE;
+	if (!ops->land || off < region->head_len ||
+	    wfs_region_descriptor(region) >= 0)
+		return -ENOTSUP;
+	rc = wfs_landing_why_stop(landing);
+	if (!rc && len)
+		rc = ops->land(region, landing, len, off);
+	assert(rc <= 0);
+	if (rc == -ESTALE)
+		wfs_region_note_failure(region, rc);
+	if (!rc)
+		atomic_fetch_add(&region->source->bytes_read, len);
+	return rc;
+}
+
 bool wfs_region_is_far(struct wfs_region *region)
 {
 	return region->source->ops->far && wfs_region_descriptor(region) < 0;

@@ -26,6 +26,7 @@
 #include "core/base/err.h"
 #include "core/digest/digests.h"
 #include "core/digest/trust.h"
+#include "core/landing.h"
 
 struct wfs_source;
 struct wfs_chunks;
@@ -80,6 +81,23 @@ struct wfs_source_ops {
 	 */
 	int (*read)(struct wfs_region *region, void *buf, size_t len,
 		    uint64_t off);
+
+	/*
+	 * Lands exactly `len` bytes at `off` of the region in the device
+	 * memory that `landing` names; both lie where they may (the wrapper
+	 * has seen to it).  0; or -ENOTSUP, at once and as often as it is
+	 * asked: the caller goes by `read`.  So it is where the bytes have a
+	 * digest that is to be checked, which takes them on this host; where
+	 * they do not come by RDMA, just now or ever, or lie in too many
+	 * pieces, or only beside the memory that RDMA reads; and where no
+	 * device registers that memory.  -ESTALE as with `read`; -ECANCELED,
+	 * and what wfs_landing_why_stop says.
+	 *
+	 * Whatever it returns: nothing is written there any more, and if not
+	 * 0 anything may have been.  May be NULL.
+	 */
+	int (*land)(struct wfs_region *region, struct wfs_landing *landing,
+		    size_t len, uint64_t off);
 
 	/*
 	 * A read-only descriptor whose file equals the region byte for byte,
@@ -184,6 +202,15 @@ int wfs_region_read_parsed(struct wfs_region *region, void *buf, size_t len,
  */
 int wfs_region_readv(struct wfs_region *region, const struct iovec *parts,
 		     int n, uint64_t off);
+
+/*
+ * All `len` bytes at `off`, in device memory: as `land` of struct
+ * wfs_source_ops has it; -ERANGE: they do not lie in the region, or not in the
+ * ring.  -ENOTSUP also for what is kept here (wfs_region_keep), and where the
+ * region has a descriptor.
+ */
+int wfs_region_land(struct wfs_region *region, struct wfs_landing *landing,
+		    size_t len, uint64_t off);
 
 /*
  * Keeps a copy of the first `len` bytes (the caller's `bytes`) until the
