@@ -33,9 +33,10 @@ struct fake_rail {
 	uint64_t region_max; /* of one registration */
 	uint64_t lockable;   /* bytes of all of them, as RLIMIT_MEMLOCK */
 	enum ibv_mtu mtu;
-	unsigned prefix; /* of its address; 0: a network of its own */
-	bool twice;	 /* its address is listed two times */
-	int node;	 /* NUMA */
+	unsigned prefix;  /* of its address; 0: a network of its own */
+	bool twice;	  /* its address is listed two times */
+	int node;	  /* NUMA */
+	int dmabuf_error; /* to register one fails with this errno */
 };
 
 /* From here to fake_rdma_close there are such devices.  NULL: generous ones. */
@@ -104,6 +105,7 @@ enum fake_count {
 	FAKE_PROBES,	  /* WRITEs of nothing that went well */
 	FAKE_CONNECTIONS, /* that were established */
 	FAKE_ALLOCATIONS, /* that the device made to carry READs out */
+	FAKE_DMABUFS,	  /* that were to be registered */
 	FAKE_WRITABLE,	  /* queue pairs now whose peer may write */
 	FAKE_COUNTS,
 };

@@ -56,6 +56,7 @@ struct fake_mr {
 	struct fake_mr *next;
 	uint64_t iova;
 	unsigned access;
+	bool map;
 };
 
 struct fake_cqe {

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "core/base/mem.h"
@@ -59,8 +60,9 @@ static int refusal(struct fake_device *device, size_t len, int access)
 	return len > device->rail.lockable - device->locked ? ENOMEM : 0;
 }
 
-struct ibv_mr *fake_ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t len,
-				    uint64_t iova, int access)
+/* The caller holds no lock; `map`: it is ours to unmap. */
+static struct ibv_mr *add_mr(struct ibv_pd *pd, void *addr, size_t len,
+			     uint64_t iova, int access, bool map)
 {
 	struct fake_device *device = fake_device_of(pd->context);
 	struct fake_mr *mr;
@@ -82,6 +84,7 @@ struct ibv_mr *fake_ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t len,
 				    .rkey = fake_number() };
 	mr->iova = iova;
 	mr->access = (unsigned)access;
+	mr->map = map;
 	mr->next = fake.mrs;
 	fake.mrs = mr;
 	device->locked += len;
@@ -89,6 +92,43 @@ struct ibv_mr *fake_ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t len,
 	fake.live[FAKE_MR]++;
 	fake_unlock();
 	return &mr->base;
+}
+
+struct ibv_mr *fake_ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t len,
+				    uint64_t iova, int access)
+{
+	return add_mr(pd, addr, len, iova, access, false);
+}
+
+/* What stands for a dma-buf is a memfd, of which this is all. */
+struct ibv_mr *fake_ibv_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset,
+				      size_t len, uint64_t iova, int fd,
+				      int access)
+{
+	int error = fake_device_of(pd->context)->rail.dmabuf_error;
+	struct ibv_mr *mr;
+	void *map;
+
+	fake_lock();
+	fake.counts[FAKE_DMABUFS] += fd >= 0; /* else it only asks */
+	fake_unlock();
+	if (!error && access != IBV_ACCESS_LOCAL_WRITE)
+		error = EINVAL; /* nobody is to read or write it from afar */
+	if (error) {
+		errno = error;
+		return NULL;
+	}
+	map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		   (off_t)offset);
+	if (map == MAP_FAILED)
+		return NULL;
+	mr = add_mr(pd, map, len, iova, access, true);
+	if (!mr) {
+		error = errno;
+		munmap(map, len);
+		errno = error;
+	}
+	return mr;
 }
 
 int fake_ibv_dereg_mr(struct ibv_mr *base)
@@ -106,6 +146,8 @@ int fake_ibv_dereg_mr(struct ibv_mr *base)
 	((struct fake_pd *)base->pd)->users--;
 	fake.live[FAKE_MR]--;
 	fake_unlock();
+	if (mr->map)
+		munmap(base->addr, base->length);
 	free(mr);
 	return 0;
 }

@@ -184,26 +184,31 @@ static void copy_some(void *to, const void *from, uint32_t len)
 	}
 }
 
+static const struct fake_mr *ours(const struct fake_qp *qp,
+				  const struct ibv_sge *sge)
+{
+	return fake_find_mr(qp->base.pd, sge->lkey, sge->addr, sge->length,
+			    IBV_ACCESS_LOCAL_WRITE);
+}
+
 /* From the peer's memory into ours, all of it or the first half. */
-static void copy_bytes(const struct fake_wr *wr, const uint8_t *from, bool half)
+static void copy_bytes(const struct fake_qp *qp, const struct fake_wr *wr,
+		       const uint8_t *from, bool half)
 {
 	uint32_t left = half ? wr->len / 2 : wr->len;
 
 	for (int i = 0; i < wr->sge_count && left; i++) {
-		uint32_t n = wr->sges[i].length;
+		const struct ibv_sge *sge = &wr->sges[i];
+		const struct fake_mr *mr = ours(qp, sge);
+		uint32_t n = sge->length;
 
 		if (n > left)
 			n = left;
-		copy_some((void *)(uintptr_t)wr->sges[i].addr, from, n);
+		copy_some((uint8_t *)mr->base.addr + (sge->addr - mr->iova),
+			  from, n);
 		from += n;
 		left -= n;
 	}
-}
-
-static bool is_ours(const struct fake_qp *qp, const struct ibv_sge *sge)
-{
-	return fake_find_mr(qp->base.pd, sge->lkey, sge->addr, sge->length,
-			    IBV_ACCESS_LOCAL_WRITE) != NULL;
 }
 
 static enum ibv_wc_status carry(struct fake_qp *qp, const struct fake_wr *wr,
@@ -213,7 +218,7 @@ static enum ibv_wc_status carry(struct fake_qp *qp, const struct fake_wr *wr,
 	const struct fake_mr *mr;
 
 	for (int i = 0; i < wr->sge_count; i++)
-		if (!is_ours(qp, &wr->sges[i]))
+		if (!ours(qp, &wr->sges[i]))
 			return IBV_WC_LOC_PROT_ERR;
 	if (!peer || peer->base.state != IBV_QPS_RTS ||
 	    peer->peer != qp->base.qp_num ||
@@ -233,7 +238,8 @@ static enum ibv_wc_status carry(struct fake_qp *qp, const struct fake_wr *wr,
 		fake_qp_break(peer);
 		return IBV_WC_REM_ACCESS_ERR;
 	}
-	copy_bytes(wr, (const uint8_t *)mr->base.addr + (wr->remote - mr->iova),
+	copy_bytes(qp, wr,
+		   (const uint8_t *)mr->base.addr + (wr->remote - mr->iova),
 		   half);
 	return IBV_WC_SUCCESS;
 }

@@ -64,11 +64,11 @@ struct rdma_bench *rdma_bench_open(const struct fake_rail *rails, size_t n,
 	return open_bench(rails, n, NULL, plain_peers);
 }
 
-struct rdma_bench *rdma_bench_open_lent(const struct fake_rail *rail,
+struct rdma_bench *rdma_bench_open_lent(const struct fake_rail *rails, size_t n,
 					const struct rdma_lent *lent,
 					unsigned plain_peers)
 {
-	return open_bench(rail, 1, lent, plain_peers);
+	return open_bench(rails, n, lent, plain_peers);
 }
 
 void rdma_bench_close(struct rdma_bench *b)

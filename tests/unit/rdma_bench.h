@@ -24,7 +24,7 @@ struct rdma_bench {
 struct rdma_bench *rdma_bench_open(const struct fake_rail *rails, size_t n,
 				   unsigned plain_peers);
 /* The same, of memory that the seed lends. */
-struct rdma_bench *rdma_bench_open_lent(const struct fake_rail *rail,
+struct rdma_bench *rdma_bench_open_lent(const struct fake_rail *rails, size_t n,
 					const struct rdma_lent *lent,
 					unsigned plain_peers);
 /* Also the world; asserts that nothing is left of it. */

@@ -35,6 +35,7 @@ static void open_world(struct world *w, bool ahead)
 			w->tasks[i][k] =
 				(struct wfs_task){ .batch = &w->batches[i],
 						   .index = k,
+						   .to = w,
 						   .ahead = ahead,
 						   .len = WFS_CHUNK };
 			wfs_task_queue_locked(w->bench->fetch, &w->tasks[i][k],
@@ -120,6 +121,7 @@ static void what_is_wanted_goes_before_the_rest_of_a_read(void **state)
 	open_world(&w, true);
 	takes(&w, 0, 0, 0);
 	batch.far = w.bench->far;
+	task.to = &w;
 	sem_init(&batch.changed, 0, 0);
 	task.batch = &batch;
 	wfs_task_queue_locked(w.bench->fetch, &task, false, wfs_now_ns());

@@ -9,68 +9,17 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "core/base/json.h"
 #include "core/base/mem.h"
 #include "core/base/text.h"
-#include "core/digest/digests.h"
-#include "tests/unit/rdma_bench.h"
+#include "tests/unit/rdma_live.h"
 
-#define PIECE  700001ull /* bytes of most pieces */
-#define PIECES (SIZE / PIECE + 1)
-#define ROOM   (PIECE + 63) /* that one has */
-#define EPOCH  4
-#define SOME   (8 * WFS_CHUNK)
-
-/* The bytes of the fetch's file, the last piece of it first. */
-struct world {
-	struct rdma_bench *b;
-	uint8_t *pool;
-	struct wfs_live_piece pieces[PIECES];
-	atomic_ullong epoch;
-	struct rdma_lent lent;
-};
-
-static struct world *open_world(const struct fake_rail *rail,
-				unsigned plain_peers)
-{
-	struct world *w = wfs_calloc(1, sizeof(*w));
-
-	w->pool = mmap(NULL, PIECES * ROOM, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_ptr_not_equal(w->pool, MAP_FAILED);
-	for (size_t i = 0; i < PIECES; i++)
-		w->pieces[i] = (struct wfs_live_piece){
-			.off = i * PIECE,
-			.len = i + 1 < PIECES ? PIECE : SIZE - i * PIECE,
-			.at = w->pool + (PIECES - 1 - i) * ROOM,
-		};
-	atomic_init(&w->epoch, EPOCH);
-	w->lent = (struct rdma_lent){
-		.span = { (uintptr_t)w->pool,
-			  (uintptr_t)w->pool + PIECES * ROOM },
-		.memory = { EPOCH, &w->epoch, w->pieces, PIECES },
-		.size = SIZE,
-	};
-	w->b = rdma_bench_open_lent(rail, &w->lent, plain_peers);
-	for (size_t i = 0; i < PIECES; i++)
-		memcpy((void *)(uintptr_t)w->pieces[i].at,
-		       w->b->fetch->bytes + w->pieces[i].off, w->pieces[i].len);
-	return w;
-}
-
-static void close_world(struct world *w)
-{
-	wfs_exporter_take_back(w->b->seed.exporter, &w->epoch);
-	rdma_bench_close(w->b);
-	munmap(w->pool, PIECES * ROOM);
-	free(w);
-}
+#define SOME (8 * WFS_CHUNK)
 
 static void pieces_are_read_where_they_lie(void **state)
 {
-	struct world *w = open_world(NULL, 0);
+	struct rdma_live *w = rdma_live_open(NULL, 1, 0);
 
 	(void)state;
 	rdma_bench_reads_by_rdma(w->b, 0, SIZE);
@@ -80,14 +29,14 @@ static void pieces_are_read_where_they_lie(void **state)
 	rdma_bench_reads_by_rdma(w->b, 0, SIZE);
 	assert_int_equal(fake_rdma_count(FAKE_FAILS), 0);
 	assert_true(rdma_seed_stats(&w->b->seed).lent == PIECES * ROOM);
-	close_world(w);
+	rdma_live_close(w);
 }
 
 /* What a registration may have is less than what lies together. */
 static void memory_is_registered_in_parts_where_it_must_be(void **state)
 {
 	static const struct fake_rail small = { .region_max = 5 << 20 };
-	struct world *w = open_world(&small, 0);
+	struct rdma_live *w = rdma_live_open(&small, 1, 0);
 	struct rdma_seed *seed = &w->b->seed;
 	struct rdma_reader reader;
 
@@ -120,11 +69,11 @@ static void memory_is_registered_in_parts_where_it_must_be(void **state)
 		}
 	}
 	rdma_reader_close(&reader);
-	close_world(w);
+	rdma_live_close(w);
 }
 
 struct reading {
-	struct world *w;
+	struct rdma_live *w;
 	uint8_t *buf;
 	pthread_t thread;
 	int rc;
@@ -142,7 +91,7 @@ static void *read_chunk(void *arg)
  * A chunk of which half had come when its owner began to change it, and the
  * rest when he was at it, with nobody else answering before it was looked at.
  */
-static int read_a_torn_chunk(struct world *w, uint8_t *buf, uint32_t refuse)
+static int read_a_torn_chunk(struct rdma_live *w, uint8_t *buf, uint32_t refuse)
 {
 	const struct fake_fault fault = { .kind = FAKE_HELD,
 					  .device = FAKE_ANY,
@@ -169,14 +118,14 @@ static int read_a_torn_chunk(struct world *w, uint8_t *buf, uint32_t refuse)
 
 static void torn(bool lands)
 {
-	struct world *w = open_world(NULL, 1);
+	struct rdma_live *w = rdma_live_open(NULL, 1, 1);
 	uint8_t *buf = lands ? w->b->ground : wfs_malloc(WFS_CHUNK);
 
 	assert_int_equal(read_a_torn_chunk(w, buf, WFS_WIRE_OK), 0);
 	assert_memory_equal(buf, w->b->fetch->bytes, WFS_CHUNK);
 	assert_int_equal(rdma_bench_stats(w->b).chunks, 0);
 	assert_int_equal(rdma_bench_stats(w->b).wrong, 0);
-	close_world(w);
+	rdma_live_close(w);
 	if (!lands)
 		free(buf);
 }
@@ -190,18 +139,18 @@ static void bytes_of_two_epochs_are_not_taken(void **state)
 
 static void an_epoch_that_is_over_is_stale_as_the_seed_says(void **state)
 {
-	struct world *w = open_world(NULL, 1);
+	struct rdma_live *w = rdma_live_open(NULL, 1, 1);
 	uint8_t *buf wfs_autofree = wfs_malloc(WFS_CHUNK);
 
 	(void)state;
 	assert_int_equal(read_a_torn_chunk(w, buf, WFS_WIRE_STALE), -ESTALE);
-	close_world(w);
+	rdma_live_close(w);
 }
 
 /* What was begun and undone is the same epoch for nobody. */
 static void what_was_not_held_for_a_moment_is_read_again(void **state)
 {
-	struct world *w = open_world(NULL, 1);
+	struct rdma_live *w = rdma_live_open(NULL, 1, 1);
 
 	(void)state;
 	atomic_store(&w->epoch, EPOCH + 1);
@@ -210,12 +159,12 @@ static void what_was_not_held_for_a_moment_is_read_again(void **state)
 	atomic_store(&w->epoch, EPOCH);
 	while (!rdma_bench_stats(w->b).chunks)
 		rdma_bench_reads(w->b, 0, SOME);
-	close_world(w);
+	rdma_live_close(w);
 }
 
 static void memory_that_was_taken_back_is_read_by_nobody(void **state)
 {
-	struct world *w = open_world(NULL, 1);
+	struct rdma_live *w = rdma_live_open(NULL, 1, 1);
 	struct wfs_exporter *exporter = w->b->seed.exporter;
 
 	(void)state;
@@ -227,7 +176,7 @@ static void memory_that_was_taken_back_is_read_by_nobody(void **state)
 	memset(w->pool, 0xee, PIECES * ROOM);
 	rdma_bench_reads(w->b, 0, SOME);
 	assert_int_equal(wfs_exporter_take_back(exporter, &w->epoch), -ENOENT);
-	close_world(w);
+	rdma_live_close(w);
 }
 
 #define TOP                                                                    \

@@ -16,7 +16,7 @@ static void each_port_with_an_address_is_told(void **state)
 {
 	static const struct fake_rail rails[] = {
 		{ .reads = 3, .region_max = 5000 },
-		{ .reads = 16 },
+		{ .reads = 16, .dmabuf_error = EOPNOTSUPP },
 	};
 	struct wfs_rdma_port *ports;
 	size_t n;
@@ -29,8 +29,10 @@ static void each_port_with_an_address_is_told(void **state)
 	assert_string_equal(ports[0].address, "192.0.2.1");
 	assert_int_equal(ports[0].reads, 3);
 	assert_int_equal(ports[0].region_max, 5000);
+	assert_int_equal(ports[0].gpu_error, 0);
 	assert_string_equal(ports[1].device, "FAKE1");
 	assert_string_equal(ports[1].address, "192.0.2.2");
+	assert_int_equal(ports[1].gpu_error, EOPNOTSUPP);
 	free(ports);
 	fake_rdma_close();
 }

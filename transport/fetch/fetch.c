@@ -47,6 +47,9 @@ void wfs_fetch_new(const struct wfs_fetch_config *config,
 	init_lock(&fetch->lock);
 	wfs_cond_init(&fetch->landed);
 	atomic_init(&fetch->closing, false);
+	fetch->watch.look = wfs_rings_look;
+	fetch->watch.ctx = fetch;
+	wfs_landing_watch(&fetch->watch);
 	*ret_fetch = fetch;
 }
 
@@ -71,6 +74,7 @@ void wfs_fetch_free(struct wfs_fetch *fetch)
 	if (!fetch)
 		return;
 	wfs_fetch_stop(fetch);
+	wfs_landing_unwatch(&fetch->watch);
 	/* Until the last one ended they call each other's. */
 	for (unsigned i = 0; i < fetch->peer_count; i++) {
 		struct wfs_peer *peer = fetch->peers[i];
@@ -210,6 +214,7 @@ void wfs_peer_failed_locked(struct wfs_peer *peer, const char *why)
 	snprintf(peer->why, sizeof(peer->why), "%s", why);
 	/* Others may take what was its, and its own lanes look again. */
 	wfs_fetch_call_locked(peer->fetch);
+	wfs_rings_look_locked(peer->fetch);
 }
 
 void wfs_peer_lied_locked(struct wfs_peer *peer, const struct wfs_slot *slot,
@@ -245,6 +250,7 @@ void wfs_peer_lied_locked(struct wfs_peer *peer, const struct wfs_slot *slot,
 		(double)peer->quarantine_ns / (double)NS_PER_S);
 	wfs_peer_call_all_locked(peer);
 	wfs_fetch_call_locked(peer->fetch);
+	wfs_rings_look_locked(peer->fetch);
 }
 
 uint64_t wfs_peer_differs_locked(struct wfs_peer *peer,

@@ -19,6 +19,8 @@
  * - A peer has a rank, 0 unless it was given another one: one of a later rank
  *   is asked for what none of an earlier rank brings, or brings in time.
  * - With nobody left to ask a reader waits up to the deadline.
+ * - What goes to device memory (wfs_far_land) only lanes are asked for that
+ *   reach it, one at a time; with none of them left nobody waits.
  *
  * How bytes come over a wire is the lane's (struct wfs_lane_ops): nothing here
  * knows about sockets.  One lock, never held across I/O.
@@ -34,6 +36,7 @@
 
 #include "core/base/err.h"
 #include "core/digest/digests.h"
+#include "core/landing.h"
 #include "transport/wire/frame.h"
 
 /*
@@ -81,6 +84,9 @@ struct wfs_lane_ask {
 	 * they must not go there, another may write to it.
 	 */
 	void *to;
+	/* Or there: at `ring_at` of it.  NULL: not. */
+	const struct wfs_landing_ring *ring;
+	uint64_t ring_at;
 };
 
 /* One lane's connection.  Calls come from the lane's thread, but `stop`. */
@@ -110,9 +116,15 @@ struct wfs_lane_ops {
 	 */
 	bool lands;
 	/*
+	 * Can it land bytes in that ring, as far as is known?  With the fetch's
+	 * lock held.  NULL: no such lane can.
+	 */
+	bool (*reaches)(void *conn, const struct wfs_landing_ring *ring);
+	/*
 	 * Sends one request, at the latest when `head` is called; up to two are
 	 * under way.  1: the bytes land at its `to`, and `body` copies nothing;
-	 * 0: they do not.
+	 * 0: they do not.  Those for a ring land there, without a digest, or the
+	 * answer is a refusal.
 	 */
 	int (*ask)(void *conn, const struct wfs_lane_ask *ask);
 	/* The head of the oldest answer, then what it announces. */
@@ -215,5 +227,14 @@ const struct wfs_digests *wfs_far_digests(const struct wfs_far *far);
  * when all who had it say that it was rewritten; -ESHUTDOWN.
  */
 int wfs_far_read(struct wfs_far *far, void *buf, size_t len, uint64_t off);
+
+/*
+ * Lands exactly `len` bytes at `off`, which lie within the file, in device
+ * memory.  0; -ENOTSUP where the file has a trusted list, or no lane that
+ * reaches the ring gives them, now; otherwise as wfs_far_read, or what
+ * wfs_landing_why_stop says.  On return nothing is written there any more.
+ */
+int wfs_far_land(struct wfs_far *far, struct wfs_landing *landing, size_t len,
+		 uint64_t off);
 
 #endif

@@ -8,6 +8,7 @@
  *	queue.c  what becomes of a chunk
  *	pick.c   which one a lane takes next
  *	rank.c   whether it is to be left to a peer of an earlier rank
+ *	ring.c   chunks for device memory
  *	lane.c   the threads
  *	wake.c   which of them are woken, and when
  *	land.c   and what they receive
@@ -37,6 +38,7 @@
 
 #define WFS_LANE_DEPTH 2 /* requests under way */
 #define WFS_LANES_MAX  32
+#define WFS_BATCH_MAX  64 /* chunks handed in at once, at most */
 
 struct wfs_lane;
 struct wfs_batch;
@@ -51,8 +53,10 @@ enum wfs_task_state {
 struct wfs_task {
 	struct wfs_task *prev, *next; /* in the queue, or among the asked */
 	struct wfs_batch *batch;
-	uint64_t index; /* of the chunk */
-	void *to;
+	uint64_t index;	  /* of the chunk */
+	void *to;	  /* NULL: to its batch's ring … */
+	uint64_t ring_at; /* … there, and of the chunk … */
+	uint32_t skip;	  /* … what lies behind so many bytes */
 	uint32_t len;
 	uint8_t state;	       /* enum wfs_task_state */
 	bool ahead;	       /* nobody waits for it yet */
@@ -76,10 +80,12 @@ struct wfs_task_list {
 /* The chunks of one read. */
 struct wfs_batch {
 	struct wfs_far *far;
+	struct wfs_landing *landing; /* NULL: it goes to memory */
 	sem_t changed;
 	unsigned told; /* how often that is posted, once all have done so */
 	unsigned left; /* not DONE */
 	int error;
+	bool torn;	   /* bytes came that were of two epochs */
 	uint64_t progress; /* ns: begun, or the last chunk done */
 	/* Who asked for one of its chunks last; NULL: nobody did yet. */
 	const struct wfs_lane *lane;
@@ -182,6 +188,8 @@ struct wfs_fetch {
 	unsigned peer_count, lane_count;
 	uint64_t progress; /* ns: the last chunk done, anybody's */
 	atomic_bool closing;
+	unsigned landings; /* batches for device memory */
+	struct wfs_landing_watch watch;
 };
 
 /* "_locked": the caller holds the lock. */
@@ -249,6 +257,19 @@ void wfs_peer_owes_locked(struct wfs_peer *peer, bool heard, uint64_t now);
 /* How long it may take for a chunk, ns. */
 uint64_t wfs_peer_patience_locked(const struct wfs_peer *peer);
 
+/* ring.c */
+/* May the lane be asked for it, as far as where it goes is concerned? */
+bool wfs_lane_reaches_locked(const struct wfs_lane *lane,
+			     const struct wfs_task *task);
+/* Why the batch is to go no further; *until becomes when to look again. */
+int wfs_batch_why_not_locked(const struct wfs_batch *batch,
+			     const struct wfs_task *tasks, unsigned n,
+			     uint64_t *until);
+/* Somebody may be able to give less than before. */
+void wfs_rings_look_locked(struct wfs_fetch *fetch);
+/* Of struct wfs_landing_watch. */
+void wfs_rings_look(void *fetch);
+
 /* lane.c */
 void *wfs_lane_thread(void *lane);
 
@@ -280,6 +301,8 @@ bool wfs_lane_claim_locked(struct wfs_lane *lane, const struct wfs_slot *slot);
 int wfs_lane_receive(struct wfs_lane *lane);
 
 /* read.c */
+/* Hands in what they say, and waits: 0 or a negative errno. */
+int wfs_batch_run(struct wfs_batch *batch, struct wfs_task *tasks, unsigned n);
 /* Those who wait for chunks of `far` (NULL: of any) see what became of them. */
 void wfs_fetch_wake_readers_locked(struct wfs_fetch *fetch,
 				   const struct wfs_far *far);

@@ -13,7 +13,8 @@
 /* Where the oldest answer goes, and what its digest must be. */
 struct landing {
 	uint8_t *to;
-	bool bare; /* nothing is known of that */
+	bool in_ring; /* it is there already */
+	bool bare;    /* nothing is known of that */
 	enum wfs_digest_algorithm algorithm;
 	uint8_t want[WFS_DIGEST_MAX];
 };
@@ -52,7 +53,9 @@ static struct landing prepare(struct wfs_lane *lane,
 	pthread_mutex_lock(&fetch->lock);
 	lane->rested = false;
 	task = slot->task;
-	if (task && task->batch->far->digests) {
+	landing.in_ring = task && !task->to;
+	/* For a ring there was none when it was asked for. */
+	if (task && task->to && task->batch->far->digests) {
 		struct wfs_digests *list = task->batch->far->digests;
 
 		landing.bare = false;
@@ -63,7 +66,7 @@ static struct landing prepare(struct wfs_lane *lane,
 	if (task && (slot->lands || wfs_lane_claim_locked(lane, slot)))
 		landing.to = task->to;
 	pthread_mutex_unlock(&fetch->lock);
-	if (!landing.to) {
+	if (!landing.to && !landing.in_ring) {
 		if (!lane->bounce)
 			lane->bounce = wfs_malloc(WFS_CHUNK);
 		landing.to = lane->bounce;
@@ -195,6 +198,7 @@ static int refused(struct wfs_lane *lane, const struct wfs_wire_answer *answer)
 	char text[WFS_WIRE_TEXT_MAX + 1], *said wfs_autofree = NULL;
 	bool lost = answer->status == WFS_WIRE_UNKNOWN ||
 		    answer->status == WFS_WIRE_STALE;
+	bool blame = true;
 	int rc = 0;
 
 	if (answer->len)
@@ -211,7 +215,12 @@ static int refused(struct wfs_lane *lane, const struct wfs_wire_answer *answer)
 				    WFS_HOLDER_LOST);
 	if (answer->status == WFS_WIRE_IO)
 		said = note_unreadable_locked(peer, slot->task, text);
-	wfs_task_return_locked(lane, slot, true);
+	if (slot->task && !slot->task->to) {
+		slot->task->batch->torn |= answer->torn;
+		/* Its other lanes may reach what this one does not. */
+		blame = wfs_lane_reaches_locked(lane, slot->task);
+	}
+	wfs_task_return_locked(lane, slot, blame);
 	pop_locked(lane, wfs_now_ns());
 	pthread_mutex_unlock(&fetch->lock);
 	if (said)
@@ -241,6 +250,8 @@ int wfs_lane_receive(struct wfs_lane *lane)
 	if (answer.len != lane->slots[0].len)
 		return -EPROTO;
 	landing = prepare(lane, &answer);
+	if (landing.in_ring && !(landing.bare && lane->slots[0].lands))
+		return -EPROTO;
 	rc = ops->body(lane->conn, landing.to, answer.len);
 	return rc ? rc : land(lane, is_right(&landing, answer.len));
 }

@@ -91,6 +91,7 @@ static void open_conn(struct wfs_lane *lane, bool probing)
 		lane->conn = conn;
 	lane->stopped = false;
 	lane->rested = false;
+	wfs_rings_look_locked(fetch); /* it may not reach one */
 	pthread_mutex_unlock(&fetch->lock);
 	if (rc && fetch->config.lost)
 		fetch->config.lost(fetch->config.ctx, peer);
@@ -171,7 +172,7 @@ static int send_question(struct wfs_lane *lane, struct wfs_slot *slot,
 	struct wfs_fetch *fetch = lane->peer->fetch;
 	int rc = lane->peer->ops->ask(lane->conn, question);
 
-	if (rc < 0 || !question->to)
+	if (rc < 0 || !(question->to || question->ring))
 		return rc;
 	slot->lands = rc > 0;
 	if (slot->lands)
@@ -204,11 +205,15 @@ static int ask(struct wfs_lane *lane)
 		return 0;
 	}
 	memcpy(question.id, holder->id, sizeof(question.id));
-	question.off = slot->task->index * WFS_CHUNK;
+	question.off = slot->task->index * WFS_CHUNK + slot->task->skip;
 	question.len = slot->len;
 	question.tag = slot->tag;
-	if (lane->peer->ops->lands && wfs_lane_claim_locked(lane, slot))
+	if (lane->peer->ops->lands && wfs_lane_claim_locked(lane, slot)) {
 		question.to = slot->task->to;
+		if (!question.to)
+			question.ring = slot->task->batch->landing->ring;
+		question.ring_at = slot->task->ring_at;
+	}
 	pthread_mutex_unlock(&fetch->lock);
 	return send_question(lane, slot, &question);
 }

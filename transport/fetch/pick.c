@@ -107,8 +107,8 @@ static bool may_hedge(struct wfs_lane *lane, const struct wfs_task *task,
 {
 	const struct wfs_peer *peer = lane->peer;
 
-	/* Taken or copied: somebody has the bytes. */
-	return task->owner && !task->taken && !task->copying &&
+	/* Taken or copied: somebody has the bytes.  A ring has no room aside. */
+	return task->owner && task->to && !task->taken && !task->copying &&
 	       task->owner->peer != peer &&
 	       (!task->hedge || task->hedge->peer != peer) &&
 	       !wfs_bits_has(&task->tried, peer->index) &&
@@ -153,6 +153,7 @@ static struct wfs_task *find_in(struct wfs_lane *lane,
 		const struct wfs_lane *at = task->batch->lane;
 
 		if ((first && at && at != lane) || (fresh && !at) ||
+		    !wfs_lane_reaches_locked(lane, task) ||
 		    !wfs_peer_may_take_locked(lane->peer, task, now, until))
 			continue;
 		if (at == lane)

@@ -194,6 +194,7 @@ void wfs_task_return_locked(struct wfs_lane *lane, struct wfs_slot *slot,
 	}
 	wfs_task_queue_locked(fetch, task, true, wfs_now_ns());
 	wfs_task_offer_locked(task);
+	wfs_rings_look_locked(fetch);
 }
 
 void wfs_lane_take_locked(struct wfs_lane *lane, struct wfs_task *task,

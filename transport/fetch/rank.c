@@ -56,6 +56,8 @@ bool wfs_is_for_better_locked(const struct wfs_task *task,
 {
 	const struct wfs_far *far = task->batch->far;
 
+	if (!task->to)
+		return false; /* there is hardly one who could */
 	for (unsigned i = 0; peer->rank && i < far->holder_count; i++) {
 		const struct wfs_holder *holder = &far->holders[i];
 		const struct wfs_peer *other = holder->peer;

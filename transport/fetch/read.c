@@ -10,8 +10,6 @@
 #include "core/source.h"
 #include "transport/fetch/inner.h"
 
-#define WINDOW 64 /* chunks handed in at once, at most */
-
 /* When the batch is given up unless something happens before. */
 static uint64_t deadline_locked(const struct wfs_batch *batch,
 				const struct wfs_task *tasks, unsigned n)
@@ -83,14 +81,19 @@ static int wait_locked(struct wfs_batch *batch, struct wfs_task *tasks,
 	struct wfs_fetch *fetch = far->fetch;
 
 	while (batch->left && !batch->error) {
-		uint64_t until = deadline_locked(batch, tasks, n);
+		uint64_t end = deadline_locked(batch, tasks, n), until = end;
 
 		if (atomic_load(&fetch->closing))
 			batch->error = -ESHUTDOWN;
 		else if (far->ended ||
 			 (!has_holder(far) && wfs_far_is_stale_locked(far)))
 			batch->error = -ESTALE;
-		else if (wfs_now_ns() >= until)
+		else if (batch->landing)
+			batch->error = wfs_batch_why_not_locked(batch, tasks, n,
+								&until);
+		if (batch->error)
+			break;
+		if (wfs_now_ns() >= end)
 			batch->error = why_not_locked(far, tasks, n);
 		else
 			sleep_locked(batch, until);
@@ -105,25 +108,29 @@ static int wait_locked(struct wfs_batch *batch, struct wfs_task *tasks,
 	return batch->error;
 }
 
-static int run_batch(struct wfs_far *far, struct wfs_task *tasks, unsigned n)
+int wfs_batch_run(struct wfs_batch *batch, struct wfs_task *tasks, unsigned n)
 {
-	struct wfs_fetch *fetch = far->fetch;
-	struct wfs_batch batch = { .far = far, .left = n };
+	struct wfs_fetch *fetch = batch->far->fetch;
 	bool ahead = wfs_reading_ahead();
 	int rc;
 
-	sem_init(&batch.changed, 0, 0);
+	sem_init(&batch->changed, 0, 0);
+	batch->left = n;
 	pthread_mutex_lock(&fetch->lock);
-	batch.progress = wfs_now_ns();
+	batch->progress = wfs_now_ns();
+	fetch->landings += batch->landing != NULL;
 	for (unsigned i = 0; i < n; i++) {
-		tasks[i].batch = &batch;
+		tasks[i].batch = batch;
 		tasks[i].ahead = ahead;
-		wfs_task_queue_locked(fetch, &tasks[i], false, batch.progress);
+		wfs_task_queue_locked(fetch, &tasks[i], false, batch->progress);
 	}
 	wfs_task_offer_locked(&tasks[n - 1]);
-	rc = wait_locked(&batch, tasks, n);
+	rc = wait_locked(batch, tasks, n);
+	fetch->landings -= batch->landing != NULL;
 	pthread_mutex_unlock(&fetch->lock);
-	sem_destroy(&batch.changed);
+	sem_destroy(&batch->changed);
+	for (unsigned i = 0; i < n; i++)
+		wfs_bits_clear(&tasks[i].tried);
 	return rc;
 }
 
@@ -164,11 +171,12 @@ int wfs_far_read(struct wfs_far *far, void *buf, size_t len, uint64_t off)
 	int rc = 0;
 
 	while (len && !rc) {
-		struct wfs_task tasks[WINDOW] = { 0 };
+		struct wfs_task tasks[WFS_BATCH_MAX] = { 0 };
+		struct wfs_batch batch = { .far = far };
 		struct edge edges[2] = { 0 };
 		unsigned n = 0, edge_count = 0;
 
-		for (; len && n < WINDOW; n++) {
+		for (; len && n < WFS_BATCH_MAX; n++) {
 			uint64_t index = off / WFS_CHUNK;
 			size_t from = off % WFS_CHUNK;
 			uint32_t whole = wfs_chunk_len(far->size, index);
@@ -189,9 +197,7 @@ int wfs_far_read(struct wfs_far *far, void *buf, size_t len, uint64_t off)
 			off += part;
 			len -= part;
 		}
-		rc = run_batch(far, tasks, n);
-		for (unsigned i = 0; i < n; i++)
-			wfs_bits_clear(&tasks[i].tried);
+		rc = wfs_batch_run(&batch, tasks, n);
 		for (unsigned i = 0; i < edge_count; i++) {
 			if (!rc)
 				memcpy(edges[i].to,

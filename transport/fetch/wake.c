@@ -39,19 +39,23 @@ static bool call_one_locked(struct wfs_peer *peer)
 	return true;
 }
 
-void wfs_peer_call_locked(struct wfs_peer *peer)
-{
-	const struct wfs_fetch *fetch = peer->fetch;
-
-	/* One that rises anyway will see it, and call others. */
-	if (!peer->rising && fetch->wanted.n + fetch->ahead.n + fetch->asked.n)
-		call_one_locked(peer);
-}
-
 void wfs_peer_call_all_locked(struct wfs_peer *peer)
 {
 	while (call_one_locked(peer))
 		;
+}
+
+void wfs_peer_call_locked(struct wfs_peer *peer)
+{
+	const struct wfs_fetch *fetch = peer->fetch;
+
+	/* What one cannot bring to a ring, another of its lanes may. */
+	if (fetch->landings)
+		wfs_peer_call_all_locked(peer);
+	/* One that rises anyway will see it, and call others. */
+	else if (!peer->rising &&
+		 fetch->wanted.n + fetch->ahead.n + fetch->asked.n)
+		call_one_locked(peer);
 }
 
 void wfs_fetch_call_locked(struct wfs_fetch *fetch)
@@ -69,6 +73,8 @@ void wfs_task_offer_locked(const struct wfs_task *task)
 		struct wfs_peer *peer = far->holders[i].peer;
 		uint64_t until = UINT64_MAX;
 
+		if (!task->to)
+			wfs_peer_call_all_locked(peer);
 		if (!peer->asleep || peer->rising)
 			continue;
 		if (wfs_peer_may_take_locked(peer, task, now, &until) ||

@@ -28,6 +28,24 @@ static void *add_memory(void *ctx, void *start, uint64_t len, uint32_t *ret_key)
 	return mr;
 }
 
+/* The calls of old libraries have none, nor has an old kernel. */
+static void *add_ring(void *ctx, const struct wfs_landing_ring *ring,
+		      uint32_t *ret_key)
+{
+	const struct wfs_rdma_device *device = ctx;
+	struct ibv_mr *mr = NULL;
+
+	errno = EOPNOTSUPP;
+	if (device->verbs->ibv_reg_dmabuf_mr)
+		mr = device->verbs->ibv_reg_dmabuf_mr(device->pd, 0,
+						      ring->bytes,
+						      ring->address, ring->fd,
+						      IBV_ACCESS_LOCAL_WRITE);
+	if (mr)
+		*ret_key = mr->lkey;
+	return mr;
+}
+
 static void remove_memory(void *ctx, void *registered)
 {
 	const struct wfs_rdma_device *device = ctx;
@@ -38,6 +56,7 @@ static void remove_memory(void *ctx, void *registered)
 static void device_free(struct wfs_rdma_device *device)
 {
 	wfs_grounds_clear(&device->grounds);
+	wfs_rings_clear(&device->rings);
 	wfs_slab_clear(&device->slab);
 	device->verbs->ibv_dealloc_pd(device->pd);
 	free(device);
@@ -94,11 +113,13 @@ static int device_new(const struct wfs_verbs *verbs,
 	}
 	device->registrar = (struct wfs_registrar){
 		.add = add_memory,
+		.add_ring = add_ring,
 		.remove = remove_memory,
 		.ctx = device,
 		.max = device->attr.max_mr_size,
 	};
 	wfs_grounds_init(&device->grounds, &device->registrar, device->name);
+	wfs_rings_init(&device->rings, &device->registrar, device->name);
 	wfs_slab_init(&device->slab, &device->registrar);
 	*ret_device = device;
 	return 0;

@@ -11,6 +11,7 @@
 #define WFS_TRANSPORT_RDMA_DEVICE_H
 
 #include "transport/rdma/grounds.h"
+#include "transport/rdma/rings.h"
 #include "transport/rdma/slab.h"
 #include "transport/rdma/verbs.h"
 
@@ -23,6 +24,7 @@ struct wfs_rdma_device {
 	struct ibv_device_attr attr;
 	struct wfs_registrar registrar;
 	struct wfs_grounds grounds;
+	struct wfs_rings rings;
 	struct wfs_slab slab;
 };
 

@@ -25,7 +25,9 @@ struct slot {
 	uint32_t status;	/* enum wfs_wire_status */
 	uint8_t unposted, left; /* of its READs */
 	uint64_t posted;	/* ns: the first of them */
-	bool lands;		/* not in the piece, but where it belongs */
+	bool lands;		/* not in the piece, but where it belongs … */
+	bool in_ring;		/* … in device memory */
+	bool torn;
 	struct wfs_rdma_plan plan;
 	struct ibv_sge to[WFS_RDMA_READS];
 };
@@ -57,8 +59,8 @@ static void lane_close(void *conn)
 			wfs_slab_give(&lane->link.device->slab,
 				      lane->slots[i].piece);
 	wfs_rdma_link_close(&lane->link);
-	wfs_debug("seed '%s': RDMA to %s port %u ends: %llu chunks landed in "
-		  "the arena, %llu were copied",
+	wfs_debug("seed '%s': RDMA to %s port %u ends: %llu chunks landed "
+		  "where they belong, %llu were copied",
 		  lane->peer->label, lane->way.to.address, lane->way.to.port,
 		  (unsigned long long)lane->landed,
 		  (unsigned long long)lane->copied);
@@ -177,7 +179,7 @@ static int post(struct lane *lane)
 }
 
 /* Where its READs go, in their order; the last one beside the chunk. */
-static void aim_reads(struct slot *slot, uint8_t *to, uint32_t key)
+static void aim_reads(struct slot *slot, uint64_t to, uint32_t key)
 {
 	const struct wfs_rdma_plan *plan = &slot->plan;
 
@@ -185,8 +187,8 @@ static void aim_reads(struct slot *slot, uint8_t *to, uint32_t key)
 		bool last = i + 1 == plan->count;
 
 		slot->to[i] = (struct ibv_sge){
-			.addr = (uintptr_t)(last ? WFS_SLAB_DIGEST(slot->piece) :
-						   to),
+			.addr = last ? (uintptr_t)WFS_SLAB_DIGEST(slot->piece) :
+				       to,
 			.length = plan->reads[i].len,
 			.lkey = last ? slot->piece->key : key,
 		};
@@ -199,11 +201,33 @@ static void aim_reads(struct slot *slot, uint8_t *to, uint32_t key)
 static bool aim(struct lane *lane, struct slot *slot,
 		const struct wfs_lane_ask *ask)
 {
+	void *to = slot->piece->bytes;
 	uint32_t key = slot->piece->key;
 
 	slot->lands = ask->to && wfs_grounds_find(&lane->link.device->grounds,
 						  ask->to, ask->len, &key);
-	aim_reads(slot, slot->lands ? ask->to : slot->piece->bytes, key);
+	if (slot->lands)
+		to = ask->to;
+	aim_reads(slot, (uintptr_t)to, key);
+	return slot->lands;
+}
+
+/*
+ * The same of what goes to device memory, and nowhere else; nobody can look at
+ * a digest of it there.
+ */
+static bool aim_at_ring(struct lane *lane, struct slot *slot,
+			const struct wfs_lane_ask *ask)
+{
+	uint32_t key;
+
+	slot->lands = slot->in_ring =
+		slot->plan.live &&
+		wfs_rings_find(&lane->link.device->rings, ask->ring, &key);
+	if (slot->lands)
+		aim_reads(slot, ask->ring->address + ask->ring_at, key);
+	else
+		slot->status = WFS_WIRE_NOT_HELD;
 	return slot->lands;
 }
 
@@ -226,9 +250,18 @@ static int lane_ask(void *conn, const struct wfs_lane_ask *ask)
 	slot->len = ask->len;
 	slot->status = rc ? WFS_WIRE_NOT_HELD : WFS_WIRE_OK;
 	slot->unposted = slot->left = 0;
-	slot->lands = false;
+	slot->lands = slot->in_ring = slot->torn = false;
 	lane->used++;
-	return rc ? 0 : aim(lane, slot, ask);
+	if (rc)
+		return 0;
+	return ask->ring ? aim_at_ring(lane, slot, ask) : aim(lane, slot, ask);
+}
+
+static bool lane_reaches(void *conn, const struct wfs_landing_ring *ring)
+{
+	struct lane *lane = conn;
+
+	return wfs_rings_may_find(&lane->link.device->rings, ring);
 }
 
 /* What becomes of a failure: see the table in transport/PROTOCOL.md. */
@@ -285,6 +318,7 @@ static void check_epoch(const struct lane *lane, struct slot *slot)
 		  (unsigned long long)slot->plan.epoch);
 	wfs_tally_retry(tally_of(lane), 1);
 	slot->status = WFS_WIRE_NOT_HELD;
+	slot->torn = true;
 }
 
 static int lane_head(void *conn, struct wfs_wire_answer *ret_answer)
@@ -314,6 +348,7 @@ static int lane_head(void *conn, struct wfs_wire_answer *ret_answer)
 	*ret_answer = (struct wfs_wire_answer){
 		.tag = slot->tag,
 		.bare = slot->plan.live,
+		.torn = slot->torn,
 		.status = slot->status,
 		.len = slot->len,
 	};
@@ -335,6 +370,8 @@ static int lane_body(void *conn, void *to, uint32_t len)
 		memcpy(to, wfs_wire_status_text(slot->status), len);
 	else if (!slot->lands)
 		memcpy(to, slot->piece->bytes, len);
+	if (slot->status == WFS_WIRE_OK && slot->in_ring)
+		wfs_tally_landed(tally_of(lane), slot->len);
 	if (slot->status == WFS_WIRE_OK)
 		*(slot->lands ? &lane->landed : &lane->copied) += 1;
 	lane->first = (lane->first + 1) % SLOTS;
@@ -349,6 +386,7 @@ static void lane_stop(void *conn)
 
 const struct wfs_lane_ops wfs_rdma_lane_ops = {
 	.lands = true,
+	.reaches = lane_reaches,
 	.open = lane_open,
 	.ask = lane_ask,
 	.head = lane_head,

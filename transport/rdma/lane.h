@@ -4,7 +4,8 @@
  *
  * A chunk is read straight to where it belongs, if that is a file of the arena
  * that is registered (grounds.h), and otherwise to a piece of a slab, from
- * where it is copied; its digest always goes to the piece.  A READ that was
+ * where it is copied; its digest always goes to the piece.  What is for device
+ * memory is read there (rings.h) and nowhere else.  A READ that was
  * posted cannot be recalled: the fetch leaves the chunk's memory to the lane
  * until the answer is there or the lane is closed, which destroys the queue
  * pair first.

@@ -11,10 +11,12 @@
 #include "core/base/mem.h"
 #include "core/base/text.h"
 #include "transport/rdma/rdma.h"
+#include "transport/rdma/rings.h"
 #include "transport/rdma/verbs.h"
 
 #define DEVICES	  "/sys/class/infiniband"
 #define GIDS_MAX  256
+#define PAGE	  4096u
 #define MTU_LEAST 128u /* enum ibv_mtu counts its doublings */
 
 /* "4: ACTIVE" */
@@ -75,6 +77,26 @@ static void read_link(const struct wfs_verbs *verbs,
 		       !has_gid(port, rail->port);
 }
 
+/*
+ * Asked for a dma-buf that is none: whoever registers them says that it is
+ * none, and not that he registers none.
+ */
+static int gpu_error(const struct wfs_verbs *verbs, struct ibv_context *context)
+{
+	struct ibv_pd *pd;
+	int error;
+
+	if (!verbs->ibv_reg_dmabuf_mr)
+		return ENOSYS;
+	pd = verbs->ibv_alloc_pd(context);
+	if (!pd)
+		return errno;
+	verbs->ibv_reg_dmabuf_mr(pd, 0, PAGE, 0, -1, IBV_ACCESS_LOCAL_WRITE);
+	error = errno;
+	verbs->ibv_dealloc_pd(pd);
+	return wfs_rings_is_final(error) ? error : 0;
+}
+
 static void describe(const struct wfs_verbs *verbs, const struct wfs_rail *rail,
 		     struct wfs_rdma_port *port)
 {
@@ -88,6 +110,7 @@ static void describe(const struct wfs_verbs *verbs, const struct wfs_rail *rail,
 		return;
 	port->reads = (unsigned)attr.max_qp_rd_atom;
 	port->region_max = attr.max_mr_size;
+	port->gpu_error = gpu_error(verbs, rail->id->verbs);
 }
 
 int wfs_rdma_ports(struct wfs_rdma_port **ret_ports, size_t *ret_count,

@@ -21,6 +21,7 @@ struct wfs_rdma_port {
 	bool no_gid;	     /* RoCE, and none of its GIDs is of its address */
 	unsigned reads;	     /* under way on one connection, at most */
 	uint64_t region_max; /* bytes of memory registered as one */
+	int gpu_error;	     /* why it registers no memory of GPUs; 0: it may */
 };
 
 /*

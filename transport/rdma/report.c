@@ -37,13 +37,14 @@ static void report_tally(const struct wfs_tally *tally, struct wfs_text *text)
 {
 	const char *between = "";
 
-	wfs_text_add(text,
-		     "\"bytes\": %llu, \"reads\": %llu, \"retries\": %llu, "
-		     "\"below_us\": {\"half\": %llu, \"99%%\": %llu}, "
-		     "\"latency_us\": {",
-		     of(&tally->bytes), of(&tally->reads), of(&tally->retries),
-		     (ull)wfs_tally_below(tally, 0.5),
-		     (ull)wfs_tally_below(tally, 0.99));
+	wfs_text_add(
+		text,
+		"\"bytes\": %llu, \"device_bytes\": %llu, \"reads\": %llu, \"retries\": %llu, "
+		"\"below_us\": {\"half\": %llu, \"99%%\": %llu}, "
+		"\"latency_us\": {",
+		of(&tally->bytes), of(&tally->device_bytes), of(&tally->reads),
+		of(&tally->retries), (ull)wfs_tally_below(tally, 0.5),
+		(ull)wfs_tally_below(tally, 0.99));
 	for (unsigned i = 0; i < WFS_TALLY_BUCKETS; i++) {
 		if (!of(&tally->latency[i]))
 			continue;
@@ -252,6 +253,9 @@ void wfs_rdma_peers_measure(struct wfs_rdma_peer *const *peers,
 		take_peer(&rows, seeds[i], peers[i]);
 	add_counter(text, form, &rows, "read_bytes", "Bytes of chunks read.",
 		    offsetof(struct wfs_tally, bytes));
+	add_counter(text, form, &rows, "device_bytes",
+		    "Bytes of these that landed in device memory.",
+		    offsetof(struct wfs_tally, device_bytes));
 	add_counter(text, form, &rows, "reads", "Chunks read.",
 		    offsetof(struct wfs_tally, reads));
 	add_counter(text, form, &rows, "retries",

@@ -37,6 +37,11 @@ void wfs_tally_read(struct wfs_tally *tally, uint64_t bytes, uint64_t ns)
 	count(&tally->latency[bucket], 1);
 }
 
+void wfs_tally_landed(struct wfs_tally *tally, uint64_t bytes)
+{
+	count(&tally->device_bytes, bytes);
+}
+
 static enum wfs_tally_error kind_of(int status)
 {
 	switch (status) {

@@ -29,6 +29,7 @@ enum wfs_tally_error {
 
 struct wfs_tally {
 	atomic_ullong reads, bytes; /* of chunks, that arrived */
+	atomic_ullong device_bytes; /* of these, in device memory */
 	atomic_ullong ns;	    /* that they took, together */
 	atomic_ullong retries;	    /* requests that had to be made again */
 	atomic_ullong latency[WFS_TALLY_BUCKETS];
@@ -36,6 +37,8 @@ struct wfs_tally {
 };
 
 void wfs_tally_read(struct wfs_tally *tally, uint64_t bytes, uint64_t ns);
+/* A chunk that arrived is in device memory. */
+void wfs_tally_landed(struct wfs_tally *tally, uint64_t bytes);
 /* The status of a completion (enum ibv_wc_status). */
 void wfs_tally_status(struct wfs_tally *tally, int status);
 /* What waiting for one failed with (a negative errno). */

@@ -39,7 +39,9 @@
 	X(ibv_wc_status_str)
 
 /* NULL where they are too old. */
-#define WFS_IBVERBS_NEW_CALLS(X) X(ibv_is_fork_initialized)
+#define WFS_IBVERBS_NEW_CALLS(X)                                               \
+	X(ibv_is_fork_initialized)                                             \
+	X(ibv_reg_dmabuf_mr)
 
 #define WFS_RDMACM_CALLS(X)                                                    \
 	X(rdma_accept)                                                         \

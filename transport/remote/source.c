@@ -41,6 +41,25 @@ static int remote_read(struct wfs_region *region, void *buf, size_t len,
 	return rc ? rc : wfs_far_read(r->far, buf, len, off);
 }
 
+/*
+ * Bytes of which a root is known are to be held against it, once its list is
+ * there; those of a running engine come without, as a rule.
+ */
+static int remote_land(struct wfs_region *region, struct wfs_landing *landing,
+		       size_t len, uint64_t off)
+{
+	struct remote_region *r = (struct remote_region *)region;
+	struct wfs_remote_source *source = to_remote(region->source);
+	bool checked;
+
+	if (atomic_load(&source->ended))
+		return -ESTALE;
+	pthread_mutex_lock(&source->remote->lock);
+	checked = r->has_root || r->proven;
+	pthread_mutex_unlock(&source->remote->lock);
+	return checked ? -ENOTSUP : wfs_far_land(r->far, landing, len, off);
+}
+
 static int remote_descriptor(struct wfs_region *region)
 {
 	int fd = atomic_load(&((struct remote_region *)region)->lent);
@@ -124,6 +143,7 @@ static const struct wfs_source_ops remote_ops = {
 	.trust = remote_trust,
 	.list = remote_list,
 	.read = remote_read,
+	.land = remote_land,
 	.descriptor = remote_descriptor,
 	.check = remote_check,
 	.digests = remote_digests,

@@ -52,7 +52,9 @@ struct wfs_wire_answer {
 	uint32_t status; /* enum wfs_wire_status, or one of a later version */
 	uint32_t len;	 /* bytes that follow */
 	uint8_t digest[WFS_WIRE_HASH_SIZE];
-	bool bare; /* there is no digest; never of an answer of the wire */
+	/* Never of an answer of the wire: */
+	bool bare; /* there is no digest */
+	bool torn; /* its bytes were of two epochs, so they are refused */
 };
 
 void wfs_wire_put_request(const struct wfs_wire_request *request,
