@@ -64,7 +64,7 @@ FUZZ_HELP := $(FUZZ)/obj/tests/unit/ckpt.o
 FUZZERS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(FUZZ_SRCS))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRCS))
 MOUNTS := $(patsubst tests/mount/%.c,$(BUILD)/mount/%,$(MOUNT_SRCS))
-CONNECTS := $(BUILD)/rdma/connects
+CONNECTS := $(addprefix $(BUILD)/rdma/,connects lander fake_dmabuf.so)
 FAULTY := $(if $(FAULT_SRCS),$(BUILD)/weightfs-faults)
 FAKE_CUDART := $(BUILD)/fake_cudart/libcudart.so.13
 PROGRAM := $(BUILD)/weightfs
@@ -245,6 +245,11 @@ $(BUILD)/mount/%: $(BUILD)/obj/tests/mount/%.o $(ARCHIVES)
 	$(link)
 $(BUILD)/rdma/%: $(BUILD)/obj/tests/rdma/%.o $(ARCHIVES)
 	$(link)
+# Preloaded into a mount.
+$(BUILD)/rdma/fake_dmabuf.so: tests/rdma/fake_dmabuf.c $(BUILD)/flags
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE) $(WARN) -O2 -fPIC -shared -o $@ $< $(LDFLAGS)
 # Found in place of the real one; opened by programs with sanitizers and without.
 $(FAKE_CUDART): $(FAKE_CUDART_SRCS) $(wildcard tests/fake_cudart/*.h) \
 		transport/cuda/api.h $(BUILD)/flags

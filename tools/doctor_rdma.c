@@ -4,6 +4,7 @@
  * there and does not work makes seeds slower than they could be.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "core/base/text.h"
 #include "tools/doctor.h"
@@ -38,8 +39,13 @@ static void check_port(struct wfs_findings *found,
 				 MTU_FULL);
 	else
 		wfs_findings_add(found, "rdma", WFS_LEVEL_OK, NULL,
-				 "'%s' at %s, %u reads under way at once",
-				 port->device, port->address, port->reads);
+				 "'%s' at %s, %u reads under way at once, "
+				 "registers %smemory of GPUs%s%s",
+				 port->device, port->address, port->reads,
+				 port->gpu_error ? "no " : "",
+				 port->gpu_error ? ": " : "",
+				 port->gpu_error ? strerror(port->gpu_error) :
+						   "");
 }
 
 /* What one connection gives; what keeps it from giving anything. */
