@@ -40,14 +40,13 @@
  * any reader, into a ring of host memory that the device copies from while more
  * is read.
  *
- * RDMA could land them in a ring in device memory that is exported as a dma-buf
- * (ibv_reg_dmabuf_mr), past the host's; there is none, for a chunk counts only
- * when its digest was right, and it is a CPU that computes XXH3 and SHA-256.  To
- * read a chunk back for that takes it over the bus and through the host's
- * memory as well, only the other way.  It pays where the device computes the
- * digest, which takes a kernel, and no stand-in for CUDA can run one; or where
- * bytes have no digest, as those of an engine's memory that come by RDMA under
- * its epoch.
+ * Bytes that have no digest, those of an engine's memory that come by RDMA
+ * under its epoch, land in a ring in device memory that is exported as a dma-buf
+ * (core/landing.h), past the host's: neither the arena nor a CPU sees them.  All
+ * others come by the host, for a chunk counts only when its digest was right,
+ * and it is a CPU that computes XXH3 and SHA-256: to read a chunk back for that
+ * takes it over the bus and through the host's memory as well, only the other
+ * way.
  */
 #ifndef WFS_CORE_DEVICE_H
 #define WFS_CORE_DEVICE_H
@@ -59,6 +58,7 @@
 #include <sys/types.h>
 
 #include "core/base/err.h"
+#include "core/landing.h"
 
 #define WFS_DEVICE_HANDLE    64 /* bytes of CUDA's handles */
 #define WFS_DEVICE_SEGMENTS  64
@@ -153,6 +153,18 @@ struct wfs_device_feed {
 		    uint64_t off, uint64_t len,
 		    const struct wfs_device_patience *patience);
 	void *ctx;
+	/*
+	 * The same to `at` in the ring, which is memory of the device's, past
+	 * this host's.
+	 * Nothing is written there any more when it has returned.  -ENOTSUP:
+	 * they are to be read instead; and where that is said of what comes
+	 * first and `land_only`, the fill ends with it, as if there had been
+	 * none.  NULL: none can be.
+	 */
+	int (*land)(void *ctx, struct wfs_landing_ring *ring, uint64_t at,
+		    uint64_t off, uint64_t len,
+		    const struct wfs_device_patience *patience);
+	bool land_only;
 };
 
 struct wfs_device_fill {

@@ -241,11 +241,57 @@ static int copy_all(struct wfs_filling *f, void *room, size_t size)
 	return rc ? rc : check_again(f);
 }
 
+static int write_device(struct wfs_filling *f, struct wfs_device_call call,
+			const struct wfs_device_feed *feed)
+{
+	int rc;
+
+	call.feed = feed;
+	if (!begin_writing(&f->copy))
+		return why_stop(f);
+	rc = wfs_ioctl_device_fill(f->fs, &call, &f->fill);
+	f->copy.done = f->fill.done;
+	f->copy.stage = f->fill.head.stage;
+	if (rc == -EINTR && atomic_load(&f->stop))
+		rc = atomic_load(&f->stop);
+	end_writing(&f->copy);
+	return rc;
+}
+
+/* What need not come to this host goes past it; -ENOTSUP: it has to. */
+static int land_on_device(struct wfs_filling *f,
+			  const struct wfs_device_call *call)
+{
+	const struct wfs_device_feed feed = { .read = wfs_fill_feed,
+					      .ctx = f,
+					      .land = wfs_fill_land,
+					      .land_only = true };
+	int rc;
+
+	if (!f->fs->config.device || f->copy.resident || !wfs_fill_may_land(f))
+		return -ENOTSUP;
+	f->fed = true;
+	rc = write_device(f, *call, &feed);
+	if (rc == -ENOTSUP)
+		f->fed = false;
+	return rc;
+}
+
+static int bring_to_device(struct wfs_filling *f,
+			   const struct wfs_device_call *call)
+{
+	const struct wfs_device_feed feed = { .read = wfs_fill_feed, .ctx = f };
+	int rc = bring_for_device(f);
+
+	if (rc)
+		return rc;
+	return write_device(f, *call, f->fed ? &feed : NULL);
+}
+
 /* Written from the first to the last: the device is told when to stop. */
 static int fill_device(struct wfs_filling *f)
 {
-	const struct wfs_device_feed feed = { .read = wfs_fill_feed, .ctx = f };
-	struct wfs_device_call call = {
+	const struct wfs_device_call call = {
 		.caller = f->caller,
 		.node = &f->node,
 		.recipe = f->recipe.recipe,
@@ -253,19 +299,10 @@ static int fill_device(struct wfs_filling *f)
 		.until_ns = f->until_ns,
 		.stop = f->bell >= 0 ? &f->bell : NULL,
 	};
-	int rc = bring_for_device(f);
+	int rc = land_on_device(f, &call);
 
-	if (!rc && !begin_writing(&f->copy))
-		return why_stop(f);
-	if (!rc) {
-		call.feed = f->fed ? &feed : NULL;
-		rc = wfs_ioctl_device_fill(f->fs, &call, &f->fill);
-		f->copy.done = f->fill.done;
-		f->copy.stage = f->fill.head.stage;
-		if (rc == -EINTR && atomic_load(&f->stop))
-			rc = atomic_load(&f->stop);
-		end_writing(&f->copy);
-	}
+	if (rc == -ENOTSUP)
+		rc = bring_to_device(f, &call);
 	return rc ? rc : check_again(f);
 }
 

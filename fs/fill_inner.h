@@ -50,6 +50,13 @@ int wfs_fill_feed(void *ctx, struct wfs_device_room *room, void *to,
 		  uint64_t off, uint64_t len,
 		  const struct wfs_device_patience *patience);
 
+/* As struct wfs_device_feed has `land`. */
+int wfs_fill_land(void *ctx, struct wfs_landing_ring *ring, uint64_t at,
+		  uint64_t off, uint64_t len,
+		  const struct wfs_device_patience *patience);
+/* Is it worth trying? */
+bool wfs_fill_may_land(const struct wfs_filling *f);
+
 /*
  * Holds what the call says against the file and its slots, which it takes.  0,
  * or a negative errno and f->copy.stage.

@@ -148,7 +148,7 @@ enum weightfs_fill_flags {
 	/*
 	 * Out, also in what DROP tells of a ticket; in it means nothing: the
 	 * bytes went to a GPU past the memory that readers share, which had no
-	 * room for them.
+	 * room for them or was not needed.
 	 */
 	WEIGHTFS_FILL_BY_RING = 2,
 };

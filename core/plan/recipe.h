@@ -100,6 +100,13 @@ ssize_t wfs_recipe_read(const struct wfs_recipe *recipe, void *buf, size_t len,
  */
 bool wfs_recipe_is_turned(const struct wfs_recipe *recipe, uint64_t off);
 
+/*
+ * How many bytes of the file from `off` on lie side by side in one region, as
+ * they are: 0 where they are made, cast or spread.
+ */
+uint64_t wfs_recipe_plain(const struct wfs_recipe *recipe, uint64_t off,
+			  struct wfs_region **ret_region, uint64_t *ret_off);
+
 /* 0, or -ESTALE as soon as one region is no longer what was listed. */
 int wfs_recipe_check_sources(const struct wfs_recipe *recipe);
 

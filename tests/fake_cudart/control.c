@@ -123,6 +123,15 @@ void fake_cu_inject(struct fake_control *control, const char *call,
 	fake_cu_unlock(control);
 }
 
+void fake_cu_export(struct fake_control *control, int ordering, int flushes)
+{
+	fake_cu_lock(control);
+	control->dma_bufs = true;
+	control->rdma_ordering = ordering;
+	control->rdma_flushes = flushes;
+	fake_cu_unlock(control);
+}
+
 uint64_t fake_cu_used(struct fake_control *control)
 {
 	uint64_t used = 0;

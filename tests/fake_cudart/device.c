@@ -196,8 +196,41 @@ cu_error cudaDeviceGetAttribute(int *value, cu_attr attr, int device)
 	FAKE_ENTER();
 	if (real_device(device) < 0)
 		return last = WFS_CU_INVALID_DEVICE;
-	*value = attr == WFS_CU_ATTR_MAX_PITCH ? FAKE_MAX_PITCH :
-						 !fake_control()->no_register;
+	switch (attr) {
+	case WFS_CU_ATTR_MAX_PITCH:
+		*value = FAKE_MAX_PITCH;
+		break;
+	case WFS_CU_ATTR_REGISTER_READ_ONLY:
+		*value = !fake_control()->no_register;
+		break;
+	case WFS_CU_ATTR_RDMA_ORDERING:
+		*value = fake_control()->rdma_ordering;
+		break;
+	case WFS_CU_ATTR_RDMA_FLUSHES:
+		*value = fake_control()->rdma_flushes;
+		break;
+	default:
+		fake_misuse("an attribute that the fake does not know");
+	}
+	return WFS_CU_OK;
+}
+
+cu_result cuDeviceGetAttribute(int *value, cu_about about, cu_device device)
+{
+	FAKE_ENTER();
+	if (real_device(device) < 0 || about != WFS_CU_ABOUT_DMA_BUF)
+		return WFS_CU_INVALID_VALUE;
+	*value = fake_control()->dma_bufs;
+	return WFS_CU_OK;
+}
+
+cu_error cudaDeviceFlushGPUDirectRDMAWrites(cu_target target, cu_scope scope)
+{
+	FAKE_ENTER();
+	if (target != WFS_CU_FLUSH_DEVICE || scope != WFS_CU_FLUSH_TO_OWNER ||
+	    !fake_control()->rdma_flushes)
+		return WFS_CU_NOT_SUPPORTED;
+	__atomic_fetch_add(&fake_control()->flushed, 1, __ATOMIC_RELAXED);
 	return WFS_CU_OK;
 }
 
@@ -236,6 +269,7 @@ cu_error cudaGetDriverEntryPointByVersion(const char *name, void **ret,
 	if (strcmp(name, #call) == 0)                                          \
 		*(__typeof__(&(call)) *)ret = call;
 	WFS_CUDRIVER_CALLS(FIND)
+	WFS_CUDRIVER_RANGE(FIND)
 #undef FIND
 	*result = *ret ? 0 : 1;
 	return WFS_CU_OK;

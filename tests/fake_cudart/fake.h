@@ -72,8 +72,13 @@ struct fake_control {
 	uint64_t next_id;
 	uint64_t capacity[FAKE_DEVICES];
 	int devices;
-	bool no_vmm;	    /* the driver has no such calls */
-	bool no_register;   /* host memory cannot be registered read-only */
+	bool no_vmm;	  /* the driver has no such calls */
+	bool no_register; /* host memory cannot be registered read-only */
+	/* At first no device's memory can be had as a dma-buf. */
+	bool dma_bufs;
+	int rdma_ordering;  /* as CUDA counts it */
+	int rdma_flushes;   /* … its bits */
+	unsigned flushed;   /* how often writes of RDMA were, so far */
 	bool hold_events;   /* recorded events do not happen till released */
 	unsigned pageable;  /* copies from memory that was not pinned */
 	unsigned pins;	    /* pieces of host memory that are pinned */
@@ -97,6 +102,8 @@ void fake_cu_reap(struct fake_control *control);
 void fake_cu_inject(struct fake_control *control, const char *call,
 		    enum fake_action action, unsigned code, unsigned skip,
 		    unsigned times);
+/* Memory can be had as a dma-buf, of devices that see RDMA's writes so. */
+void fake_cu_export(struct fake_control *control, int ordering, int flushes);
 /* Bytes of both devices that some living process has. */
 uint64_t fake_cu_used(struct fake_control *control);
 /* Mappings of other processes' memory, of all living processes. */

@@ -88,6 +88,24 @@ cu_error cudaFree(void *ptr)
 	return WFS_CU_OK;
 }
 
+/* A descriptor of the file that the memory is: not one that is a dma-buf. */
+cu_result cuMemGetHandleForAddressRange(void *handle, cu_devptr ptr,
+					size_t size, cu_range type,
+					unsigned long long flags)
+{
+	struct region region;
+
+	FAKE_ENTER();
+	if (!fake_control()->dma_bufs)
+		return WFS_CU_NOT_SUPPORTED;
+	if (type != WFS_CU_DMA_BUF_FD || flags || ptr % 4096 || size % 4096 ||
+	    !fake_region_find(ptr, size, &region) ||
+	    region.kind != REGION_OWN || ptr != region.base)
+		return WFS_CU_INVALID_VALUE;
+	*(int *)handle = fcntl(region.fd, F_DUPFD_CLOEXEC, 0);
+	return WFS_CU_OK;
+}
+
 cu_error cudaIpcGetMemHandle(cu_mem_handle *handle, void *ptr)
 {
 	struct handle inside = { .magic = "FAKEmem" };

@@ -40,6 +40,27 @@ struct event_handle {
 	unsigned slot;
 };
 
+static unsigned copy_on_device(char *dst, int from, uint64_t from_off,
+			       size_t size)
+{
+	uint64_t off;
+	int to = fake_backing((uint64_t)(uintptr_t)dst, size, &off);
+	char bytes[4096];
+
+	while (to >= 0 && size) {
+		size_t part = size < sizeof(bytes) ? size : sizeof(bytes);
+
+		if (pread(from, bytes, part, (off_t)from_off) !=
+			    (ssize_t)part ||
+		    pwrite(to, bytes, part, (off_t)off) != (ssize_t)part)
+			return WFS_CU_ILLEGAL_ADDRESS;
+		from_off += part;
+		off += part;
+		size -= part;
+	}
+	return to < 0 ? WFS_CU_ILLEGAL_ADDRESS : WFS_CU_OK;
+}
+
 /* One run; a fault of a copy sticks, as that of a real one. */
 static unsigned copy_run(char *dst, const char *src, size_t size, cu_kind kind)
 {
@@ -50,6 +71,8 @@ static unsigned copy_run(char *dst, const char *src, size_t size, cu_kind kind)
 
 	if (fd < 0)
 		return WFS_CU_ILLEGAL_ADDRESS;
+	if (kind == WFS_CU_ON_DEVICE_COPY)
+		return copy_on_device(dst, fd, off, size);
 	if (!fake_is_pinned(up ? src : dst, size))
 		__atomic_fetch_add(&fake_control()->pageable, 1,
 				   __ATOMIC_RELAXED);

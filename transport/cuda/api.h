@@ -29,6 +29,10 @@ typedef unsigned cu_flags;  /* enum CUmemAllocationGranularity_flags_enum */
 typedef uint64_t cu_alloc;  /* CUmemGenericAllocationHandle */
 typedef uint64_t cu_devptr; /* CUdeviceptr */
 typedef int cu_device;	    /* CUdevice */
+typedef unsigned cu_about;  /* enum CUdevice_attribute_enum */
+typedef unsigned cu_range;  /* enum CUmemRangeHandleType_enum */
+typedef unsigned cu_target; /* enum cudaFlushGPUDirectRDMAWritesTarget */
+typedef unsigned cu_scope;  /* enum cudaFlushGPUDirectRDMAWritesScope */
 typedef void *cu_pool;	    /* cudaMemPool_t */
 typedef unsigned cu_export; /* enum cudaMemAllocationHandleType */
 typedef struct {
@@ -81,6 +85,8 @@ typedef struct {
 	X(cudaDeviceGetByPCIBusId, (int *device, const char *id))              \
 	X(cudaDeviceGetPCIBusId, (char *id, int len, int device))              \
 	X(cudaDeviceGetAttribute, (int *value, cu_attr attr, int device))      \
+	X(cudaDeviceFlushGPUDirectRDMAWrites,                                  \
+	  (cu_target target, cu_scope scope))                                  \
 	X(cudaRuntimeGetVersion, (int *version))                               \
 	X(cudaDriverGetVersion, (int *version))                                \
 	X(cudaMalloc, (void **ptr, size_t size))                               \
@@ -154,6 +160,14 @@ typedef struct {
 	X(cuMemGetAllocationGranularity,                                       \
 	  (size_t * granularity, const cu_prop *prop, cu_flags option))
 
+/* Of the driver from 11.7 on: memory as a dma-buf. */
+#define WFS_CUDRIVER_RANGE(X)                                                  \
+	X(cuDeviceGetAttribute,                                                \
+	  (int *value, cu_about about, cu_device device))                      \
+	X(cuMemGetHandleForAddressRange,                                       \
+	  (void *handle, cu_devptr ptr, size_t size, cu_range type,            \
+	   unsigned long long flags))
+
 /* Their numbers, which check.c holds against the headers. */
 enum {
 	WFS_CU_OK = 0,
@@ -194,6 +208,15 @@ enum {
 	WFS_CU_REGISTER_READ_ONLY = 8,
 	WFS_CU_ATTR_MAX_PITCH = 11,
 	WFS_CU_ATTR_REGISTER_READ_ONLY = 113,
+	WFS_CU_ATTR_RDMA_FLUSHES = 117,
+	WFS_CU_ATTR_RDMA_ORDERING = 118,
+	WFS_CU_ABOUT_DMA_BUF = 124, /* … DMA_BUF_SUPPORTED, the driver's */
+	WFS_CU_FLUSHED_BY_HOST = 1, /* of FLUSHES, a bit */
+	WFS_CU_ORDERED_FOR_OWNER = 100, /* of ORDERING, at least */
+	WFS_CU_FLUSH_DEVICE = 0,	/* … TargetCurrentDevice */
+	WFS_CU_FLUSH_TO_OWNER = 100,
+	WFS_CU_ON_DEVICE_COPY = 3, /* cudaMemcpyDeviceToDevice */
+	WFS_CU_DMA_BUF_FD = 1,	   /* CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD */
 
 	WFS_CU_PINNED = 1,     /* CU_MEM_ALLOCATION_TYPE_PINNED */
 	WFS_CU_ON_DEVICE = 1,  /* CU_MEM_LOCATION_TYPE_DEVICE */

@@ -33,6 +33,10 @@
 #define cu_export	plain_export
 #define cu_pool_props	plain_pool_props
 #define cu_pool_ptr	plain_pool_ptr
+#define cu_about	plain_about
+#define cu_range	plain_range
+#define cu_target	plain_target
+#define cu_scope	plain_scope
 #include "transport/cuda/api.h"
 #undef cu_error
 #undef cu_result
@@ -57,6 +61,10 @@
 #undef cu_export
 #undef cu_pool_props
 #undef cu_pool_ptr
+#undef cu_about
+#undef cu_range
+#undef cu_target
+#undef cu_scope
 
 typedef cudaError_t cu_error;
 typedef CUresult cu_result;
@@ -81,6 +89,10 @@ typedef cudaMemPool_t cu_pool;
 typedef enum cudaMemAllocationHandleType cu_export;
 typedef struct cudaMemPoolProps cu_pool_props;
 typedef struct cudaMemPoolPtrExportData cu_pool_ptr;
+typedef CUdevice_attribute cu_about;
+typedef CUmemRangeHandleType cu_range;
+typedef enum cudaFlushGPUDirectRDMAWritesTarget cu_target;
+typedef enum cudaFlushGPUDirectRDMAWritesScope cu_scope;
 
 #define SAME_SIZE(name)                                                        \
 	_Static_assert(sizeof(cu_##name) == sizeof(plain_##name) &&            \
@@ -108,6 +120,10 @@ SAME_SIZE(pool)
 SAME_SIZE(export)
 SAME_SIZE(pool_props)
 SAME_SIZE(pool_ptr)
+SAME_SIZE(about)
+SAME_SIZE(range)
+SAME_SIZE(target)
+SAME_SIZE(scope)
 
 _Static_assert(offsetof(cu_prop, location) == offsetof(plain_prop, location) &&
 		       offsetof(cu_prop, allocFlags) ==
@@ -137,6 +153,7 @@ _Static_assert(sizeof(cu_pointer) <= sizeof(plain_pointer) &&
 		#name " has another form");
 WFS_CUDART_CALLS(SAME_CALL)
 WFS_CUDRIVER_CALLS(SAME_DRIVER_CALL)
+WFS_CUDRIVER_RANGE(SAME_DRIVER_CALL)
 /* What found the others is newer than some toolkits. */
 #if CUDART_VERSION >= 12050
 WFS_CUDART_FIND(SAME_CALL)
@@ -188,6 +205,15 @@ SAME(WFS_CU_POSIX_FD, cudaMemHandleTypePosixFileDescriptor)
 SAME(WFS_CU_ON_DEVICE, CU_MEM_LOCATION_TYPE_DEVICE)
 SAME(WFS_CU_POSIX_FD, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
 SAME(WFS_CU_READ_WRITE, CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
+SAME(WFS_CU_ATTR_RDMA_FLUSHES, cudaDevAttrGPUDirectRDMAFlushWritesOptions)
+SAME(WFS_CU_ATTR_RDMA_ORDERING, cudaDevAttrGPUDirectRDMAWritesOrdering)
+SAME(WFS_CU_ABOUT_DMA_BUF, CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED)
+SAME(WFS_CU_FLUSHED_BY_HOST, cudaFlushGPUDirectRDMAWritesOptionHost)
+SAME(WFS_CU_ORDERED_FOR_OWNER, cudaGPUDirectRDMAWritesOrderingOwner)
+SAME(WFS_CU_FLUSH_DEVICE, cudaFlushGPUDirectRDMAWritesTargetCurrentDevice)
+SAME(WFS_CU_FLUSH_TO_OWNER, cudaFlushGPUDirectRDMAWritesToOwner)
+SAME(WFS_CU_ON_DEVICE_COPY, cudaMemcpyDeviceToDevice)
+SAME(WFS_CU_DMA_BUF_FD, CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD)
 SAME(WFS_CU_LEAST, CU_MEM_ALLOC_GRANULARITY_MINIMUM)
 
 #else

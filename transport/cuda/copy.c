@@ -22,6 +22,7 @@ struct job {
 	const struct wfs_gpu_file *file;
 	const char *mapped; /* all of the file; NULL: it is read */
 	uint64_t to;
+	cu_kind kind;
 };
 
 static void *device_ptr(uint64_t at)
@@ -44,19 +45,18 @@ static unsigned queue_rows(const struct job *job,
 
 	if (rows == 1 || (from_stride == s->len && s->dst_stride == s->len))
 		return wfs_cuda_call(w->cuda, cudaMemcpyAsync, device_ptr(to),
-				     from, s->len * rows, WFS_CU_HOST_TO_DEVICE,
+				     from, s->len * rows, job->kind,
 				     w->ring.stream);
 	if (from_stride >= s->len && from_stride <= w->pitch_max &&
 	    s->dst_stride <= w->pitch_max)
 		return wfs_cuda_call(w->cuda, cudaMemcpy2DAsync, device_ptr(to),
 				     s->dst_stride, from, from_stride, s->len,
-				     rows, WFS_CU_HOST_TO_DEVICE,
-				     w->ring.stream);
+				     rows, job->kind, w->ring.stream);
 	for (uint64_t i = 0; i < rows && !code; i++)
 		code = wfs_cuda_call(w->cuda, cudaMemcpyAsync,
 				     device_ptr(to + i * s->dst_stride),
-				     from + i * from_stride, s->len,
-				     WFS_CU_HOST_TO_DEVICE, w->ring.stream);
+				     from + i * from_stride, s->len, job->kind,
+				     w->ring.stream);
 	return code;
 }
 
@@ -209,9 +209,27 @@ int wfs_gpu_copy_queue(struct wfs_gpu_work *work, const void *from,
 		       const struct wfs_device_segment *segments, size_t count,
 		       uint64_t to)
 {
-	const struct job job = { .work = work, .mapped = from, .to = to };
+	const struct job job = { .work = work,
+				 .mapped = from,
+				 .to = to,
+				 .kind = WFS_CU_HOST_TO_DEVICE };
 
 	return queue_all(&job, registered, segments, count);
+}
+
+int wfs_gpu_copy_within(struct wfs_gpu_work *work, uint64_t from,
+			const struct wfs_device_segment *segments, size_t count,
+			uint64_t to)
+{
+	const struct job job = { .work = work,
+				 .mapped = device_ptr(from),
+				 .to = to,
+				 .kind = WFS_CU_ON_DEVICE_COPY };
+	int rc = 0;
+
+	for (size_t i = 0; i < count && !rc; i++)
+		rc = direct(&job, &segments[i]);
+	return rc;
 }
 
 int wfs_gpu_copy_wait(struct wfs_gpu_work *work)
@@ -248,7 +266,8 @@ int wfs_gpu_copy(struct wfs_gpu_work *work, const struct wfs_gpu_file *file,
 	const struct job job = { .work = work,
 				 .file = file,
 				 .mapped = source ? source->at : NULL,
-				 .to = to };
+				 .to = to,
+				 .kind = WFS_CU_HOST_TO_DEVICE };
 
 	return copy_all(&job, source && source->registered, segments, count);
 }

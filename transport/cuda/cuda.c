@@ -93,6 +93,9 @@ static void load(void)
 	table.vmm &= table.name != NULL;
 	WFS_CUDRIVER_CALLS(FIND)
 #undef FIND
+#define FIND(name, params) *(void **)&table.name = find_driver(#name);
+	WFS_CUDRIVER_RANGE(FIND)
+#undef FIND
 }
 
 int wfs_cuda_load(const struct wfs_cuda **ret_cuda, struct wfs_err *err)

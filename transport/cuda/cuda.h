@@ -22,6 +22,7 @@ struct wfs_cuda {
 	WFS_CUDART_CALLS(WFS_CUDART_MEMBER)
 	WFS_CUDART_FIND(WFS_CUDART_MEMBER)	/* NULL before 12.5 */
 	WFS_CUDRIVER_CALLS(WFS_CUDRIVER_MEMBER) /* all of them or none */
+	WFS_CUDRIVER_RANGE(WFS_CUDRIVER_MEMBER) /* each may be NULL */
 #undef WFS_CUDART_MEMBER
 #undef WFS_CUDRIVER_MEMBER
 	const char *(*cudaGetErrorString)(cu_error code);

@@ -14,8 +14,8 @@
 _Static_assert(WFS_GPU_FEED_SLOTS <= WFS_GPU_RING_MAX,
 	       "a ring has a mark for each of its slots");
 
-static struct wfs_gpu_feeder *find_feeder(struct wfs_gpu_work *work,
-					  uint64_t id)
+struct wfs_gpu_feeder *wfs_gpu_feeder_find(struct wfs_gpu_work *work,
+					   uint64_t id)
 {
 	for (size_t i = 0; i < WFS_GPU_FEEDERS; i++) {
 		if (work->feeders[i].id == id)
@@ -49,10 +49,10 @@ static bool register_ring(struct wfs_gpu_work *work, void *at)
 int wfs_gpu_ring_add(struct wfs_gpu_work *work,
 		     const struct wfs_gpu_request *ask, int fd)
 {
-	struct wfs_gpu_feeder *feeder = find_feeder(work, 0);
+	struct wfs_gpu_feeder *feeder = wfs_gpu_feeder_find(work, 0);
 	void *at;
 
-	if (!feeder || !ask->ring || find_feeder(work, ask->ring))
+	if (!feeder || !ask->ring || wfs_gpu_feeder_find(work, ask->ring))
 		return refuse(work, -EBUSY, "no more rings can be had");
 	at = mmap(NULL, RING, PROT_READ, MAP_SHARED, fd, 0);
 	if (at == MAP_FAILED)
@@ -71,9 +71,10 @@ int wfs_gpu_ring_add(struct wfs_gpu_work *work,
 /* Its fills have finished, and nothing of it is under way. */
 int wfs_gpu_ring_remove(struct wfs_gpu_work *work, uint64_t ring)
 {
-	struct wfs_gpu_feeder *feeder = ring ? find_feeder(work, ring) : NULL;
+	struct wfs_gpu_feeder *feeder = ring ? wfs_gpu_feeder_find(work, ring) :
+					       NULL;
 
-	if (!feeder)
+	if (!feeder || feeder->ptr)
 		return refuse(work, -ENOENT, "there is no such ring");
 	feeder->slots.stream = NULL; /* all have that */
 	wfs_gpu_ring_clear(&feeder->slots);
@@ -118,11 +119,42 @@ static int turn(struct wfs_gpu_work *work, struct wfs_gpu_ring *slots)
 		      0;
 }
 
+/* From here on the device sees what RDMA wrote there. */
+static int settle(struct wfs_gpu_work *work,
+		  const struct wfs_gpu_feeder *feeder)
+{
+	unsigned code = WFS_CU_OK;
+
+	if (feeder->flushes)
+		code = wfs_cuda_call(work->cuda,
+				     cudaDeviceFlushGPUDirectRDMAWrites,
+				     WFS_CU_FLUSH_DEVICE,
+				     WFS_CU_FLUSH_TO_OWNER);
+	return code ? wfs_gpu_fail(work, WFS_DEVICE_STAGE_COPY, code,
+				   "what RDMA wrote") :
+		      0;
+}
+
+static int copy(struct wfs_gpu_work *work, const struct wfs_gpu_feeder *feeder,
+		const struct wfs_gpu_request *ask, uint64_t to)
+{
+	int rc;
+
+	if (!feeder->ptr)
+		return wfs_gpu_copy_queue(work, feeder->at, feeder->registered,
+					  ask->segments, ask->segment_count,
+					  to);
+	rc = settle(work, feeder);
+	return rc ? rc :
+		    wfs_gpu_copy_within(work, feeder->ptr, ask->segments,
+					ask->segment_count, to);
+}
+
 int wfs_gpu_feed(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask)
 {
 	struct wfs_gpu_fed *fed = ask->fed ? find_fed(work, ask->fed) : NULL;
 	struct wfs_gpu_feeder *feeder =
-		ask->ring ? find_feeder(work, ask->ring) : NULL;
+		ask->ring ? wfs_gpu_feeder_find(work, ask->ring) : NULL;
 	int rc;
 
 	if (!fed || !feeder || ask->slot >= WFS_GPU_FEED_SLOTS)
@@ -131,9 +163,7 @@ int wfs_gpu_feed(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask)
 				      fed->map->memory.bytes, NULL))
 		return refuse(work, -ERANGE, "a segment outside of the ring");
 	feeder->slots.next = ask->slot;
-	rc = wfs_gpu_copy_queue(work, feeder->at, feeder->registered,
-				ask->segments, ask->segment_count,
-				fed->map->memory.ptr);
+	rc = copy(work, feeder, ask, fed->map->memory.ptr);
 	return rc ? rc : turn(work, &feeder->slots);
 }
 

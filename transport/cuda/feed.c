@@ -25,7 +25,10 @@ struct feeding {
 	struct wfs_gpu_talk *talk;
 	struct wfs_device_fault *fault, rest; /* the latter: told to nobody */
 	struct wfs_err *err;
-	struct wfs_gpu_room *room;
+	struct wfs_gpu_room *room;     /* NULL: not needed yet */
+	struct wfs_landing_ring *ring; /* or NULL: through the room */
+	uint64_t ring_id;
+	bool reads;    /* … from now on */
 	unsigned life; /* of the helper */
 	uint64_t fed;
 	/* What comes next: of a segment a run, and where in it. */
@@ -33,6 +36,12 @@ struct feeding {
 	uint64_t run, within;
 	uint64_t bytes; /* so far */
 };
+
+/* Whose bytes RDMA brings to the device's own memory, as long as it can. */
+static bool lands(const struct feeding *f)
+{
+	return f->ring && !f->reads;
+}
 
 static int ask(struct feeding *f, struct wfs_gpu_request *request,
 	       struct wfs_gpu_fds fds)
@@ -71,10 +80,15 @@ static int finish(struct feeding *f)
 /* The helper has the ring mapped, the one that lives now. */
 static int attach(struct feeding *f)
 {
-	struct wfs_gpu_request request = { .op = WFS_GPU_RING,
-					   .ring = f->room->id };
+	struct wfs_gpu_request request = { .op = WFS_GPU_RING };
 	int rc = 0;
 
+	if (!f->room)
+		rc = wfs_gpu_room_get(f->dev, f->helper, &f->room);
+	if (rc)
+		return wfs_gpu_say(f->fault, WFS_DEVICE_STAGE_DEVICE, f->err,
+				   rc, "no ring can be had");
+	request.ring = f->room->id;
 	if (f->room->starts != f->life)
 		rc = ask(f, &request, (struct wfs_gpu_fds){ f->room->fd, -1 });
 	if (!rc)
@@ -135,6 +149,23 @@ static void advance(struct feeding *f, const struct wfs_device_segment *piece)
 	f->segment++;
 }
 
+/* -ENOTSUP is told to nobody: it is read then. */
+static int land_piece(struct feeding *f, uint64_t at, uint64_t off,
+		      uint64_t len, const struct wfs_device_patience *patience)
+{
+	const struct wfs_device_feed *feed = f->fill->feed;
+	int rc = feed->land(feed->ctx, f->ring, at, off, len, patience);
+
+	f->reads = rc == -ENOTSUP;
+	if (rc == -ECANCELED)
+		return wfs_gpu_say(f->fault, WFS_DEVICE_STAGE_COPY, f->err,
+				   -EIO, "the helper ended");
+	return rc && rc != -ENOTSUP ?
+		       wfs_gpu_say(f->fault, WFS_DEVICE_STAGE_FETCH, f->err, rc,
+				   "the file's bytes cannot be had") :
+		       rc;
+}
+
 static int read_piece(struct feeding *f, uint64_t at, uint64_t off,
 		      uint64_t len)
 {
@@ -143,8 +174,12 @@ static int read_piece(struct feeding *f, uint64_t at, uint64_t off,
 		.ends = { *f->talk->gone, f->fill->stop ? *f->fill->stop : -1 },
 	};
 	const struct wfs_device_feed *feed = f->fill->feed;
-	int rc = feed->read(feed->ctx, &f->room->base, f->room->at + at, off,
-			    len, &patience);
+	int rc;
+
+	if (lands(f))
+		return land_piece(f, at, off, len, &patience);
+	rc = feed->read(feed->ctx, &f->room->base, f->room->at + at, off, len,
+			&patience);
 
 	return rc ? wfs_gpu_say(f->fault, WFS_DEVICE_STAGE_FETCH, f->err, rc,
 				"the file's bytes cannot be had") :
@@ -155,7 +190,8 @@ static int read_piece(struct feeding *f, uint64_t at, uint64_t off,
 static int feed_slot(struct feeding *f, unsigned slot)
 {
 	struct wfs_gpu_request request = { .op = WFS_GPU_FEED,
-					   .ring = f->room->id,
+					   .ring = lands(f) ? f->ring_id :
+							      f->room->id,
 					   .slot = slot };
 	uint64_t used = 0, span, off;
 	uint32_t n = 0;
@@ -178,13 +214,41 @@ static int feed_slot(struct feeding *f, unsigned slot)
 	return rc ? rc : ask(f, &request, no_fds);
 }
 
+static void put_ring(struct feeding *f)
+{
+	wfs_gpu_landing_put(f->dev, f->helper, f->life, f->ring);
+	f->ring = NULL;
+}
+
+/* A slot that does not land is read, and so is all after it. */
+static int land_slot(struct feeding *f, unsigned slot)
+{
+	const struct feeding before = *f;
+	int rc = feed_slot(f, slot);
+
+	if (!f->reads)
+		return rc;
+	f->segment = before.segment;
+	f->run = before.run;
+	f->within = before.within;
+	f->bytes = before.bytes;
+	if (!f->bytes && f->fill->feed->land_only)
+		return rc;
+	return attach(f);
+}
+
 static int feed_all(struct feeding *f)
 {
 	unsigned slot = 0;
-	int rc = attach(f);
+	int rc = 0;
 
+	if (f->fill->feed->land)
+		f->ring = wfs_gpu_landing_get(f->dev, f->helper, f->life,
+					      &f->ring_id);
+	if (!f->ring)
+		rc = f->fill->feed->land_only ? -ENOTSUP : attach(f);
 	while (!rc && f->segment < f->fill->segment_count) {
-		rc = feed_slot(f, slot);
+		rc = lands(f) ? land_slot(f, slot) : feed_slot(f, slot);
 		slot = (slot + 1) % WFS_GPU_FEED_SLOTS;
 	}
 	return rc;
@@ -219,16 +283,15 @@ int wfs_gpu_fill_fed(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 			     .talk = talk,
 			     .fault = fault,
 			     .err = err };
-	int rc = wfs_gpu_room_get(dev, helper, &f.room);
+	int rc;
 
-	if (rc)
-		return wfs_gpu_say(fault, WFS_DEVICE_STAGE_DEVICE, err, rc,
-				   "no ring can be had");
 	pthread_mutex_lock(&dev->lock);
 	f.fed = dev->next_id++;
 	pthread_mutex_unlock(&dev->lock);
 	rc = feed_through(&f);
-	wfs_gpu_room_put(dev, helper, f.room);
+	put_ring(&f); /* nothing is copied from it any more */
+	if (f.room)
+		wfs_gpu_room_put(dev, helper, f.room);
 	talk->answer.bytes = f.bytes;
 	talk->answer.path = WFS_DEVICE_PATH_RING;
 	return rc;

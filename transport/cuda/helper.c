@@ -75,6 +75,8 @@ static int carry_out(struct wfs_gpu_work *work,
 		return wfs_gpu_feed(work, ask);
 	case WFS_GPU_FINISH:
 		return wfs_gpu_finish(work, ask->fed);
+	case WFS_GPU_SHARE:
+		return wfs_gpu_share(work, ask, ret_fd);
 	case WFS_GPU_CANCEL:
 		break;
 	}

@@ -119,8 +119,12 @@ int wfs_gpu_helper_get(struct wfs_cuda_device *dev,
 void wfs_gpu_helper_kill_locked(struct wfs_cuda_device *dev,
 				struct wfs_gpu_process *process)
 {
+	struct wfs_landing_ring *ring = wfs_steal_ptr(&process->ring);
 	pid_t left = wfs_gpu_kill(process);
 
+	if (ring)
+		wfs_landing_ring_end(ring);
+	wfs_landing_ring_put(ring);
 	if (!left)
 		return;
 	dev->dead = wfs_realloc(dev->dead,

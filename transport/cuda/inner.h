@@ -234,6 +234,17 @@ int wfs_gpu_room_get(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 /* Keeps it for the next fill, or ends it where somebody still writes to it. */
 void wfs_gpu_room_put(struct wfs_cuda_device *dev,
 		      struct wfs_gpu_helper *helper, struct wfs_gpu_room *room);
+/*
+ * The ring in the device's memory of that life of the helper's, made if there
+ * is none, till wfs_gpu_landing_put: NULL where none is to be had, or another
+ * fill has it.  *ret_id is its number.
+ */
+struct wfs_landing_ring *wfs_gpu_landing_get(struct wfs_cuda_device *dev,
+					     struct wfs_gpu_helper *helper,
+					     unsigned life, uint64_t *ret_id);
+void wfs_gpu_landing_put(struct wfs_cuda_device *dev,
+			 struct wfs_gpu_helper *helper, unsigned life,
+			 struct wfs_landing_ring *ring);
 /* With the lock: the idle ones of a helper that ends. */
 void wfs_gpu_rooms_end(struct wfs_cuda_device *dev,
 		       const struct wfs_gpu_helper *helper);

@@ -7,15 +7,22 @@
 #ifndef WFS_TRANSPORT_CUDA_PROCESS_H
 #define WFS_TRANSPORT_CUDA_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "transport/cuda/talk.h"
 
+struct wfs_landing_ring;
+
 struct wfs_gpu_process {
 	pid_t pid; /* 0: none runs */
 	int socket;
 	uint64_t seq;
+	/* In its device's memory: NULL until, or unless, it made one. */
+	struct wfs_landing_ring *ring;
+	uint64_t ring_id;
+	bool ring_taken; /* by a fill; or there is none to be had */
 };
 
 /* As whom it is started. */

@@ -44,6 +44,12 @@ enum wfs_gpu_op {
 	WFS_GPU_BEGIN,
 	WFS_GPU_FEED, /* its segments are from offsets in the ring */
 	WFS_GPU_FINISH,
+	/*
+	 * A ring in the device's memory, as a dma-buf that comes with the
+	 * answer: what others write there FEED copies as well.  It stays as
+	 * long as the helper.
+	 */
+	WFS_GPU_SHARE,
 };
 
 /* The request can be stopped by CANCEL. */
@@ -66,7 +72,7 @@ struct wfs_gpu_request {
 	uint64_t cookie;
 	uint64_t copy; /* MAKE, UNMAKE: the daemon's number of it */
 	uint64_t fed;  /* BEGIN, FEED, FINISH: … of the fill */
-	uint64_t ring; /* RING, UNRING, FEED: … of the ring */
+	uint64_t ring; /* RING, UNRING, FEED, SHARE: … of the ring */
 	uint32_t slot; /* FEED: of the ring */
 	struct wfs_device_id device; /* HELLO */
 	uint32_t memory;	     /* FILL, BEGIN; MAKE: 0 for either */
@@ -85,7 +91,7 @@ struct wfs_gpu_more {
 	uint64_t seq;
 };
 
-/* With the descriptor of a copy's memory where MAKE made it VMM. */
+/* With the descriptor of a copy's memory where MAKE made it VMM; of SHARE's. */
 struct wfs_gpu_answer {
 	uint32_t magic;
 	int32_t status; /* 0 or a negative errno */
@@ -96,6 +102,7 @@ struct wfs_gpu_answer {
 	uint32_t ends;	  /* the helper is done for: a sticky error */
 	uint64_t bytes;
 	uint64_t memory_bytes;
+	uint64_t address; /* SHARE: as the device has it */
 	uint8_t handle[WFS_DEVICE_HANDLE];
 	char text[WFS_GPU_TEXT];
 };

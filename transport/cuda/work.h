@@ -59,11 +59,16 @@ struct wfs_gpu_source {
 	uint64_t used_ns;
 };
 
-/* A ring that the daemon puts bytes into, mapped for reading only. */
+/*
+ * A ring that the daemon puts bytes into, mapped for reading only; or one of
+ * the device's own memory, which RDMA writes.
+ */
 struct wfs_gpu_feeder {
 	uint64_t id; /* 0: none */
 	const char *at;
 	bool registered;
+	uint64_t ptr; /* on the device; 0: it is the daemon's */
+	bool flushes; /* what was written there is seen only after a flush */
 	/* Without buffers: what is done of each of its slots. */
 	struct wfs_gpu_ring slots;
 };
@@ -128,6 +133,13 @@ void wfs_gpu_map_put(struct wfs_gpu_work *work, struct wfs_gpu_map *map);
 int wfs_gpu_await_ready(struct wfs_gpu_work *work,
 			const struct wfs_gpu_request *ask);
 
+/* SHARE.  *ret_fd is the caller's. */
+int wfs_gpu_share(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
+		  int *ret_fd);
+/* The ring of that number; 0: a free place for one.  NULL. */
+struct wfs_gpu_feeder *wfs_gpu_feeder_find(struct wfs_gpu_work *work,
+					   uint64_t id);
+
 /* RING, UNRING, BEGIN, FEED, FINISH. */
 int wfs_gpu_ring_add(struct wfs_gpu_work *work,
 		     const struct wfs_gpu_request *ask, int fd);
@@ -181,6 +193,10 @@ int wfs_gpu_copy_queue(struct wfs_gpu_work *work, const void *from,
 		       bool registered,
 		       const struct wfs_device_segment *segments, size_t count,
 		       uint64_t to);
+/* The same from the device's own memory. */
+int wfs_gpu_copy_within(struct wfs_gpu_work *work, uint64_t from,
+			const struct wfs_device_segment *segments, size_t count,
+			uint64_t to);
 /* Waits for all that was queued. */
 int wfs_gpu_copy_wait(struct wfs_gpu_work *work);
 
