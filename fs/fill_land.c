@@ -113,7 +113,10 @@ int wfs_fill_land(void *ctx, struct wfs_landing_ring *ring, uint64_t at,
 		       -EIO;
 }
 
-/* Is all that is wanted of it, first and last, of a source that lands it? */
+/*
+ * Is it an engine's memory, all that is wanted of it?  The rest is verified on
+ * this host, and to ask a device for its ring first would be for nothing.
+ */
 bool wfs_fill_may_land(const struct wfs_filling *f)
 {
 	for (uint32_t i = 0; i < f->fill.count; i++) {
@@ -123,7 +126,7 @@ bool wfs_fill_may_land(const struct wfs_filling *f)
 		if (!wfs_recipe_plain(f->recipe.recipe,
 				      f->fill.segment[i].file_off, &region,
 				      &off) ||
-		    !region->source->ops->land ||
+		    !region->source->live || !region->source->ops->land ||
 		    wfs_region_descriptor(region) >= 0)
 			return false;
 	}

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/base/mem.h"
+#include "core/live.h"
 #include "fs/fill_inner.h"
 #include "fs/state.h"
 #include "fs/workers.h"
@@ -169,6 +170,7 @@ static void one_that_hangs_is_stopped(void **state)
 
 static void only_what_lies_there_is_worth_trying(void **state)
 {
+	static const struct wfs_live live = { 0 };
 	struct world w;
 
 	(void)state;
@@ -176,6 +178,8 @@ static void only_what_lies_there_is_worth_trying(void **state)
 	w.f->fill.count = 2;
 	w.f->fill.segment[0].file_off = 3500;
 	w.f->fill.segment[1].file_off = 9999;
+	assert_false(wfs_fill_may_land(w.f));
+	w.m->base.live = &live;
 	assert_true(wfs_fill_may_land(w.f));
 	w.f->fill.segment[1].file_off = 10000;
 	assert_false(wfs_fill_may_land(w.f));
