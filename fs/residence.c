@@ -107,16 +107,18 @@ enum wfs_trust wfs_node_trust(const struct wfs_node *node)
 struct patient {
 	struct wfs_waiter waiter;
 	int bell; /* an eventfd, rung when there is a result */
-	int result;
+	atomic_int result;
 };
 
 static void arrived(struct wfs_waiter *waiter, int result)
 {
 	struct patient *p = (struct patient *)waiter;
 
-	p->result = result;
+	int bell = p->bell;
+
 	/* The last that is done with it. */
-	eventfd_write(p->bell, 1);
+	atomic_store(&p->result, result);
+	eventfd_write(bell, 1);
 }
 
 int wfs_await_readable(const int *fds, unsigned n, uint64_t until_ns)
@@ -148,11 +150,11 @@ static int await(struct wfs_fs *fs, struct patient *p, uint64_t until_ns,
 	int rc = wfs_await_readable(fds, 2, until_ns);
 
 	if (rc == 0)
-		return p->result;
+		return atomic_load(&p->result);
 	if (wfs_store_cancel(fs->store, &p->waiter))
 		return rc < 0 ? rc : -EINTR;
 	wfs_await_readable(fds, 1, UINT64_MAX); /* it is being told */
-	return p->result;
+	return atomic_load(&p->result);
 }
 
 int wfs_await_resident(struct wfs_fs *fs, const struct wfs_node *node,
