@@ -148,12 +148,11 @@ static int await(struct wfs_fs *fs, struct patient *p, uint64_t until_ns,
 {
 	const int fds[] = { p->bell, stop ? *stop : -1 };
 	int rc = wfs_await_readable(fds, 2, until_ns);
+	eventfd_t rung;
 
-	if (rc == 0)
-		return atomic_load(&p->result);
-	if (wfs_store_cancel(fs->store, &p->waiter))
+	if (rc != 0 && wfs_store_cancel(fs->store, &p->waiter))
 		return rc < 0 ? rc : -EINTR;
-	wfs_await_readable(fds, 1, UINT64_MAX); /* it is being told */
+	eventfd_read(p->bell, &rung); /* or it is being told */
 	return atomic_load(&p->result);
 }
 
