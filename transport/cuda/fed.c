@@ -9,13 +9,11 @@
 
 #include "transport/cuda/work.h"
 
-#define RING ((size_t)WFS_GPU_FEED_SLOTS * WFS_GPU_FEED_BYTES)
-
 _Static_assert(WFS_GPU_FEED_SLOTS <= WFS_GPU_RING_MAX,
 	       "a ring has a mark for each of its slots");
 
-struct wfs_gpu_feeder *wfs_gpu_feeder_find(struct wfs_gpu_work *work,
-					   uint64_t id)
+static struct wfs_gpu_feeder *find_feeder(struct wfs_gpu_work *work,
+					  uint64_t id)
 {
 	for (size_t i = 0; i < WFS_GPU_FEEDERS; i++) {
 		if (work->feeders[i].id == id)
@@ -38,41 +36,56 @@ static int refuse(struct wfs_gpu_work *work, int rc, const char *what)
 	return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_DEVICE, rc, what);
 }
 
+int wfs_gpu_feeder_make(struct wfs_gpu_work *work,
+			const struct wfs_gpu_request *ask,
+			struct wfs_gpu_feeder **ret_feeder)
+{
+	struct wfs_gpu_feeder *feeder = find_feeder(work, 0);
+
+	if (!feeder || !ask->ring || find_feeder(work, ask->ring)) {
+		refuse(work, -EBUSY, "no more rings can be had");
+		return -EBUSY;
+	}
+	*feeder = (struct wfs_gpu_feeder){
+		.slots = { .cuda = work->cuda,
+			   .stream = work->ring.stream,
+			   .count = WFS_GPU_FEED_SLOTS },
+	};
+	*ret_feeder = feeder;
+	return 0;
+}
+
 /* What the device cannot read is copied to a buffer that it can. */
 static bool register_ring(struct wfs_gpu_work *work, void *at)
 {
 	return work->registers &&
-	       wfs_cuda_call(work->cuda, cudaHostRegister, at, RING,
+	       wfs_cuda_call(work->cuda, cudaHostRegister, at,
+			     WFS_GPU_FEED_RING,
 			     WFS_CU_REGISTER_READ_ONLY) == WFS_CU_OK;
 }
 
 int wfs_gpu_ring_add(struct wfs_gpu_work *work,
 		     const struct wfs_gpu_request *ask, int fd)
 {
-	struct wfs_gpu_feeder *feeder = wfs_gpu_feeder_find(work, 0);
+	struct wfs_gpu_feeder *feeder;
+	int rc = wfs_gpu_feeder_make(work, ask, &feeder);
 	void *at;
 
-	if (!feeder || !ask->ring || wfs_gpu_feeder_find(work, ask->ring))
-		return refuse(work, -EBUSY, "no more rings can be had");
-	at = mmap(NULL, RING, PROT_READ, MAP_SHARED, fd, 0);
+	if (rc)
+		return rc;
+	at = mmap(NULL, WFS_GPU_FEED_RING, PROT_READ, MAP_SHARED, fd, 0);
 	if (at == MAP_FAILED)
 		return refuse(work, -ENOMEM, "the ring cannot be mapped");
-	*feeder = (struct wfs_gpu_feeder){
-		.id = ask->ring,
-		.at = at,
-		.registered = register_ring(work, at),
-		.slots = { .cuda = work->cuda,
-			   .stream = work->ring.stream,
-			   .count = WFS_GPU_FEED_SLOTS },
-	};
+	feeder->at = at;
+	feeder->registered = register_ring(work, at);
+	feeder->id = ask->ring;
 	return 0;
 }
 
 /* Its fills have finished, and nothing of it is under way. */
 int wfs_gpu_ring_remove(struct wfs_gpu_work *work, uint64_t ring)
 {
-	struct wfs_gpu_feeder *feeder = ring ? wfs_gpu_feeder_find(work, ring) :
-					       NULL;
+	struct wfs_gpu_feeder *feeder = ring ? find_feeder(work, ring) : NULL;
 
 	if (!feeder || feeder->ptr)
 		return refuse(work, -ENOENT, "there is no such ring");
@@ -81,7 +94,7 @@ int wfs_gpu_ring_remove(struct wfs_gpu_work *work, uint64_t ring)
 	if (feeder->registered)
 		wfs_cuda_call(work->cuda, cudaHostUnregister,
 			      (void *)(uintptr_t)feeder->at);
-	munmap((void *)(uintptr_t)feeder->at, RING);
+	munmap((void *)(uintptr_t)feeder->at, WFS_GPU_FEED_RING);
 	feeder->id = 0;
 	return 0;
 }
@@ -154,13 +167,14 @@ int wfs_gpu_feed(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask)
 {
 	struct wfs_gpu_fed *fed = ask->fed ? find_fed(work, ask->fed) : NULL;
 	struct wfs_gpu_feeder *feeder =
-		ask->ring ? wfs_gpu_feeder_find(work, ask->ring) : NULL;
+		ask->ring ? find_feeder(work, ask->ring) : NULL;
 	int rc;
 
 	if (!fed || !feeder || ask->slot >= WFS_GPU_FEED_SLOTS)
 		return refuse(work, -EBADMSG, "there is no such fill");
-	if (wfs_device_segments_check(ask->segments, ask->segment_count, RING,
-				      fed->map->memory.bytes, NULL))
+	if (wfs_device_segments_check(ask->segments, ask->segment_count,
+				      WFS_GPU_FEED_RING, fed->map->memory.bytes,
+				      NULL))
 		return refuse(work, -ERANGE, "a segment outside of the ring");
 	feeder->slots.next = ask->slot;
 	rc = copy(work, feeder, ask, fed->map->memory.ptr);

@@ -17,6 +17,13 @@
 /* Bytes between runs that are rather read than left out. */
 #define GAP (64u << 10)
 
+/* What comes next: of a segment a run, and where in it. */
+struct place {
+	size_t segment;
+	uint64_t run, within;
+	uint64_t bytes; /* so far */
+};
+
 /* One fill on its way. */
 struct feeding {
 	struct wfs_cuda_device *dev;
@@ -31,10 +38,7 @@ struct feeding {
 	bool reads;    /* … from now on */
 	unsigned life; /* of the helper */
 	uint64_t fed;
-	/* What comes next: of a segment a run, and where in it. */
-	size_t segment;
-	uint64_t run, within;
-	uint64_t bytes; /* so far */
+	struct place next;
 };
 
 /* Whose bytes RDMA brings to the device's own memory, as long as it can. */
@@ -111,20 +115,22 @@ static bool is_close(const struct wfs_device_segment *s)
 static uint64_t next_piece(const struct feeding *f, uint64_t room,
 			   struct wfs_device_segment *ret, uint64_t *ret_off)
 {
-	const struct wfs_device_segment *s = &f->fill->segments[f->segment];
-	uint64_t runs = 1, left = s->len - f->within;
+	const struct place *next = &f->next;
+	const struct wfs_device_segment *s = &f->fill->segments[next->segment];
+	uint64_t runs = 1, left = s->len - next->within;
 
 	if (room < REST && left > room)
 		return 0;
-	if (!f->within && left <= room && is_close(s)) {
-		runs = wfs_least(s->count - f->run, room / s->len);
+	if (!next->within && left <= room && is_close(s)) {
+		runs = wfs_least(s->count - next->run, room / s->len);
 		if (s->file_stride)
 			runs = wfs_least(runs,
 					 (room - s->len) / s->file_stride + 1);
 	}
-	*ret_off = s->file_off + f->run * s->file_stride + f->within;
+	*ret_off = s->file_off + next->run * s->file_stride + next->within;
 	*ret = (struct wfs_device_segment){
-		.dst_off = s->dst_off + f->run * s->dst_stride + f->within,
+		.dst_off =
+			s->dst_off + next->run * s->dst_stride + next->within,
 		.len = wfs_least(left, room),
 		.file_stride = s->file_stride,
 		.dst_stride = s->dst_stride,
@@ -135,18 +141,27 @@ static uint64_t next_piece(const struct feeding *f, uint64_t room,
 
 static void advance(struct feeding *f, const struct wfs_device_segment *piece)
 {
-	const struct wfs_device_segment *s = &f->fill->segments[f->segment];
+	struct place *next = &f->next;
+	const struct wfs_device_segment *s = &f->fill->segments[next->segment];
 
-	f->bytes += piece->len * piece->count;
-	f->within += piece->len;
-	if (f->within < s->len)
+	next->bytes += piece->len * piece->count;
+	next->within += piece->len;
+	if (next->within < s->len)
 		return;
-	f->within = 0;
-	f->run += piece->count;
-	if (f->run < s->count)
+	next->within = 0;
+	next->run += piece->count;
+	if (next->run < s->count)
 		return;
-	f->run = 0;
-	f->segment++;
+	next->run = 0;
+	next->segment++;
+}
+
+/* `rc` as a feed says it. */
+static int say_unfetched(const struct feeding *f, int rc)
+{
+	return rc ? wfs_gpu_say(f->fault, WFS_DEVICE_STAGE_FETCH, f->err, rc,
+				"the file's bytes cannot be had") :
+		    0;
 }
 
 /* -ENOTSUP is told to nobody: it is read then. */
@@ -160,10 +175,7 @@ static int land_piece(struct feeding *f, uint64_t at, uint64_t off,
 	if (rc == -ECANCELED)
 		return wfs_gpu_say(f->fault, WFS_DEVICE_STAGE_COPY, f->err,
 				   -EIO, "the helper ended");
-	return rc && rc != -ENOTSUP ?
-		       wfs_gpu_say(f->fault, WFS_DEVICE_STAGE_FETCH, f->err, rc,
-				   "the file's bytes cannot be had") :
-		       rc;
+	return f->reads ? rc : say_unfetched(f, rc);
 }
 
 static int read_piece(struct feeding *f, uint64_t at, uint64_t off,
@@ -174,16 +186,12 @@ static int read_piece(struct feeding *f, uint64_t at, uint64_t off,
 		.ends = { *f->talk->gone, f->fill->stop ? *f->fill->stop : -1 },
 	};
 	const struct wfs_device_feed *feed = f->fill->feed;
-	int rc;
 
 	if (lands(f))
 		return land_piece(f, at, off, len, &patience);
-	rc = feed->read(feed->ctx, &f->room->base, f->room->at + at, off, len,
-			&patience);
-
-	return rc ? wfs_gpu_say(f->fault, WFS_DEVICE_STAGE_FETCH, f->err, rc,
-				"the file's bytes cannot be had") :
-		    0;
+	return say_unfetched(f,
+			     feed->read(feed->ctx, &f->room->base,
+					f->room->at + at, off, len, &patience));
 }
 
 /* As much as goes into a slot. */
@@ -198,7 +206,7 @@ static int feed_slot(struct feeding *f, unsigned slot)
 	int rc = 0;
 
 	while (!rc && n < WFS_DEVICE_SEGMENTS &&
-	       f->segment < f->fill->segment_count) {
+	       f->next.segment < f->fill->segment_count) {
 		struct wfs_device_segment *piece = &request.segments[n];
 
 		span = next_piece(f, SLOT - used, piece, &off);
@@ -223,16 +231,13 @@ static void put_ring(struct feeding *f)
 /* A slot that does not land is read, and so is all after it. */
 static int land_slot(struct feeding *f, unsigned slot)
 {
-	const struct feeding before = *f;
+	const struct place before = f->next;
 	int rc = feed_slot(f, slot);
 
 	if (!f->reads)
 		return rc;
-	f->segment = before.segment;
-	f->run = before.run;
-	f->within = before.within;
-	f->bytes = before.bytes;
-	if (!f->bytes && f->fill->feed->land_only)
+	f->next = before;
+	if (!f->next.bytes && f->fill->feed->land_only)
 		return rc;
 	return attach(f);
 }
@@ -247,7 +252,7 @@ static int feed_all(struct feeding *f)
 					      &f->ring_id);
 	if (!f->ring)
 		rc = f->fill->feed->land_only ? -ENOTSUP : attach(f);
-	while (!rc && f->segment < f->fill->segment_count) {
+	while (!rc && f->next.segment < f->fill->segment_count) {
 		rc = lands(f) ? land_slot(f, slot) : feed_slot(f, slot);
 		slot = (slot + 1) % WFS_GPU_FEED_SLOTS;
 	}
@@ -292,7 +297,7 @@ int wfs_gpu_fill_fed(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 	put_ring(&f); /* nothing is copied from it any more */
 	if (f.room)
 		wfs_gpu_room_put(dev, helper, f.room);
-	talk->answer.bytes = f.bytes;
+	talk->answer.bytes = f.next.bytes;
 	talk->answer.path = WFS_DEVICE_PATH_RING;
 	return rc;
 }

@@ -6,7 +6,6 @@
 #include "core/base/mem.h"
 #include "transport/cuda/inner.h"
 
-#define RING ((size_t)WFS_GPU_FEED_SLOTS * WFS_GPU_FEED_BYTES)
 #define PAGE 4096u
 
 /* With the lock: the process that this is the life of; NULL: it is over. */
@@ -36,10 +35,11 @@ static struct wfs_landing_ring *make(struct wfs_cuda_device *dev,
 	const struct wfs_gpu_answer *answer = &talk.answer;
 
 	if (wfs_gpu_helper_ask(dev, helper, &talk, &fault, NULL) ||
-	    answer->status || fd < 0 || answer->memory_bytes != RING ||
-	    answer->address % PAGE)
+	    answer->status || fd < 0 ||
+	    answer->memory_bytes != WFS_GPU_FEED_RING || answer->address % PAGE)
 		return NULL;
-	return wfs_landing_ring_new(wfs_steal_fd(&fd), answer->address, RING);
+	return wfs_landing_ring_new(wfs_steal_fd(&fd), answer->address,
+				    WFS_GPU_FEED_RING);
 }
 
 /* It is kept by who keeps the process; false: that is gone. */

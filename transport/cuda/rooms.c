@@ -12,8 +12,6 @@
 #include "core/base/mem.h"
 #include "transport/cuda/inner.h"
 
-#define RING ((size_t)WFS_GPU_FEED_SLOTS * WFS_GPU_FEED_BYTES)
-
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010 /* since 5.1 */
 #endif
@@ -22,7 +20,7 @@ static void free_room(struct wfs_device_room *base)
 {
 	struct wfs_gpu_room *room = (struct wfs_gpu_room *)base;
 
-	munmap(room->at, RING);
+	munmap(room->at, WFS_GPU_FEED_RING);
 	close(room->fd);
 	atomic_fetch_sub(&room->dev->room_count, 1);
 	free(room);
@@ -40,15 +38,16 @@ static int make_memory(int *ret_fd, char **ret_at)
 
 	if (fd < 0)
 		return -errno;
-	if (fallocate(fd, 0, 0, RING) != 0)
+	if (fallocate(fd, 0, 0, WFS_GPU_FEED_RING) != 0)
 		return errno == ENOSPC ? -ENOMEM : -errno;
-	at = mmap(NULL, RING, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	at = mmap(NULL, WFS_GPU_FEED_RING, PROT_READ | PROT_WRITE, MAP_SHARED,
+		  fd, 0);
 	if (at == MAP_FAILED)
 		return -errno;
 	if (fcntl(fd, F_ADD_SEALS,
 		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE |
 			  F_SEAL_SEAL) != 0) {
-		munmap(at, RING);
+		munmap(at, WFS_GPU_FEED_RING);
 		return -EOPNOTSUPP;
 	}
 	*ret_fd = wfs_steal_fd(&fd);

@@ -8,13 +8,7 @@
 
 #include "transport/cuda/work.h"
 
-#define RING  ((size_t)WFS_GPU_FEED_SLOTS * WFS_GPU_FEED_BYTES)
 #define ALIGN 4096u /* of what can be exported */
-
-static int refuse(struct wfs_gpu_work *work, int rc, const char *what)
-{
-	return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_DEVICE, rc, what);
-}
 
 static int attribute(const struct wfs_gpu_work *work, cu_attr attr)
 {
@@ -49,7 +43,8 @@ static bool is_seen(const struct wfs_gpu_work *work, bool *ret_flushes)
 static int make(struct wfs_gpu_work *work, void **ret_ptr, int *ret_fd)
 {
 	const struct wfs_cuda *cuda = work->cuda;
-	unsigned code = wfs_cuda_call(cuda, cudaMalloc, ret_ptr, RING);
+	unsigned code =
+		wfs_cuda_call(cuda, cudaMalloc, ret_ptr, WFS_GPU_FEED_RING);
 
 	if (code)
 		return wfs_gpu_fail(work, WFS_DEVICE_STAGE_DEVICE, code,
@@ -58,8 +53,8 @@ static int make(struct wfs_gpu_work *work, void **ret_ptr, int *ret_fd)
 		code = WFS_CU_NOT_SUPPORTED;
 	else
 		code = wfs_cuda_call(cuda, cuMemGetHandleForAddressRange,
-				     ret_fd, (uintptr_t)*ret_ptr, RING,
-				     WFS_CU_DMA_BUF_FD, 0);
+				     ret_fd, (uintptr_t)*ret_ptr,
+				     WFS_GPU_FEED_RING, WFS_CU_DMA_BUF_FD, 0);
 	if (!code)
 		return 0;
 	wfs_cuda_call(cuda, cudaFree, *ret_ptr);
@@ -70,28 +65,24 @@ static int make(struct wfs_gpu_work *work, void **ret_ptr, int *ret_fd)
 int wfs_gpu_share(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 		  int *ret_fd)
 {
-	struct wfs_gpu_feeder *feeder = wfs_gpu_feeder_find(work, 0);
+	struct wfs_gpu_feeder *feeder;
 	bool flushes;
 	void *ptr;
-	int rc;
+	int rc = wfs_gpu_feeder_make(work, ask, &feeder);
 
-	if (!feeder || !ask->ring || wfs_gpu_feeder_find(work, ask->ring))
-		return refuse(work, -EBUSY, "no more rings can be had");
+	if (rc)
+		return rc;
 	if (!exports(work) || !is_seen(work, &flushes))
-		return refuse(work, -EOPNOTSUPP,
-			      "RDMA cannot write to this GPU");
+		return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_DEVICE,
+				      -EOPNOTSUPP,
+				      "RDMA cannot write to this GPU");
 	rc = make(work, &ptr, ret_fd);
 	if (rc)
 		return rc;
-	*feeder = (struct wfs_gpu_feeder){
-		.id = ask->ring,
-		.ptr = (uintptr_t)ptr,
-		.flushes = flushes,
-		.slots = { .cuda = work->cuda,
-			   .stream = work->ring.stream,
-			   .count = WFS_GPU_FEED_SLOTS },
-	};
+	feeder->ptr = (uintptr_t)ptr;
+	feeder->flushes = flushes;
+	feeder->id = ask->ring;
 	work->answer->address = feeder->ptr;
-	work->answer->memory_bytes = RING;
+	work->answer->memory_bytes = WFS_GPU_FEED_RING;
 	return 0;
 }

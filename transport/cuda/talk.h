@@ -21,6 +21,7 @@
 /* A ring: so many slots of so many bytes, one behind the other. */
 #define WFS_GPU_FEED_SLOTS 4
 #define WFS_GPU_FEED_BYTES (4u << 20)
+#define WFS_GPU_FEED_RING  ((size_t)WFS_GPU_FEED_SLOTS * WFS_GPU_FEED_BYTES)
 
 enum wfs_gpu_op {
 	WFS_GPU_HELLO = 1, /* take this device */

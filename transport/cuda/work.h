@@ -136,9 +136,13 @@ int wfs_gpu_await_ready(struct wfs_gpu_work *work,
 /* SHARE.  *ret_fd is the caller's. */
 int wfs_gpu_share(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 		  int *ret_fd);
-/* The ring of that number; 0: a free place for one.  NULL. */
-struct wfs_gpu_feeder *wfs_gpu_feeder_find(struct wfs_gpu_work *work,
-					   uint64_t id);
+/*
+ * A place for the ring that the request names, its slots made.  It is free until
+ * the caller gives it that id.
+ */
+int wfs_gpu_feeder_make(struct wfs_gpu_work *work,
+			const struct wfs_gpu_request *ask,
+			struct wfs_gpu_feeder **ret_feeder);
 
 /* RING, UNRING, BEGIN, FEED, FINISH. */
 int wfs_gpu_ring_add(struct wfs_gpu_work *work,
