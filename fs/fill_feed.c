@@ -43,8 +43,7 @@ static void put(struct stretch *s)
 	free(s);
 }
 
-/* What a source may say; all else is EIO, and was logged. */
-static int feed_error(ssize_t rc)
+int wfs_fill_source_error(ssize_t rc)
 {
 	return rc == -ESTALE || rc == -EBADMSG || rc == -EHOSTUNREACH ||
 			       rc == -ETIMEDOUT ?
@@ -63,7 +62,7 @@ static int read_part(const struct part *p)
 					   p->off + at);
 
 		if (n <= 0)
-			return feed_error(n);
+			return wfs_fill_source_error(n);
 		at += (uint64_t)n;
 	}
 	return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A fill that has not ended: what fill.c and fill_prepare.c share.
+ * A fill that has not ended: what the files of it share.
  */
 #ifndef WFS_FS_FILL_INNER_H
 #define WFS_FS_FILL_INNER_H
@@ -49,6 +49,9 @@ void wfs_filling_put(struct wfs_filling *f);
 int wfs_fill_feed(void *ctx, struct wfs_device_room *room, void *to,
 		  uint64_t off, uint64_t len,
 		  const struct wfs_device_patience *patience);
+
+/* What a source may say of bytes; all else is EIO, and was logged. */
+int wfs_fill_source_error(ssize_t rc);
 
 /* As struct wfs_device_feed has `land`. */
 int wfs_fill_land(void *ctx, struct wfs_landing_ring *ring, uint64_t at,

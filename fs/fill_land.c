@@ -105,12 +105,9 @@ int wfs_fill_land(void *ctx, struct wfs_landing_ring *ring, uint64_t at,
 	wfs_workers_queue(filling->fs->feeders, &f->work);
 	rc = await(f, patience);
 	put(f);
-	/* What a source may say; all else is EIO. */
-	return !rc || rc == -ENOTSUP || rc == -ECANCELED || rc == -ESTALE ||
-			       rc == -EBADMSG || rc == -EHOSTUNREACH ||
-			       rc == -ETIMEDOUT || rc == -EINTR ?
-		       rc :
-		       -EIO;
+	if (!rc || rc == -ENOTSUP || rc == -ECANCELED || rc == -EINTR)
+		return rc;
+	return wfs_fill_source_error(rc);
 }
 
 /*

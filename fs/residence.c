@@ -107,18 +107,16 @@ enum wfs_trust wfs_node_trust(const struct wfs_node *node)
 struct patient {
 	struct wfs_waiter waiter;
 	int bell; /* an eventfd, rung when there is a result */
-	atomic_int result;
+	int result;
 };
 
 static void arrived(struct wfs_waiter *waiter, int result)
 {
 	struct patient *p = (struct patient *)waiter;
 
-	int bell = p->bell;
-
+	p->result = result;
 	/* The last that is done with it. */
-	atomic_store(&p->result, result);
-	eventfd_write(bell, 1);
+	eventfd_write(p->bell, 1);
 }
 
 int wfs_await_readable(const int *fds, unsigned n, uint64_t until_ns)
@@ -153,7 +151,7 @@ static int await(struct wfs_fs *fs, struct patient *p, uint64_t until_ns,
 	if (rc != 0 && wfs_store_cancel(fs->store, &p->waiter))
 		return rc < 0 ? rc : -EINTR;
 	eventfd_read(p->bell, &rung); /* or it is being told */
-	return atomic_load(&p->result);
+	return p->result;
 }
 
 int wfs_await_resident(struct wfs_fs *fs, const struct wfs_node *node,
