@@ -208,8 +208,7 @@ int wfs_recipe_check(const struct wfs_recipe *recipe, struct wfs_err *err)
 	return 0;
 }
 
-/* The first piece that may have something at `off` or after it. */
-static uint32_t first_piece(const struct wfs_recipe *recipe, uint64_t off)
+uint32_t wfs_recipe_first(const struct wfs_recipe *recipe, uint64_t off)
 {
 	uint32_t low = 0, high = recipe->n;
 
@@ -232,7 +231,7 @@ bool wfs_recipe_is_turned(const struct wfs_recipe *recipe, uint64_t off)
 	/* One written by hand has no loops. */
 	if (!recipe->ends || off >= recipe->size)
 		return false;
-	p = &recipe->pieces[first_piece(recipe, off)];
+	p = &recipe->pieces[wfs_recipe_first(recipe, off)];
 	if (p->kind != WFS_PIECE_REGION)
 		return false;
 	wfs_nest_of(p, &nest);
@@ -248,7 +247,7 @@ static int read_pieces(const struct wfs_recipe *recipe, char *buf, uint64_t lo,
 	uint64_t at = 0;
 	int rc = 0;
 
-	for (uint32_t i = recipe->ends ? first_piece(recipe, lo) : 0;
+	for (uint32_t i = recipe->ends ? wfs_recipe_first(recipe, lo) : 0;
 	     i < recipe->n && !rc; i++) {
 		const struct wfs_piece *p = &recipe->pieces[i];
 		struct wfs_nest nest;

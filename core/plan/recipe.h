@@ -101,6 +101,12 @@ ssize_t wfs_recipe_read(const struct wfs_recipe *recipe, void *buf, size_t len,
 bool wfs_recipe_is_turned(const struct wfs_recipe *recipe, uint64_t off);
 
 /*
+ * The first piece that may have something at `off` or after it, of a recipe
+ * with `ends`.
+ */
+uint32_t wfs_recipe_first(const struct wfs_recipe *recipe, uint64_t off);
+
+/*
  * How many bytes of the file from `off` on lie side by side in one region, as
  * they are: 0 where they are made, cast or spread.
  */

@@ -25,13 +25,12 @@ uint64_t wfs_recipe_plain(const struct wfs_recipe *recipe, uint64_t off,
 {
 	uint64_t next = 0;
 
-	for (uint32_t i = 0; i < recipe->n && off < recipe->size; i++) {
+	for (uint32_t i = recipe->ends ? wfs_recipe_first(recipe, off) : 0;
+	     i < recipe->n && off < recipe->size; i++) {
 		const struct wfs_piece *p = &recipe->pieces[i];
 		uint64_t at = recipe->ends ? p->at : next, len;
 
 		next += p->run * p->count;
-		if (recipe->ends && recipe->ends[i] <= off)
-			continue;
 		if (at > off)
 			break;
 		if (p->kind != WFS_PIECE_REGION || p->cast ||
