@@ -9,13 +9,12 @@
 #include "core/base/log.h"
 #include "core/base/text.h"
 #include "tools/copies.h"
+#include "tools/fabric.h"
 #include "tools/watch_origin.h"
 #include "tools/watch_remote.h"
 #include "transport/lend/lend.h"
 #include "transport/origin/origin.h"
 #include "transport/origin/s3.h"
-#include "transport/rdma/lane.h"
-#include "transport/rdma/peer.h"
 #include "transport/rdma/rdma.h"
 #include "transport/remote/remote.h"
 
@@ -69,37 +68,6 @@ static const struct wfs_remote_lending lending = {
 	.open = open_lender,
 	.borrow = borrow,
 	.close = close_lender,
-};
-
-static void *new_rdma_peer(const struct wfs_control *control)
-{
-	return wfs_rdma_peer_new(control);
-}
-
-static void free_rdma_peer(void *peer)
-{
-	wfs_rdma_peer_free(peer);
-}
-
-static void report_rdma_peer(void *peer, struct wfs_text *text)
-{
-	wfs_rdma_peer_report(peer, text);
-}
-
-static void measure_rdma_peers(void *const *peers, const char *const *seeds,
-			       size_t count, enum wfs_metric_form form,
-			       struct wfs_text *text)
-{
-	wfs_rdma_peers_measure((struct wfs_rdma_peer *const *)peers, seeds,
-			       count, form, text);
-}
-
-static const struct wfs_remote_fabric fabric = {
-	.ops = &wfs_rdma_lane_ops,
-	.peer_new = new_rdma_peer,
-	.peer_free = free_rdma_peer,
-	.report = report_rdma_peer,
-	.measure = measure_rdma_peers,
 };
 
 /* Is there a device that leads anywhere? */
@@ -176,7 +144,7 @@ static int open_remote(struct wfs_seeds *seeds,
 		.trust_key = options->trust_key,
 		.passes_on = options->listen,
 		.lending = options->same_host ? &lending : NULL,
-		.fabric = options->rdma && has_rdma() ? &fabric : NULL,
+		.fabric = options->rdma && has_rdma() ? &wfs_rdma_fabric : NULL,
 		.rank = wfs_prefer_rank(&options->prefer, WFS_PLACE_SEED),
 		.lanes = options->seed_connections,
 		.deadline_ns = options->seed_deadline_ns,

@@ -20,44 +20,11 @@
 
 #include "core/base/mem.h"
 #include "core/base/text.h"
-#include "transport/rdma/lane.h"
-#include "transport/rdma/peer.h"
-#include "transport/remote/remote.h"
+#include "tools/fabric.h"
 
 #define RING_BYTES (2ull << 20)
 #define ADDRESS	   0x7f0000000000ull
 #define FIRST_NS   60000000000ull
-
-static void *new_peer(const struct wfs_control *control)
-{
-	return wfs_rdma_peer_new(control);
-}
-
-static void free_peer(void *peer)
-{
-	wfs_rdma_peer_free(peer);
-}
-
-static void report_peer(void *peer, struct wfs_text *text)
-{
-	wfs_rdma_peer_report(peer, text);
-}
-
-static void measure_peers(void *const *peers, const char *const *seeds,
-			  size_t count, enum wfs_metric_form form,
-			  struct wfs_text *text)
-{
-	wfs_rdma_peers_measure((struct wfs_rdma_peer *const *)peers, seeds,
-			       count, form, text);
-}
-
-static const struct wfs_remote_fabric fabric = {
-	.ops = &wfs_rdma_lane_ops,
-	.peer_new = new_peer,
-	.peer_free = free_peer,
-	.report = report_peer,
-	.measure = measure_peers,
-};
 
 static void must(int rc, const struct wfs_err *err)
 {
@@ -169,9 +136,10 @@ static struct wfs_source *find_model(struct wfs_remote *remote,
 int main(int argc, char **argv)
 {
 	const char *seeds[] = { argc == 4 ? argv[1] : "" };
-	const struct wfs_remote_config config = {
-		.seeds = seeds, .seed_count = 1, .fabric = &fabric, .lanes = 2
-	};
+	const struct wfs_remote_config config = { .seeds = seeds,
+						  .seed_count = 1,
+						  .fabric = &wfs_rdma_fabric,
+						  .lanes = 2 };
 	const struct wfs_source_entry *entry;
 	struct wfs_source *source;
 	struct wfs_err err = { 0 };
