@@ -129,8 +129,8 @@ def random_rows(rng, size):
     return rows
 
 
-def applied(truth, rows):
-    out = bytearray(ROOM)
+def applied(truth, rows, room=ROOM):
+    out = bytearray(room)
     for off, to, length, stride, to_stride, count in rows:
         for i in range(count):
             out[to + i * to_stride:to + i * to_stride + length] = \

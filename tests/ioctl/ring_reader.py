@@ -18,7 +18,7 @@ import random
 import sys
 
 import calls
-from gpu_reader import Gpu, refused
+from gpu_reader import Gpu, applied, refused
 
 ROOM = 12 << 20
 TIMEOUT = 60 * 10**9
@@ -43,15 +43,6 @@ def random_rows(rng, size):
     return rows
 
 
-def applied(truth, rows):
-    out = bytearray(ROOM)
-    for off, to, length, stride, to_stride, count in rows:
-        for i in range(count):
-            out[to + i * to_stride:to + i * to_stride + length] = \
-                truth[off + i * stride:off + i * stride + length]
-    return bytes(out)
-
-
 class Reader:
     def __init__(self, files, truths):
         self.opened = [(os.open(file, os.O_RDONLY | os.O_NONBLOCK),
@@ -74,7 +65,7 @@ class Reader:
         said = self.send(fd, rows, **fields)
         assert said.head.flags == calls.BY_RING
         assert said.done == sum(row[2] * row[5] for row in rows)
-        assert self.gpu.read(self.at, ROOM) == applied(truth, rows), rows
+        assert self.gpu.read(self.at, ROOM) == applied(truth, rows, ROOM), rows
 
     def inject(self, call, action, code=0):
         lib = self.gpu.lib

@@ -18,6 +18,16 @@ struct ring {
 	uint8_t *bytes; /* what is in it */
 };
 
+/* For a thread of its own. */
+struct landing {
+	struct rdma_live *w;
+	struct wfs_landing call;
+	size_t len;
+	uint64_t off;
+	pthread_t thread;
+	int rc;
+};
+
 struct ring ring_open(void);
 /* Also one that was put already. */
 void ring_close(struct ring *ring);

@@ -225,15 +225,6 @@ static void a_ring_may_outlive_who_lands_there(void **state)
 
 #define THREADS 4
 
-struct landing {
-	struct rdma_live *w;
-	struct wfs_landing call;
-	size_t len;
-	uint64_t off;
-	pthread_t thread;
-	int rc;
-};
-
 static void *land_often(void *arg)
 {
 	struct landing *l = arg;

@@ -14,15 +14,6 @@
 #include "core/base/mem.h"
 #include "tests/unit/rdma_ring.h"
 
-struct landing {
-	struct rdma_live *w;
-	struct wfs_landing call;
-	size_t len;
-	uint64_t off;
-	pthread_t thread;
-	int rc;
-};
-
 static void *land_aside(void *arg)
 {
 	struct landing *l = arg;
