@@ -8,7 +8,9 @@ memory of their own; "strided", names that lie transposed in memory; "serve",
 arguments of weightfs.serve. It says {"url", "regions"}; then it obeys, line by
 line, and answers each with a line:
 
-    flip N    every byte of every tensor is changed in place, in an update
+    flip N [VERSION]
+              every byte of every tensor is changed in place, in an update,
+              to what is declared as that version
     begin, end, close
     child     forks; the child's copy of the model is closed there
     lose      the memory of all tensors cannot be read any more, which nobody
@@ -139,7 +141,7 @@ def lose(pool):
 
 def obey(order, pool, served):
     if order[0] == "flip":
-        with served.update():
+        with served.update(*order[2:]):
             flip(pool, int(order[1]))
     elif order[0] == "begin":
         served.half = served.update()

@@ -222,7 +222,7 @@ def test_who_declares_a_version_of_other_bytes_is_told_of_once(mount, workers,
                                                                dump):
     first = workers(declared="v1", seed={"digests": True})
     second = workers(declared="v1", seed={"digests": True})
-    second[1]("flip", 5)  # one rank, whose header stays the same
+    second[1]("flip", 5, "v1")  # one rank, whose header stays the same
     m = mount(*COLD, args=args_of(*first, *second))
     saying = "declares version 'v1', but its"
     text = m.wait_event("seed", saying=saying)["text"]
@@ -347,3 +347,30 @@ def test_declared_versions_stand_in_for_each_other(mount, workers, dump):
         worker.kill()
     for rank in (0, 1):
         assert tensors_of(m.path / "llama" / str(rank)) == held(dump, rank)
+
+
+def test_a_declared_version_is_over_when_its_weights_change(mount, workers,
+                                                            dump):
+    """Though nothing that is known of them has changed but that."""
+    ranks, others = workers(declared="v1"), workers(declared="v1")
+    ranks[1]("flip", 5)
+    m = mount(*COLD, "seed_deadline=1", args=args_of(*others, *ranks))
+    with open(m.path / "llama" / file_of(1), "rb", buffering=0) as file:
+        others[1].kill()
+        assert fails_with(file, os.path.getsize(dump / file_of(1)) // 2) in (
+            errno.EIO, errno.EHOSTUNREACH)
+    assert tensors_of(m.path / "llama/0") == held(dump, 0)
+
+
+def test_an_update_declares_the_version_that_it_is(mount, workers, dump):
+    first, second = workers(declared="v1"), workers(declared="v1")
+    for worker in (*first, *second):
+        worker("flip", 5, "v2")
+    m = mount(*COLD, args=args_of(*first, *second))
+    (row,) = m.status()["models"]
+    assert row["live"]["declared"] == "v2"
+    for worker in first:
+        worker.kill()
+    for rank in (0, 1):
+        assert tensors_of(m.path / "llama" / str(rank)) == (
+            held(dump, rank, 5))

@@ -211,6 +211,34 @@ static void an_update_is_another_version(void **state)
 	weightfs_seed_free(seed);
 }
 
+static void a_declared_version_ends_with_an_update(void **state)
+{
+	struct weightfs_seed *seed = new_seed();
+	struct weightfs_seed_model *model = serve(seed, "m");
+
+	(void)state;
+	assert_int_equal(weightfs_seed_update_declare(model, "v1"), -EINVAL);
+	assert_int_equal(weightfs_seed_update_begin(model), 0);
+	assert_int_equal(weightfs_seed_update_declare(model, "\xff"), -EINVAL);
+	assert_int_equal(weightfs_seed_update_declare(model, "v1"), 0);
+	assert_int_equal(weightfs_seed_update_declare(model, "v2"), 0);
+	assert_int_equal(weightfs_seed_update_end(model), 0);
+	assert_true(
+		says(seed, "/v1/models/m/manifest", "\"declared\": \"v2\""));
+	assert_int_equal(weightfs_seed_update_end(model), -EINVAL);
+	assert_true(
+		says(seed, "/v1/models/m/manifest", "\"declared\": \"v2\""));
+	assert_int_equal(weightfs_seed_update_begin(model), 0);
+	assert_int_equal(weightfs_seed_update_end(model), 0);
+	assert_true(says(seed, "/v1/models/m/manifest", "\"declared\": null"));
+	assert_int_equal(weightfs_seed_update_begin(model), 0);
+	assert_int_equal(weightfs_seed_update_declare(model, "v3"), 0);
+	assert_int_equal(weightfs_seed_update_declare(model, NULL), 0);
+	assert_int_equal(weightfs_seed_update_end(model), 0);
+	assert_true(says(seed, "/v1/models/m/manifest", "\"declared\": null"));
+	weightfs_seed_free(seed);
+}
+
 static void a_thousand_models_leave_nothing(void **state)
 {
 	struct weightfs_seed *seed = new_seed();
@@ -347,6 +375,7 @@ int main(void)
 		T(a_second_publish_changes_nothing),
 		T(options_that_cannot_be_are_refused),
 		T(an_update_is_another_version),
+		T(a_declared_version_ends_with_an_update),
 		T(a_thousand_models_leave_nothing),
 		T(seeds_come_and_go),
 		T(threads_stay_behind_the_others),

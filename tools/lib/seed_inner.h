@@ -34,6 +34,7 @@ struct weightfs_seed_model {
 	struct weightfs_seed_model *next;
 	struct wfs_live_image *image;
 	bool published, lent;
+	bool declares; /* the update that there is says what it makes */
 };
 
 /* 0, or -ECHILD with a sentence: the handle is another process's. */

@@ -231,6 +231,48 @@ int weightfs_seed_update_begin(struct weightfs_seed_model *model)
 		       0;
 }
 
+static int none(struct weightfs_seed_model *model, struct wfs_err *err)
+{
+	return wfs_err_set(err, -EINVAL, "model '%s' is not being updated",
+			   model->image->name);
+}
+
+/* With the lock held. */
+static int declare(struct weightfs_seed_model *model, const char *declared,
+		   struct wfs_err *err)
+{
+	if (!(wfs_live_cell_epoch(&model->image->cell) & 1))
+		return none(model, err);
+	return wfs_live_image_declare(model->image, declared, err);
+}
+
+int weightfs_seed_update_declare(struct weightfs_seed_model *model,
+				 const char *declared)
+{
+	struct wfs_err *err = wfs_face_err();
+	int rc = wfs_face_check(model->seed, err);
+
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&model->seed->lock);
+	rc = declare(model, declared, err);
+	model->declares = !rc && declared;
+	pthread_mutex_unlock(&model->seed->lock);
+	return rc;
+}
+
+/* With the lock held. */
+static int end(struct weightfs_seed_model *model, struct wfs_err *err)
+{
+	if (wfs_live_cell_end(&model->image->cell))
+		return none(model, err);
+	/* What was declared is of the version before. */
+	if (!model->declares)
+		wfs_live_image_declare(model->image, NULL, err);
+	model->declares = false;
+	return 0;
+}
+
 int weightfs_seed_update_end(struct weightfs_seed_model *model)
 {
 	struct wfs_err *err = wfs_face_err();
@@ -238,11 +280,10 @@ int weightfs_seed_update_end(struct weightfs_seed_model *model)
 
 	if (rc)
 		return rc;
-	if (wfs_live_cell_end(&model->image->cell))
-		return wfs_err_set(err, -EINVAL,
-				   "model '%s' is not being updated",
-				   model->image->name);
-	return model->published ? offer_whole(model, err) : 0;
+	pthread_mutex_lock(&model->seed->lock);
+	rc = end(model, err);
+	pthread_mutex_unlock(&model->seed->lock);
+	return rc || !model->published ? rc : offer_whole(model, err);
 }
 
 void weightfs_seed_model_free(struct weightfs_seed_model *model)

@@ -13,22 +13,27 @@
 #include "core/model/names.h"
 #include "core/plan/layout.h"
 
+static int check_word(const char *word, struct wfs_err *err)
+{
+	size_t len = word ? strlen(word) : 0;
+
+	if (len <= WFS_FILE_NAME_MAX &&
+	    (!len || wfs_utf8_span(word, len) == len))
+		return 0;
+	return wfs_err_set(err, -EINVAL,
+			   "'%.64s…' is not UTF-8, or has more than %d bytes",
+			   word, WFS_FILE_NAME_MAX);
+}
+
 static int check_words(const struct wfs_live_model *model, struct wfs_err *err)
 {
 	const char *words[] = { model->name,	       model->engine,
 				model->engine_version, model->layout,
 				model->state,	       model->declared };
 
-	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
-		size_t len = words[i] ? strlen(words[i]) : 0;
-
-		if (len > WFS_FILE_NAME_MAX ||
-		    (len && wfs_utf8_span(words[i], len) != len))
-			return wfs_err_set(err, -EINVAL,
-					   "'%.64s…' is not UTF-8, or has more "
-					   "than %d bytes",
-					   words[i], WFS_FILE_NAME_MAX);
-	}
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (check_word(words[i], err))
+			return -EINVAL;
 	if (model->state && strcmp(model->state, "loaded") != 0 &&
 	    strcmp(model->state, "processed") != 0)
 		return wfs_err_set(err, -EINVAL,
@@ -87,8 +92,7 @@ int wfs_live_image_new(const struct wfs_live_model *model,
 	image->live.layout = image->words[2] =
 		wfs_strdup_or_null(model->layout);
 	image->live.state = image->words[3] = wfs_strdup_or_null(model->state);
-	image->live.declared = image->words[4] =
-		wfs_strdup_or_null(model->declared);
+	image->declared = wfs_strdup_or_null(model->declared);
 	rc = read_layout(model, image, err);
 	if (!rc && getrandom(image->id, sizeof(image->id), 0) !=
 			   (ssize_t)sizeof(image->id))
@@ -98,6 +102,18 @@ int wfs_live_image_new(const struct wfs_live_model *model,
 	else
 		*ret_image = image;
 	return rc;
+}
+
+int wfs_live_image_declare(struct wfs_live_image *image, const char *declared,
+			   struct wfs_err *err)
+{
+	int rc = check_word(declared, err);
+
+	if (rc)
+		return rc;
+	free(image->declared);
+	image->declared = wfs_strdup_or_null(declared);
+	return 0;
 }
 
 struct wfs_live_image *wfs_live_image_get(struct wfs_live_image *image)
@@ -125,6 +141,7 @@ void wfs_live_image_put(struct wfs_live_image *image)
 	}
 	for (size_t i = 0; i < sizeof(image->words) / sizeof(char *); i++)
 		free(image->words[i]);
+	free(image->declared);
 	free((void *)(uintptr_t)image->live.ranks);
 	free(image->files);
 	free(image->ranks);

@@ -59,8 +59,9 @@ struct wfs_live_image {
 	struct wfs_bounces *bounces;   /* outlives the image */
 	uint8_t id[WFS_LIVE_ID_BYTES]; /* random */
 	char *name;
-	char *words[5];	      /* engine … declared: what `live` points to */
-	struct wfs_live live; /* but for the epoch */
+	char *words[4];	      /* engine … state: what `live` points to */
+	char *declared;	      /* of the epoch that is opened next */
+	struct wfs_live live; /* but for these two, which differ by epoch */
 	bool one_name, stages, sealed;
 	uint32_t tp;		     /* ranks of a stage … */
 	uint32_t all;		     /* … and of the engine */
@@ -93,6 +94,13 @@ int wfs_live_image_add_file(struct wfs_live_image *image, const char *path,
  * for one that is no memory of this process.
  */
 int wfs_live_image_seal(struct wfs_live_image *image, struct wfs_err *err);
+
+/*
+ * What the epochs that are opened from now on are declared as; NULL: nothing.
+ * Not while one is being opened.  -EINVAL with a sentence.
+ */
+int wfs_live_image_declare(struct wfs_live_image *image, const char *declared,
+			   struct wfs_err *err);
 
 /*
  * The spans of memory that hold all of it: those that touch a page of each

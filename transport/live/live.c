@@ -18,6 +18,7 @@ struct live_source {
 	struct wfs_source base;
 	struct wfs_live_image *image; /* a reference */
 	struct wfs_live live;
+	char *declared; /* what `live` points to */
 	struct wfs_source_entry *entries;
 	struct wfs_region *regions; /* as the image's files */
 };
@@ -71,6 +72,7 @@ static void live_close(struct wfs_source *source)
 	struct live_source *live = live_of(source);
 
 	wfs_live_image_put(live->image);
+	free(live->declared);
 	free(live->entries);
 	free(live->regions);
 	free(live);
@@ -125,6 +127,8 @@ int wfs_live_open(struct wfs_live_image *image, struct wfs_source **ret_source,
 	live->image = wfs_live_image_get(image);
 	live->live = image->live;
 	live->live.epoch = epoch;
+	live->live.declared = live->declared =
+		wfs_strdup_or_null(image->declared);
 	live->base.live = &live->live;
 	live->entries = wfs_calloc(image->file_count, sizeof(*live->entries));
 	live->regions = wfs_calloc(image->file_count, sizeof(*live->regions));

@@ -163,17 +163,23 @@ class Model:
         check(function("weightfs_seed_publish", c_void_p)(self._use()))
 
     @contextlib.contextmanager
-    def update(self):
+    def update(self, declared=None):
         """Around changes of the tensors in place: then it is a new version,
-        unless it is closed meanwhile."""
+        declared as that, unless it is closed meanwhile."""
         check(function("weightfs_seed_update_begin", c_void_p)(self._use()))
         try:
             yield self
         finally:
             if not self.closed:
                 self._settle()
+                if declared is not None:
+                    self._declare(declared)
                 check(function("weightfs_seed_update_end",
                                c_void_p)(self._use()))
+
+    def _declare(self, declared):
+        check(function("weightfs_seed_update_declare", c_void_p, c_char_p)(
+            self._use(), text(declared)))
 
     def _settle(self):
         """What GPUs were told to write is written."""
@@ -298,6 +304,8 @@ def serve(named_tensors, *, model, rank=0, layout=None, config=None,
                    what becomes JSON
     directory      a checkpoint whose small files are taken
     state          "loaded" or "processed", see <weightfs/seed.h>
+    declared       which version of the weights it is: processes that say the
+                   same have the same; an update has its own word, or none
     one_name       of tied tensors only the least name, as sharded_state saves
     seed           a Seed to add it to; otherwise it has one of its own, made
                    with the other options (listen, token_file, rate, …);

@@ -88,7 +88,11 @@ struct weightfs_seed_model_options {
 	 * engine of the same version and layout can use them.  NULL: unknown.
 	 */
 	const char *state;
-	const char *declared; /* processes that say the same have the same */
+	/*
+	 * Processes that say the same have the same weights.  It is said of
+	 * these, and not of what an update makes of them.
+	 */
+	const char *declared;
 	/*
 	 * Not 0: as sharded_state saves.  Of tensors that are the same bytes
 	 * (tied ones) only the one with the least name is served, and none
@@ -166,6 +170,13 @@ weightfs_seed_regions(const struct weightfs_seed_model *model);
  */
 WEIGHTFS_API int weightfs_seed_update_begin(struct weightfs_seed_model *model);
 WEIGHTFS_API int weightfs_seed_update_end(struct weightfs_seed_model *model);
+/*
+ * During an update, what the new version is declared as (NULL: nothing); else
+ * it is declared as nothing, whatever the one before it was.  -EINVAL: there is
+ * no update, or that is no word.
+ */
+WEIGHTFS_API int weightfs_seed_update_declare(struct weightfs_seed_model *model,
+					      const char *declared);
 /* Even; odd during an update. */
 WEIGHTFS_API uint64_t
 weightfs_seed_epoch(const struct weightfs_seed_model *model);
