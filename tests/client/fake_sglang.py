@@ -174,6 +174,11 @@ class ModelRunner:
     def finalize_startup_weight_load(self):
         self.startup_weight_load = None
 
+    def forward(self, forward_batch, skip_attn_backend_init=None,
+                pp_proxy_tensors=None, reinit_attn_backend=False,
+                split_forward_count=1):
+        pass
+
 
 @part_of("sglang.srt.model_executor.model_runner_components.weight_updater")
 class WeightUpdater:
@@ -189,7 +194,9 @@ class WeightUpdater:
     def update_weights_from_disk(self, model_path, load_format,
                                  weight_name_filter=None,
                                  recapture_cuda_graph=False):
-        pass
+        for tensor in self.get_model().tensors.values():
+            tensor.add_(1)
+        return load_format != "broken", "as it went"
 
     def load_weights_from_distributed(self, named_tensors):
         self.get_model().tensors.update(named_tensors)
@@ -200,6 +207,23 @@ class WeightUpdater:
                                                        named_tensors)
 
     def update_weights_from_ipc(self, recv_req):
+        pass
+
+
+@part_of("sglang.srt.managers.scheduler_components.weight_updater")
+class SchedulerWeightUpdaterManager:
+    def __init__(self, runner):
+        self.runner = runner
+
+    def _select_runners(self, selector="all"):
+        return [("target", self.runner)]
+
+    def release_memory_occupation(self, recv_req):
+        if "weights" in (recv_req.tags or ["weights"]):
+            for tensor in self.runner.model.tensors.values():
+                tensor.zero_()
+
+    def resume_memory_occupation(self, recv_req):
         pass
 
 

@@ -32,45 +32,84 @@ except KeyError as error:
     print(padded in str(error))
 """
 
-PLUGIN = """
-import os, types
-made = {}
-class Sharded:
-    @staticmethod
-    def _filter_subtensors(state):
-        return state
-class Base:
-    def load_model(self, vllm_config, model_config, prefix=""):
-        self.load_weights(made["model"], model_config)
-        return made["model"]
-class Loader(Sharded, Base):
-    pass
-def module(name, **members):
-    sys.modules[name] = types.ModuleType(name)
-    vars(sys.modules[name]).update(members)
-    return sys.modules[name]
-group = types.SimpleNamespace(rank_in_group=0, world_size=1)
-loaders = module("vllm.model_executor.model_loader", BaseModelLoader=Base,
-                 register_model_loader=lambda form: lambda kind:
-                 made.__setitem__(form, kind))
-module("vllm", __version__="0.32.0")
-module("vllm.model_executor", model_loader=loaders)
-module("vllm.distributed", get_tp_group=lambda: group,
-       get_pp_group=lambda: group)
-module("vllm.model_executor.model_loader.sharded_state_loader",
-       ShardedStateLoader=Loader)
+VLLM = """
+import os
+sys.path.insert(0, sys.argv[1])
+import fake_vllm
+fake_vllm.install()
 os.environ["WEIGHTFS_SERVE"] = "127.0.0.1:0"
 from weightfs import vllm as plugin
 plugin.register()
-want = weightfs.load_file(sys.argv[1] + "@tp1", rank=0)
-state = {n: torch.zeros_like(t) for n, t in want.items()}
-made["model"] = types.SimpleNamespace(state_dict=lambda: state)
-config = types.SimpleNamespace(model=sys.argv[1], quantization=None)
-model = made["weightfs"]().load_model(None, config)
-print(digests(state) == digests(want))
-print(model.weightfs_served.url, flush=True)
+want, new = (weightfs.load_file(path + "@tp1", rank=0)
+             for path in sys.argv[2:4])
+model = fake_vllm.load(sys.argv[2], want)
+served = model.weightfs_served
+print(digests(model.tensors) == digests(want))
+print(served.url, flush=True)
 sys.stdin.readline()
-model.weightfs_served.close()
+worker = fake_vllm.SleepyWorker(model)
+def there():
+    return not served.model.closed and served.model.epoch % 2 == 0
+"""
+
+RELOADED = VLLM + """
+worker.reload_weights(new.items())
+print(there(), flush=True)
+sys.stdin.readline()
+served.close()
+worker.reload_weights(want.items())
+print(served.model.closed)
+print(hasattr(fake_vllm.load(sys.argv[2], want, enable_eplb=True),
+              "weightfs_served"))
+"""
+
+CHANGED = VLLM + """
+met = []
+model.seen = lambda: met.append(there())
+def after(*does):
+    # Is it served when it is half changed, after each step, and once the
+    # engine computed with it?
+    met.clear()
+    said = []
+    for do, *args in does:
+        try:
+            do(*args)
+        except (KeyError, TypeError):
+            said.append("failed")
+        said.append(there())
+    assert not any(met), met
+    worker.execute_model(None)
+    print(*said, there())
+epoch = served.model.epoch
+after((worker.reload_weights, new.items()))
+assert served.model.epoch == epoch + 2
+after((worker.reload_weights, new.items(), False))
+after((model.load_weights, list(new.items())[:1]),
+      (model.load_weights, list(new.items())[1:]))
+after((worker.reload_weights, [("none", None)]))
+after((worker.start_weight_update,), (worker.update_weights, new.items()),
+      (worker.execute_model, None), (worker.finish_weight_update,))
+after((worker.start_weight_update,), (worker.update_weights, None))
+after((worker.sleep, 1), (worker.wake_up, ["kv_cache"]),
+      (worker.wake_up, ["weights"]))
+after((worker.sleep, 2), (worker.wake_up,),
+      (worker.reload_weights, new.items()))
+after((worker.sleep, 2), (worker.execute_model, None), (worker.wake_up,))
+after((model.load_weights, []), (worker.sleep, 1), (worker.wake_up,))
+with served.update():
+    worker.execute_model(None)
+    print(there())
+print(there())
+was, model.tensors = served.model, {n: t.clone() for n, t in new.items()}
+worker.reload_weights(new.items())
+print(was.closed, there(), served.model.name)
+name = next(iter(new))
+model.tensors[name] = torch.zeros(3, device="meta")
+worker.finish_weight_update()
+print(served.model.closed)
+model.tensors[name] = new[name]
+worker.finish_weight_update()
+print(there())
 """
 
 
@@ -98,24 +137,38 @@ print(digests(model.tensors) == digests(want), model.processed,
 print(model.weightfs_served.url, flush=True)
 sys.stdin.readline()
 def epoch():
-    return model.weightfs_served._served.epoch
+    return model.weightfs_served.model.epoch
 fake_sglang.WeightUpdater(model).update_weights_from_tensor(
     [(sys.argv[3], None)], "weightfs.sglang.reload")
+print(epoch())
+first.forward(None)
 print(digests(model.tensors) == digests(new), epoch(), flush=True)
 sys.stdin.readline()
 updater = fake_sglang.WeightUpdater(model)
 updater.begin_weight_update()
 for _ in range(2):
     updater.load_weights_from_distributed([])
+    first.forward(None)
 print(epoch())
 updater.end_weight_update(run_post_load=False)
 print(epoch())
+print(updater.update_weights_from_disk("", "auto")[0], epoch())
+print(updater.update_weights_from_disk("", "broken")[0], epoch())
+first.forward(None)
+print(epoch())
+manager = fake_sglang.SchedulerWeightUpdaterManager(first)
+for tags in ["kv_cache"], None, ["weights"]:
+    what = types.SimpleNamespace(tags=tags)
+    manager.release_memory_occupation(what)
+    closed = model.weightfs_served.model.closed
+    manager.resume_memory_occupation(what)
+    print(closed, model.weightfs_served.model.closed)
+    updater.begin_weight_update()
+    updater.load_weights_from_distributed(new.items())
+    updater.end_weight_update(run_post_load=False)
+    print(epoch())
 draft = runner().model.weightfs_served
-print(draft._served.name, draft.url == model.weightfs_served.url)
-for name in "lm_head.weight", "model.norm.weight":
-    updater.load_weights_from_distributed([(name, want[name])])
-print([one.name for one in draft._served.seed.models],
-      model.tensors["model.norm.weight"] is want["model.norm.weight"])
+print(draft.model.name, draft.url == model.weightfs_served.url)
 """
 
 
@@ -140,13 +193,52 @@ def test_of_a_dump_the_ranks_are_taken_or_cut_anew(mount, folder, seed, run):
         assert run(FILL, path, tp).split("\n") == [taken, "True", "True"]
 
 
-def test_what_an_engine_loaded_is_served_to_a_mount(llama, mount, start):
-    child = start(PLUGIN, llama)
+def is_that_of(served, llama, name):
+    norm = "0/model.norm.weight"
+    try:
+        return (served.path / "llama" / norm).read_bytes() == (
+            llama.parent / name / norm).read_bytes()
+    except OSError:  # in between there is none, or it is stale
+        return False
+
+
+def start_vllm(start, code, llama):
+    child = start(code, os.path.dirname(__file__), llama,
+                  llama.parent / "new")
     assert child.line() == "True", child.end()
-    served = mount(args=["--seed", child.line()])
-    assert served.path.joinpath("llama").is_dir()
+    return child, child.line()
+
+
+def test_what_vllm_loads_and_reloads_is_served(llama, mount, start):
+    """With a pretended vLLM."""
+    child, url = start_vllm(start, RELOADED, llama)
+    served = mount("rescan=0.2", args=["--seed", url])
+    assert is_that_of(served, llama, "llama")
     child.say()
-    child.end()
+    assert child.line() == "True"
+    mounts.wait_until(lambda: is_that_of(served, llama, "new"),
+                      "the new weights are served")
+    child.say()
+    assert child.end().split("\n") == ["True", "False"]
+
+
+def test_what_vllm_changes_is_served_once_it_is_whole(llama, start):
+    child, _ = start_vllm(start, CHANGED, llama)
+    child.say()
+    assert child.end().split("\n") == [
+        "True True",                            # reloaded
+        "True True",                            # as it lies there
+        "False False True",                     # piece by piece
+        "failed False True",                    # half reloaded
+        "False False False True True",          # a session
+        "False failed False True",              # one that failed
+        "False False True True",                # slept, and kept it
+        "False False True True",                # slept, and reloaded it
+        "False False False True",               # slept, and did not say how
+        "False False False True",               # in the midst of pieces
+        "False", "True",                        # by hand
+        "True True llama",                      # moved
+        "True", "True"]                         # none, and back again
 
 
 def test_what_sglang_loads_and_changes_is_served(llama, mount, start):
@@ -157,18 +249,14 @@ def test_what_sglang_loads_and_changes_is_served(llama, mount, start):
     served = mount("rescan=0.2", args=["--seed", child.line()])
     (row,) = served.status()["models"]
     assert row["live"]["layout"] == "tp1"
-    norm = "0/model.norm.weight"
-
-    def is_that_of(name):
-        try:
-            return (served.path / "llama" / norm).read_bytes() == (
-                llama.parent / name / norm).read_bytes()
-        except OSError:  # in between there is none, or it is stale
-            return False
-    assert is_that_of("llama")
+    assert is_that_of(served, llama, "llama")
     child.say()
+    assert child.line() == "1"
     assert child.line() == "True 2"
-    mounts.wait_until(lambda: is_that_of("new"), "the new weights are served")
+    mounts.wait_until(lambda: is_that_of(served, llama, "new"),
+                      "the new weights are served")
     child.say()
     assert child.end().split("\n") == [
-        "3", "4", "llama.2 True", "['llama.2'] True"]
+        "3", "4", "True 6", "False 7", "8",
+        "False False", "0",                     # they were put elsewhere
+        "True True", "0", "True True", "0", "llama.2 True"]

@@ -10,7 +10,7 @@ was loaded.
 
 stay: one rank of vLLM that keeps its weights as it loaded them, which on a CPU
 it would pack otherwise, and says the same again for each line that it is sent,
-till there are no more.
+till there are no more; where the line names a checkpoint, with its weights.
 """
 import functools
 import hashlib
@@ -36,7 +36,7 @@ def keep_weights():
 
 
 def vllm(load_format, path, ranks):
-    """A function that says it."""
+    """A function that says it, and one that changes the weights."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     # Its own choice of cores wants a NUMA node for each rank.
@@ -60,7 +60,10 @@ def vllm(load_format, path, ranks):
                  [p[t].logprob for t, p in zip(o.outputs[0].token_ids,
                                                o.outputs[0].logprobs)]]
                 for o in outputs]
-    return say
+
+    def reload(other):
+        llm.collective_rpc("reload_weights", kwargs={"weights_path": other})
+    return say, reload
 
 
 def transformers(path):
@@ -82,11 +85,13 @@ def main():
     os.environ["HF_HUB_OFFLINE"] = "1"
     if stay:
         keep_weights()
-    say = (functools.partial(transformers, path) if how == "transformers"
-           else vllm(how, path, int(ranks)))
+    say, reload = ((functools.partial(transformers, path), None)
+                   if how == "transformers" else vllm(how, path, int(ranks)))
     print("RESULT " + json.dumps(say()), flush=True)
     if stay:
-        for _ in sys.stdin:
+        for line in sys.stdin:
+            if line.strip():
+                reload(line.strip())
             print("RESULT " + json.dumps(say()), flush=True)
 
 

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A running vLLM gives its weights to one of another size, through a mount.
 
-usage: live.py WORKDIR [CASE...]: same, cut, frozen, killed, restarted; or all
+usage: live.py WORKDIR [CASE...]: same, cut, frozen, killed, restarted, updated;
+or all
 
 Engine A, one rank, serves what it holds with our plugin and goes on answering.
 The mount knows nothing but A; engine B loads from it as two ranks, and says
 what two ranks say of the same checkpoint on disk.  Then A is cut off by a
-firewall, frozen, killed or started again with other weights while B loads: B
-says the same or fails, and never anything else.  Exit status 1 if one case
-goes wrong.
+firewall, frozen, killed, started again with other weights or told to reload
+others in place while B loads: B says the same or fails, and never anything
+else.  Exit status 1 if one case goes wrong.
 """
 import contextlib
 import json
@@ -55,8 +56,8 @@ class Engine:
         self.process.wait()
         return None
 
-    def again(self):
-        self.process.stdin.write("\n")
+    def again(self, model=""):
+        self.process.stdin.write(model + "\n")
         self.process.stdin.flush()
         return self.answer()
 
@@ -189,8 +190,23 @@ def restarted(case, truth):
     return "B has the other weights, once it starts anew"
 
 
+def updated(case, truth):
+    a, b = slow(case, 240)
+    other = os.path.join(case.disk, OTHER)
+    was, now = a.again(), a.again(other)
+    assert now and now != was, "A has the weights that it had"
+    said = b.answer()
+    assert said in (None, truth[NAME], truth[OTHER]), b.log()[-6000:]
+    if said is None:
+        assert GONE.search(b.log()), b.log()[-6000:]
+    b = case.load()
+    assert b.answer() == truth[OTHER], b.log()[-6000:]
+    return "B has what A reloaded, %s" % (
+        "once it starts anew" if said is None else "and all of one before")
+
+
 CASES = {"same": same, "cut": cut, "frozen": frozen, "killed": killed,
-         "restarted": restarted}
+         "restarted": restarted, "updated": updated}
 
 
 def make_others(disk):
@@ -207,8 +223,9 @@ def main():
     cases = sys.argv[2:] or CASES
     llama.write_plain(os.path.join(disk, NAME))
     make_others(disk)
+    models = {NAME, OTHER} if {"restarted", "updated"} & {*cases} else {NAME}
     truth = {model: peers.answer("auto", os.path.join(disk, model))
-             for model in {NAME, OTHER if "restarted" in cases else NAME}}
+             for model in models}
     for name in cases:
         begin = time.monotonic()
         with contextlib.ExitStack() as ends:

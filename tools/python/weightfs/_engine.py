@@ -4,13 +4,13 @@
 An engine's parameters are those that sharded_state saves: of several names
 for one memory the engine keeps one, which is its business here.
 """
-import contextlib
 import functools
 import itertools
 import os
 import re
 
 from . import _dtypes
+from ._served import Served, places
 from ._set import Set
 from .load import load_into
 from .serve import Seed, serve
@@ -67,12 +67,6 @@ def fill(state, path, parallel):
     load_into(to, path, rank=rank)
 
 
-def places(state):
-    """Where each tensor lies, and as what."""
-    return {name: (t.data_ptr(), t.dtype, tuple(t.shape), t.stride())
-            for name, t in state.items()}
-
-
 def note(model):
     """Remembers where a model's weights are as they were loaded."""
     model.weightfs_places = places(model.state_dict())
@@ -91,69 +85,27 @@ def seed_at(rank):
                 rate=int(os.environ.get("WEIGHTFS_SERVE_RATE") or 0))
 
 
-class Served:
-    """A worker's model that is served.  Updates may lie in one another: what
-    changes between the first begin and the last end is one new version."""
-
-    def __init__(self, served, at):
-        self._served, self._at = served, at
-        self._depth, self._update = 0, contextlib.ExitStack()
-        self.url, self.close = served.url, served.close
-
-    def begin(self):
-        if not self._depth and not self._served.closed:
-            self._update.enter_context(self._served.update())
-        self._depth += 1
-
-    def end(self, model):
-        self._depth -= 1
-        if self._depth:
-            return
-        if places(model.state_dict()) != self._at:
-            self.close()  # what was served is no longer what is used
-        self._update.close()
-
-
-def begin(model):
-    """Before changes of a model in place, if it is served."""
-    if getattr(model, "weightfs_served", None):
-        model.weightfs_served.begin()
-
-
-def end(model):
-    """After them."""
-    if getattr(model, "weightfs_served", None):
-        model.weightfs_served.end(model)
-
-
-@contextlib.contextmanager
-def updating(model):
-    """Around them."""
-    begin(model)
-    try:
-        yield
-    finally:
-        end(model)
-
-
 def name_beside(name, taken):
     """It, or the first of NAME.2, NAME.3 and so on that is not taken."""
     numbered = (f"{name}.{i}" for i in itertools.count(2))
     return next(n for n in itertools.chain([name], numbered) if n not in taken)
 
 
-def serve_model(model, path, parallel, quantised, **engine):
+def serve_model(model, path, parallel, quantised, replica=0, **engine):
     """Serves a worker's weights, which are as loaded if the engine left them
-    where and as note() saw them, else as processed."""
+    where and as note() saw them, else as processed.  replica: of the same
+    ranks the how manieth on this host, whose ports come after the others'."""
     tp_rank, tp, pp_rank, pp = parallel
-    rank, state = pp_rank * tp + tp_rank, model.state_dict()
-    at = places(state)
-    as_loaded = not quantised and at == getattr(model, "weightfs_places", None)
-    seed = seed_at(rank)
-    name = os.path.basename(path.rstrip("/")).partition("@")[0]
-    served = serve(
-        state, model=name_beside(name, {other.name for other in seed.models}),
-        rank=rank, layout=layout_of(tp, pp), seed=seed, one_name=True,
-        directory=path if os.path.isdir(path) else None,
-        state="loaded" if as_loaded else "processed", **engine)
-    model.weightfs_served = Served(served, at)
+    rank = pp_rank * tp + tp_rank
+    noted = getattr(model, "weightfs_places", None)
+    seed = seed_at(replica * pp * tp + rank)
+    name = name_beside(os.path.basename(path.rstrip("/")).partition("@")[0],
+                       {other.name for other in seed.models})
+
+    def make(state):
+        loaded = not quantised and places(state) == noted
+        return serve(
+            state, model=name, rank=rank, layout=layout_of(tp, pp), seed=seed,
+            one_name=True, directory=path if os.path.isdir(path) else None,
+            state="loaded" if loaded else "processed", **engine)
+    model.weightfs_served = Served(model, make)

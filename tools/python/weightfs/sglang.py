@@ -7,9 +7,9 @@ where its parameters lie on a CPU, from mapped files to a device elsewhere:
     sglang serve --model-path /weights/llama --load-format weightfs --tp 2
 
 WEIGHTFS_SERVE=HOST:PORT in the environment has each worker serve its weights,
-however they were loaded, at that port and those after it; what SGLang changes
-in them afterwards is a new version.  With --custom-weight-loader
-weightfs.sglang.reload a running engine takes others from a mount:
+however they were loaded, at that port and those after it, a new version once
+SGLang has changed them, and none while their memory is released.  With
+--custom-weight-loader weightfs.sglang.reload it takes others from a mount:
 
     engine.update_weights_from_tensor([("/weights/new", torch.empty(0))],
                                       load_format="weightfs.sglang.reload")
@@ -17,14 +17,17 @@ weightfs.sglang.reload a running engine takes others from a mount:
 import functools
 import os
 
-from . import _engine
+from . import _engine, _served
 
 INITIALIZE = "sglang.srt.model_loader.loader._initialize_model"
 RUNNER = "sglang.srt.model_executor.model_runner.ModelRunner."
-UPDATER = ("sglang.srt.model_executor.model_runner_components."
-           "weight_updater.WeightUpdater.")
-UPDATES = ("update_weights_from_disk", "update_weights_from_tensor",
-           "update_weights_from_ipc", "load_weights_from_distributed")
+UPDATER = ("sglang.srt.model_executor.model_runner_components.weight_updater."
+           "WeightUpdater.")
+WHOLE = "update_weights_from_disk", "update_weights_from_ipc"
+PIECES = "update_weights_from_tensor", "load_weights_from_distributed"
+SESSION = "begin_weight_update", "end_weight_update"
+MANAGER = ("sglang.srt.managers.scheduler_components.weight_updater."
+           "SchedulerWeightUpdaterManager.")
 
 
 def _parallel():
@@ -72,15 +75,9 @@ def reload(model, named_tensors):
 
 
 def _verify(config):
-    """Before SGLang looks for the name of a load format among its own; a class
-    is taken as it is."""
+    """Before SGLang looks for it among its own; a class is taken as it is."""
     if config.load_format == "weightfs":
         config.load_format = _loader()
-
-
-def _note(model, *_, **__):
-    """After a model was made, with its weights where they will be."""
-    _engine.note(model)
 
 
 def _serve(_, runner, *__, **___):
@@ -92,20 +89,39 @@ def _serve(_, runner, *__, **___):
                             engine="sglang", engine_version=sglang.__version__)
 
 
-def _update(original, updater, *args, **named):
-    with _engine.updating(updater.get_model()):
-        return original(updater, *args, **named)
+def _change(original, updater, *args, **named):
+    """Of all of them: what it says begins with whether it went well."""
+    served = _served.All(updater.get_model())
+    with served.changing(whole=False):
+        result = original(updater, *args, **named)
+    if original.__name__ in WHOLE and result[0]:
+        served.settle()
+    return result
 
 
-def _begin(updater, *_, **__):
-    _engine.begin(updater.get_model())
+def _session(original, updater, **named):
+    begins = original.__name__ == SESSION[0]
+    with _served.All(updater.get_model()).changing(not begins, lambda: begins):
+        return original(updater, **named)
 
 
-def _end(original, updater, *args, **named):
-    try:
-        return original(updater, *args, **named)
-    finally:
-        _engine.end(updater.get_model())
+def _compute(runner, *_, **__):
+    _served.All(runner.model).settle()
+
+
+def _weights_of(manager, request):
+    """Of a scheduler's models, if they are what goes or comes back."""
+    weights = not request.tags or "weights" in request.tags
+    runners = manager._select_runners() if weights else []
+    return _served.All(*(runner.model for _, runner in runners))
+
+
+def _release(manager, recv_req):
+    _weights_of(manager, recv_req).sleep(keeps=False)
+
+
+def _resume(_, manager, recv_req):
+    _weights_of(manager, recv_req).wake()
 
 
 def register():
@@ -118,10 +134,15 @@ def register():
          _verify, HookType.BEFORE)
     if not os.environ.get("WEIGHTFS_SERVE"):
         return
-    hook(INITIALIZE, _note, HookType.AFTER)
-    hook(RUNNER + "load_model", _serve, HookType.AFTER)
-    hook(RUNNER + "finalize_startup_weight_load", _serve, HookType.AFTER)
-    for name in UPDATES:
-        hook(UPDATER + name, _update, HookType.AROUND)
-    hook(UPDATER + "begin_weight_update", _begin, HookType.BEFORE)
-    hook(UPDATER + "end_weight_update", _end, HookType.AROUND)
+    # Its weights are where they will be.
+    hook(INITIALIZE, lambda model, *_, **__: _engine.note(model),
+         HookType.AFTER)
+    for name in "load_model", "finalize_startup_weight_load":
+        hook(RUNNER + name, _serve, HookType.AFTER)
+    hook(RUNNER + "forward", _compute, HookType.BEFORE)
+    for name in WHOLE + PIECES:
+        hook(UPDATER + name, _change, HookType.AROUND)
+    for name in SESSION:
+        hook(UPDATER + name, _session, HookType.AROUND)
+    hook(MANAGER + "release_memory_occupation", _release, HookType.BEFORE)
+    hook(MANAGER + "resume_memory_occupation", _resume, HookType.AFTER)
