@@ -219,8 +219,7 @@ class World:
 
     def __init__(self, source, folder, mount, model):
         self.folder, self.make = folder, mount
-        self.model = model
-        self.source = source
+        self.model, self.source = model, source
         self.mount = self.mounted("prefetch=0")
         self.top = self.mount.path / "m"
         self.shard = next(name for name in self.model.files()
