@@ -4,7 +4,7 @@ import mounts
 import pytest
 from test_remote import models, read_all, shard
 
-OPTIONS = ["forget_after=5", "switch_after=0", "rescan=0.1"]
+OPTIONS = ["forget_after=1", "switch_after=0", "rescan=0.1"]
 
 
 @pytest.fixture

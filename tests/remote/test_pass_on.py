@@ -125,8 +125,8 @@ class At:
 def test_two_that_seed_each_other_do_not_wait_for_each_other(
         mount, seeder, passing, model):
     a, port = seeder(llama=model.path), mounts.free_port()
-    first, b = passing(a, At(port), options=["seed_deadline=3"])
-    second, c = passing(a, b, port=port, options=["seed_deadline=3"])
+    first, b = passing(a, At(port), options=["seed_deadline=1"])
+    second, c = passing(a, b, port=port, options=["seed_deadline=1"])
     wait_for_roots(b)
     wait_for_roots(c)
     node = a.ask("/v1/models").json()["node"]
