@@ -11,7 +11,8 @@ are brought into an empty arena by `weightfs warm`.  A running engine's weights
 are pulled in the same way.  The table goes to stdout and build/bench-rdma.json.
 
 BENCH_MIB in the environment is the size of each checkpoint (default: 192 in
-the guest, else 1024), BENCH_ROUNDS how often each is read.
+the guest, else 1024), BENCH_ROUNDS how often each is read.  Arguments (large,
+small, plain: large without digests, calls, live) choose what is measured.
 """
 import json
 import os
@@ -38,6 +39,7 @@ TOTAL = int(os.environ.get("BENCH_MIB", 192 if IN_GUEST else 1024)) * MIB
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", 3))
 LANES, DEPTH = 4, 2  # connections to a seed, requests under way on each
 CHUNK = MIB
+PARTS = ["large", "small", "calls", "plain", "live"]
 THREADS = "fetch", "hydrate"  # of the mount, that a chunk goes by
 OUT = os.environ.get("BENCH_OUT", "build/bench-rdma.json")
 
@@ -146,30 +148,15 @@ def say(what):
     print("  (%s)" % what, flush=True)
 
 
-class Busy:
-    """CPU time of a seed while it is read."""
-
-    def __init__(self):
-        self.used = self.wall = self.bytes = 0
-
-    def add(self, used, wall, size):
-        self.used, self.wall = self.used + used, self.wall + wall
-        self.bytes += size
-
-    def tell(self, table, name):
-        table.add(name, 100 * self.used / self.wall, "% of wall", ("<=", 1))
-        say("while %.2f GiB were read, in %.1f s"
-            % (self.bytes / (1 << 30), self.wall))
-
-
-def compare(table, node, checkpoint, name, target, busy):
+def compare(table, node, checkpoint, name, target):
+    """Its speed, and what its seed does meanwhile."""
     node.warm(checkpoint)  # memory that is new is slower
-    ours, theirs, tcp = [], [], []
+    ours, theirs, tcp, used = [], [], [], []
     for _ in range(ROUNDS):
         theirs.append(bare(checkpoint))
         before = network.cpu(node.seed.pid)
         took, part = node.warm(checkpoint)
-        busy.add(network.cpu(node.seed.pid) - before, took, checkpoint.bytes)
+        used.append(network.cpu(node.seed.pid) - before)
         ours.append(took)
         tcp.append(part)
     table.add(name, checkpoint.bytes / statistics.median(ours) / GB, "GB/s",
@@ -178,6 +165,11 @@ def compare(table, node, checkpoint, name, target, busy):
               against="bare READs")
     if max(tcp):
         say("of a round's bytes up to %.1f%% came by TCP" % (100 * max(tcp)))
+    table.add("%s: the CPU of %s" % (name, node.seed.name),
+              100 * sum(used) / sum(ours), "% of wall", ("<=", 1))
+    say("rounds: %s" % ", ".join(
+        "%.2f%% of %.2f s, at %.2f of bare READs" % (
+            100 * u / o, o, t / o) for u, o, t in zip(used, ours, theirs)))
 
 
 def calls(table, node, checkpoint):
@@ -200,40 +192,45 @@ def calls(table, node, checkpoint):
             sorted(found.items(), key=lambda row: -row[1])[:6])))
 
 
-def measure_files(table, root):
+def measure_files(table, root, parts):
     large = Checkpoint(root, "large", 64 * MIB)
     small = Checkpoint(root, "small", MIB)
-    busy = Busy()
     with network.Seed(root, [large, small], "--rdma-memory",
                       str(3 * TOTAL)) as seed:
         mount.await_that("the seed's memory to be registered", lambda:
                          re.search(r"RDMA: \d+ files in .*, 0 left out",
                                    seed.log()))
         with Node(root, seed, "on") as node:
-            compare(table, node, large, "files of 64 MiB", 0.85, busy)
-            compare(table, node, small, "files of 1 MiB", 0.7, busy)
-            calls(table, node, large)
-        with Node(root, seed, "off") as node:
-            compare(table, node, large, "files of 64 MiB, digests off", 0.95,
-                    busy)
-    busy.tell(table, "the seed's CPU meanwhile")
+            if "large" in parts:
+                compare(table, node, large, "files of 64 MiB", 0.85)
+            if "small" in parts:
+                compare(table, node, small, "files of 1 MiB", 0.7)
+            if "calls" in parts:
+                calls(table, node, large)
+        if "plain" in parts:
+            with Node(root, seed, "off") as node:
+                compare(table, node, large, "files of 64 MiB, digests off",
+                        0.95)
 
 
 def measure_live(table, root):
-    rank, busy = Rank(root, "live", 64 * MIB), Busy()
+    rank = Rank(root, "live", 64 * MIB)
     with Engine(rank) as engine, Node(root, engine, "off") as node:
-        compare(table, node, rank, "a running engine's rank, digests off", 0.9,
-                busy)
-    busy.tell(table, "the engine's CPU meanwhile")
+        compare(table, node, rank, "a running engine's rank", 0.9)
 
 
 def main():
+    parts = sys.argv[1:] or PARTS
+    if not set(parts) <= set(PARTS):
+        sys.exit("bench-rdma: the parts are: " + " ".join(PARTS))
     if not os.path.isdir("/sys/class/infiniband"):
         sys.exit("bench-rdma: this machine has no RDMA device")
     table = Table()
     with tempfile.TemporaryDirectory(prefix="weightfs-bench-") as root:
-        measure_files(table, root)
-        measure_live(table, root)
+        if set(parts) - {"live"}:
+            measure_files(table, root, parts)
+        if "live" in parts:
+            measure_live(table, root)
     table.save(OUT)
 
 
