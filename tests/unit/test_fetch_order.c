@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which chunk a lane takes next, and which lane is called first: nobody else
- * does anything meanwhile, since the test has the lock.
+ * Which chunk a lane takes next: nobody else does anything meanwhile, since the
+ * test has the lock.
  */
 #include "tests/unit/t.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 
 #include "core/base/mem.h"
@@ -133,49 +132,6 @@ static void what_is_wanted_goes_before_the_rest_of_a_read(void **state)
 	close_world(&w);
 }
 
-/* With the lock, once all lanes of the peer sleep. */
-static void await_sleep(struct wfs_peer *peer)
-{
-	unsigned n = 0;
-
-	while (n < peer->lane_count) {
-		n = 0;
-		pthread_mutex_lock(&peer->fetch->lock);
-		for (unsigned i = 0; i < peer->lane_count; i++)
-			n += peer->lanes[i].asleep;
-		if (n < peer->lane_count) {
-			pthread_mutex_unlock(&peer->fetch->lock);
-			sched_yield();
-		}
-	}
-}
-
-/* Or a call would end at one that may not connect now. */
-static void who_must_connect_is_called_after_who_need_not(void **state)
-{
-	struct fetch_bench *b = fetch_bench_open(1, 0);
-	struct wfs_peer *peer = b->peers[0];
-
-	(void)state;
-	fetch_bench_reads(b, 0, 1);
-	for (unsigned i = 0; i < 100; i++) {
-		bool must = false;
-		unsigned open = 0;
-
-		await_sleep(peer);
-		for (const struct wfs_lane *lane = peer->asleep; lane;
-		     lane = lane->below) {
-			assert_false(lane->conn && must);
-			must |= !lane->conn;
-			open += lane->conn != NULL;
-		}
-		assert_true(open);
-		wfs_peer_call_all_locked(peer);
-		pthread_mutex_unlock(&b->fetch->lock);
-	}
-	fetch_bench_close(b);
-}
-
 int main(void)
 {
 	static bool wanted = false, ahead = true;
@@ -190,7 +146,6 @@ int main(void)
 		  a_lane_that_finds_none_helps_with_the_first, NULL, NULL,
 		  &wanted },
 		T(what_is_wanted_goes_before_the_rest_of_a_read),
-		T(who_must_connect_is_called_after_who_need_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
