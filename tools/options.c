@@ -32,6 +32,7 @@ void wfs_options_init(struct wfs_options *options)
 		.rescan_ns = 2 * NS_PER_S,
 		.trust = WFS_TRUST_SEED,
 		.prefer = WFS_PREFER_USUAL,
+		.seed_wait_ns = WFS_WAIT_USUAL,
 		.seed_deadline_ns = 60 * NS_PER_S,
 		.forget_after_ns = 86400 * NS_PER_S,
 		.log_level = WFS_LOG_INFO,

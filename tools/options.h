@@ -36,6 +36,9 @@ struct wfs_option_model {
 	uint8_t root[WFS_ROOT_BYTES];
 };
 
+/* What can be asked is waited for a little, what fails is not. */
+#define WFS_WAIT_USUAL UINT64_MAX
+
 struct wfs_options {
 	char *models_dir;		 /* absolute, or NULL */
 	struct wfs_option_model *models; /* a name once for each place */
@@ -49,6 +52,7 @@ struct wfs_options {
 	char *origin_token; /* a file, absolute, or NULL */
 	/* Of buckets; NULL: as the environment and ~/.aws say. */
 	char *s3_endpoint, *s3_region, *s3_profile, *s3_credentials;
+	uint64_t seed_wait_ns; /* WFS_WAIT_USUAL: for who may answer */
 	uint64_t seed_deadline_ns;
 	uint64_t forget_after_ns;  /* 0: never */
 	unsigned seed_connections; /* to each; 0: as many as suit */

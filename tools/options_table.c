@@ -47,6 +47,9 @@ const struct wfs_option wfs_option_table[] = {
 	ROW(MOUNT, "s3_credentials", PATH, s3_credentials, "FILE",
 	    "Profiles with keys (default: AWS_SHARED_CREDENTIALS_FILE, "
 	    "~/.aws/credentials)"),
+	ROW(MOUNT, "seed_wait", SECONDS, seed_wait_ns, "SECONDS",
+	    "Be mounted when seeds and web servers have answered, or after "
+	    "that long (default: 5, and not for those that fail)"),
 	ROW(MOUNT, "seed_deadline", SECONDS, seed_deadline_ns, "SECONDS",
 	    "A read that no seed can serve fails after that long (default: "
 	    "60)"),

@@ -5,6 +5,7 @@
 #include "tools/seeds.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/log.h"
 #include "core/base/text.h"
@@ -18,8 +19,9 @@
 #include "transport/rdma/rdma.h"
 #include "transport/remote/remote.h"
 
-#define FIRST_NS 5000000000ull /* a mount waits so long for seeds */
+#define FIRST_NS 5000000000ull /* a mount waits so long unless told otherwise */
 #define COPY_NS	 1000000000ull /* and for what may stand in for them */
+#define NAME_NS	 100000000ull  /* between two looks for a name */
 
 /* Of either there may be none. */
 struct wfs_seeds {
@@ -222,10 +224,53 @@ static int start_copies(struct wfs_seeds *seeds, uint64_t disk_ns,
 	return rc ? rc : wfs_copies_start(seeds->copies, origin_ns);
 }
 
-/* Waits a little for what there is. */
-static int start(struct wfs_seeds *seeds, const struct wfs_options *options,
-		 struct wfs_daemon *daemon, struct wfs_err *err)
+static bool has_model(struct wfs_registry *registry, const char *name)
 {
+	uint32_t slot;
+	struct wfs_model *model = wfs_registry_by_name(registry, name, &slot);
+
+	wfs_model_put(model);
+	return model;
+}
+
+/* A name may have several places. */
+static bool is_named_before(const struct wfs_options *options, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (!strcmp(options->models[k].name, options->models[i].name))
+			return true;
+	return false;
+}
+
+/* Whoever named them by hand, and waits, wants to find them. */
+static void await_names(const struct wfs_options *options,
+			struct wfs_registry *registry,
+			struct wfs_daemon *daemon, uint64_t until)
+{
+	for (size_t i = 0; i < options->model_count; i++) {
+		const char *name = options->models[i].name;
+		char *text wfs_autofree = NULL;
+
+		while (!has_model(registry, name) && wfs_now_ns() < until)
+			usleep(NAME_NS / 1000);
+		if (has_model(registry, name) || is_named_before(options, i))
+			continue;
+		text = wfs_asprintf("model '%s' is not there yet; it is waited "
+				    "for",
+				    name);
+		wfs_warn("%s", text);
+		complain(daemon, text);
+	}
+}
+
+/* Waits a little for what there is, or as long as it was told to. */
+static int start(struct wfs_seeds *seeds, const struct wfs_options *options,
+		 struct wfs_registry *registry, struct wfs_daemon *daemon,
+		 struct wfs_err *err)
+{
+	bool patient = options->seed_wait_ns != WFS_WAIT_USUAL;
+	uint64_t wait = patient ? options->seed_wait_ns : FIRST_NS;
+	uint64_t until = wfs_now_ns() + wait;
 	bool vouch = wfs_copies_vouch(options);
 	int rc = 0;
 
@@ -233,7 +278,8 @@ static int start(struct wfs_seeds *seeds, const struct wfs_options *options,
 	if (vouch)
 		rc = start_copies(seeds, FIRST_NS, FIRST_NS);
 	if (!rc && seeds->remote) {
-		wfs_remote_first(seeds->remote, FIRST_NS, complain, daemon);
+		wfs_remote_first(seeds->remote, wait, patient, complain,
+				 daemon);
 		rc = wfs_remote_watch_start(seeds->watch, FIRST_NS);
 	}
 	/* After the seeds: what they offer is not asked for elsewhere. */
@@ -241,6 +287,8 @@ static int start(struct wfs_seeds *seeds, const struct wfs_options *options,
 		rc = wfs_origin_watch_start(seeds->origin_watch, FIRST_NS);
 	if (!rc && !vouch)
 		rc = start_copies(seeds, COPY_NS, 0);
+	if (!rc && patient)
+		await_names(options, registry, daemon, until);
 	return rc ? wfs_err_set(err, rc, "cannot start a thread: %s",
 				strerror(-rc)) :
 		    0;
@@ -260,7 +308,7 @@ int wfs_seeds_open(const struct wfs_options *options,
 	if (!rc)
 		open_copies(seeds, options, registry);
 	if (!rc)
-		rc = start(seeds, options, daemon, err);
+		rc = start(seeds, options, registry, daemon, err);
 	if (rc) {
 		wfs_seeds_close(seeds);
 		return rc;

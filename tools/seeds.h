@@ -20,8 +20,8 @@ struct wfs_seeds;
 bool wfs_seeds_any(const struct wfs_options *options);
 
 /*
- * Asks the seeds, on threads of its own, and waits a little for what they
- * offer to be loaded; what takes longer comes behind, which the daemon's
+ * Asks the seeds, on threads of its own, and waits a little (option
+ * 'seed_wait': so long) for what they offer to be loaded; what takes longer comes behind, which the daemon's
  * starter is told.  All outlive it.
  */
 int wfs_seeds_open(const struct wfs_options *options,

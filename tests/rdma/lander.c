@@ -150,7 +150,7 @@ int main(int argc, char **argv)
 	if (argc != 4)
 		return 2;
 	must(wfs_remote_open(&config, &w.remote, &err), &err);
-	wfs_remote_first(w.remote, FIRST_NS, tell, NULL);
+	wfs_remote_first(w.remote, FIRST_NS, false, tell, NULL);
 	source = find_model(w.remote, &err);
 	must(source ? 0 : -ENOENT, &err);
 	entry = wfs_source_entry_of(source, argv[2]);

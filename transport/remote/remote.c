@@ -194,13 +194,34 @@ static bool all_tried_locked(const struct wfs_remote *remote)
 	return with_seed == remote->url_count;
 }
 
+/* Has a seed of each URL answered? */
+static bool all_heard_locked(const struct wfs_remote *remote)
+{
+	size_t heard = 0;
+
+	for (size_t i = 0; i < remote->url_count; i++) {
+		bool has = false;
+
+		for (size_t k = 0; k < remote->seed_count && !has; k++) {
+			const struct remote_seed *seed = remote->seeds[k];
+
+			has = seed->url == &remote->urls[i] && seed->up &&
+			      seed->asked_anew == seed->doubted;
+		}
+		heard += has;
+	}
+	return heard == remote->url_count;
+}
+
 void wfs_remote_first(struct wfs_remote *remote, uint64_t timeout_ns,
-		      void (*tell)(void *ctx, const char *text), void *ctx)
+		      bool patient, void (*tell)(void *ctx, const char *text),
+		      void *ctx)
 {
 	uint64_t until = wfs_now_ns() + timeout_ns;
 
 	pthread_mutex_lock(&remote->lock);
-	while (!all_tried_locked(remote) &&
+	while (!(patient ? all_heard_locked(remote) :
+			   all_tried_locked(remote)) &&
 	       wfs_cond_wait_until(&remote->changed, &remote->lock, until))
 		;
 	pthread_mutex_unlock(&remote->lock);

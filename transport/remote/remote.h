@@ -113,11 +113,13 @@ int wfs_remote_open(const struct wfs_remote_config *config,
 		    struct wfs_remote **ret_remote, struct wfs_err *err);
 
 /*
- * Waits until every seed has answered or failed once, up to `timeout_ns`.
- * `tell` is called for each that has not answered.
+ * Waits until every seed has answered or failed once, `patient`: until one of
+ * each URL has answered, up to `timeout_ns`.  `tell` is called for each that has
+ * not answered.
  */
 void wfs_remote_first(struct wfs_remote *remote, uint64_t timeout_ns,
-		      void (*tell)(void *ctx, const char *text), void *ctx);
+		      bool patient, void (*tell)(void *ctx, const char *text),
+		      void *ctx);
 
 /* From now on reads fail at once, with -ESHUTDOWN; returns at once. */
 void wfs_remote_stop(struct wfs_remote *remote); /* NULL is fine */
