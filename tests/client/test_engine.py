@@ -52,7 +52,10 @@ def there():
     return not served.model.closed and served.model.epoch % 2 == 0
 """
 
-RELOADED = VLLM + """
+RELOADED = """
+import os
+os.environ.update(WEIGHTFS_SERVE_VERSION="v1", WEIGHTFS_SERVE_DIGESTS="1")
+""" + VLLM + """
 worker.reload_weights(new.items())
 print(there(), flush=True)
 sys.stdin.readline()
@@ -202,6 +205,12 @@ def is_that_of(served, llama, name):
         return False
 
 
+def said_of(served, *words):
+    """Of each version that there still is."""
+    return [[row["live"][word] for word in words]
+            for row in served.status()["models"]]
+
+
 def start_vllm(start, code, llama):
     child = start(code, os.path.dirname(__file__), llama,
                   llama.parent / "new")
@@ -214,10 +223,12 @@ def test_what_vllm_loads_and_reloads_is_served(llama, mount, start):
     child, url = start_vllm(start, RELOADED, llama)
     served = mount("rescan=0.2", args=["--seed", url])
     assert is_that_of(served, llama, "llama")
+    assert said_of(served, "declared", "digests") == [["v1", True]]
     child.say()
     assert child.line() == "True"
     mounts.wait_until(lambda: is_that_of(served, llama, "new"),
                       "the new weights are served")
+    assert [None, True] in said_of(served, "declared", "digests")
     child.say()
     assert child.end().split("\n") == ["True", "False"]
 

@@ -75,14 +75,16 @@ def note(model):
 @functools.lru_cache(maxsize=None)
 def seed_at(rank):
     """Listens where WEIGHTFS_SERVE says, HOST:PORT, each rank at a port of its
-    own; the token is in the file that WEIGHTFS_SERVE_TOKEN names, and at most
-    WEIGHTFS_SERVE_RATE bytes a second are sent.  One for all models of a
-    process, such as a draft's."""
+    own; the token is in the file that WEIGHTFS_SERVE_TOKEN names, at most
+    WEIGHTFS_SERVE_RATE bytes a second are sent, and digests are computed if
+    WEIGHTFS_SERVE_DIGESTS is 1.  One for all models of a process, such as a
+    draft's."""
     host, _, port = os.environ["WEIGHTFS_SERVE"].rpartition(":")
     port = int(port) and int(port) + rank  # 0: one that is free
     return Seed("%s:%d" % (host, port),
                 token_file=os.environ.get("WEIGHTFS_SERVE_TOKEN") or None,
-                rate=int(os.environ.get("WEIGHTFS_SERVE_RATE") or 0))
+                rate=int(os.environ.get("WEIGHTFS_SERVE_RATE") or 0),
+                digests=os.environ.get("WEIGHTFS_SERVE_DIGESTS") == "1")
 
 
 def name_beside(name, taken):
@@ -93,8 +95,9 @@ def name_beside(name, taken):
 
 def serve_model(model, path, parallel, quantised, replica=0, **engine):
     """Serves a worker's weights, which are as loaded if the engine left them
-    where and as note() saw them, else as processed.  replica: of the same
-    ranks the how manieth on this host, whose ports come after the others'."""
+    where and as note() saw them, else as processed.  They are declared as
+    WEIGHTFS_SERVE_VERSION till they change.  replica: of the same ranks the
+    how manieth on this host, whose ports come after the others'."""
     tp_rank, tp, pp_rank, pp = parallel
     rank = pp_rank * tp + tp_rank
     noted = getattr(model, "weightfs_places", None)
@@ -102,10 +105,14 @@ def serve_model(model, path, parallel, quantised, replica=0, **engine):
     name = name_beside(os.path.basename(path.rstrip("/")).partition("@")[0],
                        {other.name for other in seed.models})
 
+    words = [os.environ.get("WEIGHTFS_SERVE_VERSION") or None]
+
     def make(state):
+        declared = words.pop() if words else None
         loaded = not quantised and places(state) == noted
         return serve(
             state, model=name, rank=rank, layout=layout_of(tp, pp), seed=seed,
             one_name=True, directory=path if os.path.isdir(path) else None,
-            state="loaded" if loaded else "processed", **engine)
+            state="loaded" if loaded else "processed", declared=declared,
+            **engine)
     model.weightfs_served = Served(model, make)
