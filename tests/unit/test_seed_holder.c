@@ -160,8 +160,8 @@ static int setup(void **state)
 	source = ckpt_source(ckpt);
 	assert_int_equal(wfs_model_load(source, "m", 1, &s->model, &err), 0);
 	wfs_source_put(source);
-	s->holding.holder =
-		(struct wfs_holder){ &s->holding, held, holds, take, NULL };
+	s->holding.holder = (struct wfs_holder){ &s->holding, held, holds,
+						 take,	      NULL, NULL };
 	s->registry = wfs_registry_new(0);
 	wfs_registry_offer(s->registry, wfs_model_get(s->model));
 	wfs_registry_tick(s->registry);

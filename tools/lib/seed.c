@@ -11,6 +11,7 @@
 
 #include "core/base/mem.h"
 #include "tools/lib/seed_inner.h"
+#include "transport/live/direct.h"
 
 #define LISTEN	    "127.0.0.1:0"
 #define NICE	    10
@@ -69,6 +70,34 @@ static int take(void *ctx, struct wfs_region *region, uint64_t off, size_t len,
 	return 0;
 }
 
+static ssize_t send_direct(void *own, int socket, size_t at, size_t len)
+{
+	return wfs_live_direct_send(own, socket, at, len);
+}
+
+static void free_direct(void *own)
+{
+	wfs_live_direct_free(own);
+}
+
+static int direct(void *ctx, struct wfs_region *region, uint64_t off,
+		  size_t len, struct wfs_stretch *ret_stretch)
+{
+	struct wfs_live_direct *chunk = wfs_live_direct_new(region, off, len);
+
+	(void)ctx;
+	if (!chunk)
+		return -ENOTSUP;
+	*ret_stretch = (struct wfs_stretch){
+		.len = len,
+		.fd = -1,
+		.send = send_direct,
+		.release = free_direct,
+		.own = chunk,
+	};
+	return 0;
+}
+
 /* A copy of what the caller knows of the options. */
 static int read_options(const struct weightfs_seed_options *options,
 			struct weightfs_seed_options *ret, struct wfs_err *err)
@@ -118,6 +147,7 @@ static int open_seed(const struct weightfs_seed_options *options,
 		.held = held,
 		.holds = holds,
 		.take = take,
+		.direct = direct,
 	};
 	struct wfs_seed_config config = {
 		.listen = options->listen,

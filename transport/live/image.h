@@ -122,4 +122,17 @@ size_t wfs_live_image_lent(const struct wfs_live_image *image,
 int wfs_live_image_copy(const struct wfs_live_file *file, uint64_t off,
 			size_t len, struct wfs_bounce *bounce);
 
+/*
+ * Can [off, off + len) of a file be sent from where it lies?  Not what is a
+ * device's, nor what lies in very short runs.
+ */
+bool wfs_live_image_lies_near(const struct wfs_live_file *file, uint64_t off,
+			      size_t len);
+/*
+ * Where such bytes lie, from `off` on, as at most `max` pieces: how many, at
+ * least one; all of them hold `len` bytes or less.
+ */
+int wfs_live_image_gather(const struct wfs_live_file *file, uint64_t off,
+			  size_t len, struct iovec *ret_pieces, int max);
+
 #endif

@@ -28,6 +28,17 @@ int wfs_live_open(struct wfs_live_image *image, struct wfs_source **ret_source,
 int wfs_live_take(struct wfs_region *region, uint64_t off, size_t len,
 		  struct wfs_bounce **ret_bounce);
 /*
+ * Sends from [off, off + len) of such a region, from where it lies, as much as
+ * a socket takes at once: how many bytes, or a negative errno.  -EAGAIN: none
+ * now.  -EFAULT: there is no such memory.  -EBUSY and -ESTALE: that epoch is
+ * over, and anything that was sent just now is none of it.
+ */
+ssize_t wfs_live_send(struct wfs_region *region, uint64_t off, size_t len,
+		      int socket);
+/* May that be done with those bytes? */
+bool wfs_live_can_send(struct wfs_region *region, uint64_t off, size_t len);
+
+/*
  * Where a region of such a source lies; the caller frees the pieces.  There is
  * none of a small file, nor of a tensor that is not contiguous.
  */

@@ -87,6 +87,24 @@ static int send_file(const struct wfs_sender *sender, int fd, uint64_t off,
 	return rc;
 }
 
+static int send_itself(const struct wfs_sender *sender,
+		       const struct wfs_stretch *stretch, size_t at, size_t len)
+{
+	int rc = 0;
+
+	while (len && rc == 0) {
+		ssize_t n = stretch->send(stretch->own, sender->fd, at, len);
+
+		if (n > 0) {
+			at += (size_t)n;
+			len -= (size_t)n;
+		} else if (n != -EINTR) {
+			rc = n == -EAGAIN ? wait_for_room(sender) : (int)n;
+		}
+	}
+	return rc;
+}
+
 int wfs_sender_stretch(const struct wfs_sender *sender,
 		       const struct wfs_stretch *stretch)
 {
@@ -101,6 +119,8 @@ int wfs_sender_stretch(const struct wfs_sender *sender,
 		if (rc == 0 && stretch->fd >= 0)
 			rc = send_file(sender, stretch->fd, stretch->off + done,
 				       piece);
+		else if (rc == 0 && stretch->send)
+			rc = send_itself(sender, stretch, done, piece);
 		else if (rc == 0)
 			rc = wfs_sender_bytes(
 				sender, (const char *)stretch->bytes + done,

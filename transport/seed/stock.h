@@ -31,7 +31,14 @@ struct wfs_stretch {
 	size_t len;	   /* at least 1 */
 	int fd;		   /* at `off` of this descriptor, borrowed … */
 	uint64_t off;	   /* … */
-	const void *bytes; /* … or, when fd is -1, here */
+	const void *bytes; /* … or, when fd is -1, here … */
+	/*
+	 * … or, where this is set, nowhere that one could look: sends from
+	 * byte `at` on up to `len` bytes to a socket without waiting, each
+	 * once and in order: how many, or a negative errno.  After any but
+	 * -EAGAIN the rest must not be sent; -EFAULT: it can be taken at most.
+	 */
+	ssize_t (*send)(void *own, int socket, size_t at, size_t len);
 	/* Gives them back; NULL: nothing to do.  `own` is the holder's. */
 	void (*release)(void *own);
 	void *own;
@@ -55,6 +62,12 @@ struct wfs_holder {
 	int (*take)(void *ctx, struct wfs_region *region, uint64_t off,
 		    size_t len, struct wfs_stretch *ret_stretch);
 	/*
+	 * The same as a stretch that sends itself, whole, for who knows the
+	 * digest of the bytes.  -ENOTSUP: they must be taken.  May be NULL.
+	 */
+	int (*direct)(void *ctx, struct wfs_region *region, uint64_t off,
+		      size_t len, struct wfs_stretch *ret_stretch);
+	/*
 	 * A descriptor of a file that equals the region, for whoever borrows
 	 * it on this host, or -ENOTSUP.  May be NULL.
 	 */
@@ -68,6 +81,8 @@ struct wfs_stock_config {
 	uint64_t linger_ns;		 /* how long a replaced one stays */
 };
 
+#define WFS_SENT_BYTES 17 /* a digest, and whether it is known */
+
 /* A file in stock.  Belongs to its model. */
 struct wfs_stock_file {
 	uint8_t id[WFS_WIRE_ID_BYTES];
@@ -75,6 +90,8 @@ struct wfs_stock_file {
 	struct wfs_region *region;
 	struct wfs_page *page; /* wfs_stock_page */
 	bool page_tried;
+	uint8_t (*sent)[WFS_SENT_BYTES]; /* wfs_stock_note_chunk, or NULL */
+	atomic_bool only_taken;		 /* it cannot be sent directly */
 };
 
 struct wfs_stock_model {
@@ -167,6 +184,22 @@ bool wfs_stock_holds(const struct wfs_stock_model *model,
 int wfs_stock_take(const struct wfs_stock_model *model,
 		   const struct wfs_stock_file *file, uint64_t off, size_t len,
 		   struct wfs_stretch *ret_stretch);
+/* The same by struct wfs_holder's `direct`; -ENOTSUP where there is none. */
+int wfs_stock_direct(const struct wfs_stock_model *model,
+		     const struct wfs_stock_file *file, uint64_t off,
+		     size_t len, struct wfs_stretch *ret_stretch);
+
+/*
+ * The XXH3-128 of a chunk, if it is known: from those that the region came by,
+ * from its page, or from when it was sent before.
+ */
+bool wfs_stock_chunk(struct wfs_stock_model *model, struct wfs_stock_file *file,
+		     uint64_t index, uint8_t *ret_digest);
+/* What was computed of a chunk that was taken. */
+void wfs_stock_note_chunk(struct wfs_stock_model *model,
+			  struct wfs_stock_file *file, uint64_t index,
+			  const uint8_t *digest);
+
 /* All of it into `buf`: 0 or -errno, -EIO also where the file ends early. */
 int wfs_stretch_read(const struct wfs_stretch *stretch, void *buf);
 void wfs_stretch_release(struct wfs_stretch *stretch);

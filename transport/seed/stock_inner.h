@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The stock's own: what its two files share.
+ * The stock's own: what its files share.
  */
 #ifndef WFS_TRANSPORT_SEED_STOCK_INNER_H
 #define WFS_TRANSPORT_SEED_STOCK_INNER_H

@@ -89,8 +89,10 @@ void wfs_stock_put(struct wfs_stock_model *model)
 {
 	if (!model || atomic_fetch_sub(&model->refs, 1) != 1)
 		return;
-	for (uint32_t i = 0; i < model->count; i++)
+	for (uint32_t i = 0; i < model->count; i++) {
 		wfs_page_close(model->files[i].page);
+		free(model->files[i].sent);
+	}
 	free(model->files);
 	wfs_model_put(model->model);
 	wfs_digest_tree_clear(&model->tree);
@@ -246,6 +248,22 @@ int wfs_stock_take(const struct wfs_stock_model *model,
 				    ret_stretch);
 	*ret_stretch = (struct wfs_stretch){ .len = len, .fd = fd, .off = off };
 	return 0;
+}
+
+int wfs_stock_direct(const struct wfs_stock_model *model,
+		     const struct wfs_stock_file *file, uint64_t off,
+		     size_t len, struct wfs_stretch *ret_stretch)
+{
+	const struct wfs_holder *holder = &model->stock->holder;
+	int rc;
+
+	if (!holder->direct || atomic_load(&file->only_taken) ||
+	    wfs_region_descriptor(file->region) >= 0)
+		return -ENOTSUP;
+	rc = wfs_region_check(file->region);
+	return rc ? rc :
+		    holder->direct(holder->ctx, file->region, off, len,
+				   ret_stretch);
 }
 
 int wfs_stock_lend(const struct wfs_stock_model *model,

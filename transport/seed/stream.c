@@ -82,24 +82,16 @@ static int refuse(const struct stream *stream, uint32_t tag, uint32_t status)
 	return rc ? rc : wfs_sender_bytes(&stream->sender, text, answer.len, 0);
 }
 
-/* The digest of a chunk, from the book or from its bytes. */
-static int digest_of(struct stream *stream, struct wfs_region *region,
-		     struct wfs_page *page, const struct wfs_stretch *stretch,
-		     uint64_t index, uint8_t *ret_digest)
+/* The digest of a chunk that nobody knows, from its bytes. */
+static int make_digest(struct stream *stream, struct wfs_stock_model *model,
+		       struct wfs_stock_file *file,
+		       const struct wfs_stretch *stretch, uint64_t index,
+		       uint8_t *ret_digest)
 {
+	struct wfs_region *region = file->region;
 	const void *bytes = stretch->bytes;
-	struct wfs_known_digests known;
 	int rc = 0;
 
-	/* What was checked as it came is checked by whoever gets it. */
-	if (wfs_region_digests(region, WFS_XXH3_128, &known) && known.list) {
-		memcpy(ret_digest,
-		       known.list->bytes + index * WFS_WIRE_HASH_SIZE,
-		       WFS_WIRE_HASH_SIZE);
-		return 0;
-	}
-	if (page && wfs_page_chunk(page, index, ret_digest))
-		return 0;
 	if (stretch->fd >= 0) {
 		if (!stream->chunk)
 			stream->chunk = wfs_malloc(WFS_CHUNK);
@@ -118,8 +110,7 @@ static int digest_of(struct stream *stream, struct wfs_region *region,
 	if (rc)
 		return rc;
 	atomic_fetch_add(&stream->sender.seed->hashed, stretch->len);
-	if (page)
-		wfs_page_note(page, index, ret_digest);
+	wfs_stock_note_chunk(model, file, index, ret_digest);
 	return 0;
 }
 
@@ -139,6 +130,32 @@ static uint32_t status_of(int rc)
 	}
 }
 
+/* A whole chunk, and its digest. */
+static int take_chunk(struct stream *stream, struct wfs_stock_model *model,
+		      struct wfs_stock_file *file,
+		      const struct wfs_wire_request *request,
+		      struct wfs_stretch *ret_stretch, uint8_t *ret_digest)
+{
+	uint64_t index = request->off / WFS_CHUNK;
+	bool known = wfs_stock_chunk(model, file, index, ret_digest);
+	int rc = known ? wfs_stock_direct(model, file, request->off,
+					  request->len, ret_stretch) :
+			 -ENOTSUP;
+
+	if (rc == -ENOTSUP)
+		rc = wfs_stock_take(model, file, request->off, request->len,
+				    ret_stretch);
+	if (rc)
+		return rc;
+	rc = ret_stretch->len == request->len ? 0 : -ENODATA;
+	if (!rc && !known)
+		rc = make_digest(stream, model, file, ret_stretch, index,
+				 ret_digest);
+	if (rc)
+		wfs_stretch_release(ret_stretch);
+	return rc;
+}
+
 /* Sends a chunk that is here, or says why it cannot. */
 static int send_chunk(struct stream *stream,
 		      const struct wfs_wire_request *request,
@@ -149,24 +166,18 @@ static int send_chunk(struct stream *stream,
 					  .len = request->len };
 	uint8_t head[WFS_ANSWER_BYTES];
 	struct wfs_stretch stretch;
-	int rc = wfs_stock_take(model, file, request->off, request->len,
-				&stretch);
+	int rc = take_chunk(stream, model, file, request, &stretch,
+			    answer.digest);
 
 	if (rc)
 		return refuse(stream, request->tag, status_of(rc));
-	rc = stretch.len == request->len ? 0 : -ENODATA;
-	if (!rc)
-		rc = digest_of(stream, file->region,
-			       wfs_stock_page(model, file), &stretch,
-			       request->off / WFS_CHUNK, answer.digest);
-	if (rc) {
-		wfs_stretch_release(&stretch);
-		return refuse(stream, request->tag, status_of(rc));
-	}
 	wfs_wire_put_answer(&answer, head);
 	rc = wfs_sender_bytes(&stream->sender, head, sizeof(head), MSG_MORE);
 	if (!rc)
 		rc = wfs_sender_stretch(&stream->sender, &stretch);
+	/* The stream ends; who asks again is told why. */
+	if (rc == -EFAULT && stretch.send)
+		atomic_store(&file->only_taken, true);
 	wfs_stretch_release(&stretch);
 	if (!rc)
 		atomic_fetch_add(&stream->sender.seed->chunks, 1);
