@@ -97,17 +97,23 @@ def medians(rows):
     return [statistics.median(column) for column in zip(*rows)]
 
 
+def pull(r, seed, ballast, **options):
+    """(seconds, those of the yardstick, CPU of its two, of the seed, of the
+    mount) of a rank, into an empty arena."""
+    with ballast.lent(), r.mount(seed, **options) as daemon:
+        bare = r.bare()
+        pids = (seed.pid, daemon.pid)
+        before = [network.cpu(pid) for pid in pids]
+        took = timed(lambda: warm(r.model + "/0"))
+        return [took, *bare] + [network.cpu(pid) - was
+                                for pid, was in zip(pids, before)]
+
+
 def measure_rank(table, r, seed, label, **options):
     """(CPU of the seed, of the mount, of the yardstick's two) beside it."""
-    rows = []
-    for _ in range(r.tools.ROUNDS + 1):
-        with r.mount(seed, **options) as daemon:
-            bare = r.bare()
-            pids = (seed.pid, daemon.pid)
-            before = [network.cpu(pid) for pid in pids]
-            took = timed(lambda: warm(r.model + "/0"))
-            rows.append([took, *bare] + [network.cpu(pid) - was for pid, was
-                                         in zip(pids, before)])
+    with memory.Ballast(2 * r.size) as ballast:
+        rows = [pull(r, seed, ballast, **options)
+                for _ in range(r.tools.ROUNDS + 1)]
     took, bare, sender, receiver, sent, received = medians(rows[1:])
     table.add(label, r.size / took / GB, "GB/s",
               None if options else (">=", 0.80), r.size / bare / GB,
