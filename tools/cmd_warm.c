@@ -19,7 +19,9 @@
 #include "tools/progress.h"
 
 #define UNDER_WAY 16 /* files that are brought here at once */
-#define PAUSE_NS  20000000L
+#define PAUSE_NS  10000000L
+/* Those behind the first are asked so often: for the bar, and if they failed. */
+#define SWEEP_NS  200000000ull
 #define READ_SIZE (1u << 20)
 /* Nothing moved for so long: there is no room, not only none at the moment. */
 #define ROOM_NS 5000000000ull
@@ -269,19 +271,34 @@ static int check_all(const struct warm *w, struct wfs_err *err)
 	return 0;
 }
 
+/*
+ * May that one wait?  They are brought here in this order, so behind the first
+ * that is on its way little is new.
+ */
+static bool may_wait(const struct file *file, bool first, bool sweep)
+{
+	return !first && !sweep && (file->started || file->refused);
+}
+
 static int warm_all(struct warm *w, struct wfs_err *err)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	struct file *ahead[UNDER_WAY];
 	size_t next = 0, n = 0;
+	uint64_t swept_at = wfs_now_ns();
 
 	while (next < w->count || n) {
+		uint64_t now = wfs_now_ns();
+		bool sweep = now - swept_at > SWEEP_NS;
 		size_t kept = 0;
 
+		swept_at = sweep ? now : swept_at;
 		while (n < UNDER_WAY && next < w->count)
 			ahead[n++] = &w->files[next++];
 		for (size_t i = 0; i < n; i++) {
-			int rc = ask_again(w, ahead[i], err);
+			int rc = may_wait(ahead[i], !kept, sweep) ?
+					 0 :
+					 ask_again(w, ahead[i], err);
 
 			if (rc < 0)
 				return rc;
