@@ -3,9 +3,8 @@
 
 The yardstick is bare.c: the same files sent by sendfile and received into the
 maps of new files on a tmpfs of huge pages over as many connections, with
-nothing looked at.  It runs in the same round just before, so that what it
-frees is the memory that weightfs gets: freed memory goes back to the host of a
-virtual machine within seconds, and is ten times slower then.
+nothing looked at.  It runs in the same round just before, and each of the two
+gets memory that is there (memory.py).
 
 What the machine can give at best: the sender, the receiver and the digests
 share its cores.  XXH3 over what has just arrived takes some 0.04 s of CPU a
@@ -100,11 +99,13 @@ def medians(rows):
 def pull(r, seed, ballast, **options):
     """(seconds, those of the yardstick, CPU of its two, of the seed, of the
     mount) of a rank, into an empty arena."""
-    with ballast.lent(), r.mount(seed, **options) as daemon:
-        bare = r.bare()
+    with r.mount(seed, **options) as daemon:
+        with ballast.lent():
+            bare = r.bare()
         pids = (seed.pid, daemon.pid)
         before = [network.cpu(pid) for pid in pids]
-        took = timed(lambda: warm(r.model + "/0"))
+        with ballast.lent():
+            took = timed(lambda: warm(r.model + "/0"))
         return [took, *bare] + [network.cpu(pid) - was
                                 for pid, was in zip(pids, before)]
 
@@ -130,10 +131,12 @@ def measure_files(table, r, seed):
     rows = []
     with memory.Ballast(2 * r.size) as ballast:
         for _ in range(r.tools.ROUNDS + 1):
-            with ballast.lent(), r.mount(seed):
-                bare = r.bare()[0]
-                rows.append((r.tools.read(1, "read:" + r.through)[0][0],
-                             bare))
+            with r.mount(seed):
+                with ballast.lent():
+                    bare = r.bare()[0]
+                with ballast.lent():
+                    took = r.tools.read(1, "read:" + r.through)[0][0]
+                rows.append((took, bare))
     took, bare = medians(rows[1:])
     table.add("a remote model's files, read, cold", r.size / took / GB,
               "GB/s", (">=", 0.75), r.size / bare / GB, "sendfile, recv")
