@@ -133,6 +133,23 @@ static void what_failed_before_a_port_returned_pauses_nothing(void **state)
 	rdma_bench_close(b);
 }
 
+/* It is up whenever it is looked at. */
+static void a_port_that_was_down_between_two_looks_has_returned(void **state)
+{
+	struct rdma_bench *b = rdma_bench_open(NULL, 1, 0);
+	struct wfs_rdma_way before = rdma_seed_way(&b->seed), since;
+	const atomic_bool never = false;
+
+	(void)state;
+	fake_rdma_befall(0, IBV_EVENT_PORT_ERR);
+	fake_rdma_befall(0, IBV_EVENT_PORT_ACTIVE);
+	do
+		wfs_rdma_peer_pause(b->seed.peer, &before);
+	while (wfs_rdma_peer_way(b->seed.peer, &never, &since, NULL));
+	assert_true(since.chosen > before.chosen);
+	rdma_bench_close(b);
+}
+
 /* What befalls a device, by which it is done without, and how it returns. */
 struct trouble {
 	void (*begins)(void);
@@ -258,6 +275,7 @@ int main(void)
 		T(all_ports_are_read_by_whichever_rail_they_lead_to),
 		T(a_port_that_comes_is_read_by_beside_one_of_two_addresses),
 		T(what_failed_before_a_port_returned_pauses_nothing),
+		T(a_port_that_was_down_between_two_looks_has_returned),
 		IN_SCRATCH(what_befalls_a_port_is_said_once_and_it_returns),
 		IN_SCRATCH(a_queue_pair_that_fails_holds_nobody_up),
 	};

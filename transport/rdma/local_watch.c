@@ -168,6 +168,20 @@ static void lose_device(struct wfs_locals *all,
 			lose(all, i, why);
 }
 
+/*
+ * It was down, and what was known of the ways by it is over, also where it is up
+ * again by the time that it is looked at.
+ */
+static void lose_port(struct wfs_locals *all,
+		      const struct wfs_async_event *event)
+{
+	for (unsigned i = 0; i < all->count; i++)
+		if (all->rails[i].id &&
+		    all->rails[i].id->verbs == event->context &&
+		    all->rails[i].port == event->port)
+			set_up(all, i, false, "its port is down");
+}
+
 static void lose_queue_pair(struct wfs_locals *all,
 			    const struct wfs_async_event *event)
 {
@@ -194,6 +208,8 @@ static void take_async(struct wfs_locals *all)
 			lose_device(all, event.context, strerror(event.error));
 		else if (event.type == IBV_EVENT_DEVICE_FATAL)
 			lose_device(all, event.context, event.what);
+		else if (event.type == IBV_EVENT_PORT_ERR)
+			lose_port(all, &event);
 		else if (event.type == IBV_EVENT_GID_CHANGE)
 			all->look = true;
 		else if (wfs_async_ends_qp(&event))
