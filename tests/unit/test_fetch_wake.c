@@ -5,7 +5,9 @@
  */
 #include "tests/unit/t.h"
 
+#include <errno.h>
 #include <sched.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "core/base/mem.h"
@@ -253,6 +255,54 @@ static void what_was_left_to_a_holder_that_goes_is_for_others(void **state)
 	fetch_bench_close(b);
 }
 
+static bool takes(struct wfs_lane *lane)
+{
+	uint64_t until;
+
+	return wfs_lane_pick_locked(lane, false, wfs_now_ns(), &until);
+}
+
+/*
+ * A lane asks for a second chunk unless others would at once; those of a peer
+ * that has not got it, or leaves it to this one, would not.
+ */
+static void idle_lanes_that_may_not_take_it_keep_it_from_nobody(void **state)
+{
+	const bool *holds = *state;
+	struct fetch_bench *b = fetch_bench_open(2, 0);
+	struct wfs_peer *peer = b->peers[0];
+	struct wfs_task tasks[LANES + 2];
+	struct wfs_batch batch = { .far = b->far, .left = LANES + 2 };
+
+	b->fetch->config.late_ns = PATIENT;
+	connect_all(b, 1);
+	connect_all(b, 0);
+	if (*holds)
+		wfs_far_hold(b->far, b->peers[1], id);
+	wfs_peer_prefer(peer, b->peers[1]);
+	sem_init(&batch.changed, 0, 0);
+	await_sleep(b);
+	for (unsigned i = 0; i < LANES + 2; i++) {
+		tasks[i] = (struct wfs_task){
+			.batch = &batch, .index = i, .to = b, .len = WFS_CHUNK
+		};
+		wfs_task_queue_locked(b->fetch, &tasks[i], false, wfs_now_ns());
+	}
+	assert_true(takes(&peer->lanes[0]));
+	assert_true(takes(&peer->lanes[0]));
+	/* As many are left as its own lanes can take, that sleep. */
+	assert_true(takes(&peer->lanes[1]));
+	assert_false(takes(&peer->lanes[1]));
+	for (unsigned i = 0; i < LANES + 2; i++)
+		wfs_task_fail_locked(&tasks[i], -ECANCELED);
+	for (unsigned i = 0; i < LANES; i++)
+		peer->lanes[i].used = 0;
+	wfs_peer_owes_locked(peer, true, wfs_now_ns());
+	pthread_mutex_unlock(&b->fetch->lock);
+	sem_destroy(&batch.changed);
+	fetch_bench_close(b);
+}
+
 int main(void)
 {
 	static bool no = false, yes = true;
@@ -276,6 +326,12 @@ int main(void)
 		{ "so is what was left to one whose file was rewritten",
 		  what_was_left_to_a_holder_that_goes_is_for_others, NULL, NULL,
 		  &replace },
+		{ "idle lanes of who has not got it keep it from nobody",
+		  idle_lanes_that_may_not_take_it_keep_it_from_nobody, NULL,
+		  NULL, &no },
+		{ "idle lanes of a slower way keep it from nobody",
+		  idle_lanes_that_may_not_take_it_keep_it_from_nobody, NULL,
+		  NULL, &yes },
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

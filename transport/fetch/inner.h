@@ -140,6 +140,7 @@ struct wfs_peer {
 	struct wfs_lane *lookout; /* one of those, or NULL */
 	uint64_t look_at;  /* ns: when it looks; UINT64_MAX: it need not */
 	unsigned rising;   /* lanes called, and not awake yet */
+	unsigned idle;	   /* connected lanes that wait for work */
 	unsigned failures; /* in a row */
 	bool hopeful;	   /* it answered elsewhere since the last one */
 	uint64_t failed_at, retry_at;
@@ -183,7 +184,7 @@ struct wfs_fetch {
 	pthread_mutex_t lock;
 	pthread_cond_t landed; /* a writer let go, a slot was freed */
 	struct wfs_task_list wanted, ahead, asked;
-	unsigned idle;		 /* lanes that wait for work */
+	unsigned idle;		 /* connected lanes that wait for work */
 	struct wfs_peer **peers; /* by index */
 	unsigned peer_count, lane_count;
 	uint64_t progress; /* ns: the last chunk done, anybody's */

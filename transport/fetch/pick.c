@@ -175,16 +175,46 @@ static struct wfs_task *find_queued(struct wfs_lane *lane, uint64_t now,
 	return task ? task : find_in(lane, &fetch->ahead, now, until);
 }
 
+/* Lanes that wait for work and may be asked for it now. */
+static unsigned idle_for(const struct wfs_task *task, uint64_t now)
+{
+	const struct wfs_far *far = task->batch->far;
+	unsigned idle = 0;
+
+	for (unsigned i = 0; i < far->holder_count; i++) {
+		const struct wfs_peer *peer = far->holders[i].peer;
+		uint64_t until = UINT64_MAX;
+
+		if (peer->idle && wfs_peer_is_usable_locked(peer, now) &&
+		    wfs_peer_may_take_locked(peer, task, now, &until))
+			idle += peer->idle;
+	}
+	return idle;
+}
+
+/* Would other lanes do at once what is in the queue for this one? */
+static bool is_for_idle(struct wfs_lane *lane, uint64_t now)
+{
+	const struct wfs_fetch *fetch = lane->peer->fetch;
+	unsigned queued = fetch->wanted.n + fetch->ahead.n;
+	uint64_t until = UINT64_MAX;
+	const struct wfs_task *task;
+
+	if (!queued || queued > fetch->idle)
+		return !queued;
+	task = find_queued(lane, now, &until);
+	return !task || queued <= idle_for(task, now);
+}
+
 bool wfs_lane_pick_locked(struct wfs_lane *lane, bool look_only, uint64_t now,
 			  uint64_t *ret_until)
 {
-	struct wfs_fetch *fetch = lane->peer->fetch;
 	struct wfs_task *task;
 
 	*ret_until = UINT64_MAX;
 	/* A second one only where no other lane would do it at once. */
 	if (lane->used == WFS_LANE_DEPTH ||
-	    (lane->used && fetch->wanted.n + fetch->ahead.n <= fetch->idle))
+	    (lane->used && is_for_idle(lane, now)))
 		return false;
 	task = find_late(lane, now, ret_until);
 	if (task) {

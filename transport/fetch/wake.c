@@ -103,10 +103,12 @@ void wfs_lane_sleep_locked(struct wfs_lane *lane, uint64_t until, uint64_t own)
 		peer->look_at = until;
 		own = until < own ? until : own;
 	}
+	peer->idle += open;
 	fetch->idle += open;
 	pthread_mutex_unlock(&fetch->lock);
 	called = wfs_sem_wait_until(&lane->called, own);
 	pthread_mutex_lock(&fetch->lock);
+	peer->idle -= open;
 	fetch->idle -= open;
 	if (peer->lookout == lane)
 		peer->look_at = UINT64_MAX;
