@@ -87,6 +87,24 @@ static int compare_roots(struct wfs_source *served, struct wfs_source *from,
 	return rc;
 }
 
+bool wfs_rival_is_same(struct wfs_source *served, struct wfs_source *from)
+{
+	const uint8_t *root, *tree;
+	uint8_t has[WFS_ROOT_BYTES];
+	struct wfs_err err = { 0 };
+
+	if (!wfs_origin_is_source(served) || !served->ops->tree || from->live)
+		return false;
+	root = served->ops->tree(served);
+	tree = from->ops->tree ? from->ops->tree(from) : NULL;
+	if (!root)
+		return false;
+	if (!tree && find(from, WFS_DIGEST_TREE_FILE) &&
+	    !load_root(from, has, &err))
+		tree = has;
+	return tree && !memcmp(tree, root, WFS_ROOT_BYTES);
+}
+
 static int check(struct wfs_source *served, struct wfs_source *from,
 		 struct wfs_err *err)
 {

@@ -160,8 +160,8 @@ static int open_remote(struct wfs_seeds *seeds,
 		return 0;
 	rc = wfs_remote_open(&config, &seeds->remote, err);
 	if (!rc)
-		seeds->watch =
-			wfs_remote_watch_new(seeds->remote, registry, load);
+		seeds->watch = wfs_remote_watch_new(seeds->remote, registry,
+						    load, &options->prefer);
 	return rc;
 }
 

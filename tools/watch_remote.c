@@ -14,6 +14,7 @@
 #include "tools/hold.h"
 #include "tools/rival.h"
 #include "tools/routine.h"
+#include "transport/origin/origin.h"
 
 #define NS_PER_S  1000000000ull
 #define LOOK_NS	  (NS_PER_S / 2) /* asks nobody: seeds have their threads */
@@ -23,8 +24,9 @@ struct track {
 	char *name;
 	uint64_t done;
 	bool has_done, found;
-	bool forgotten; /* its seeds are gone, and so is it */
-	bool bad;	/* it could not be loaded */
+	bool forgotten;		   /* its seeds are gone, and so is it */
+	bool bad;		   /* it could not be loaded */
+	struct wfs_source *joined; /* a web server's, which it is part of */
 	unsigned pause, pause_left;
 	char *complaint;
 };
@@ -33,6 +35,7 @@ struct wfs_remote_watch {
 	struct wfs_remote *remote;
 	struct wfs_registry *registry;
 	struct wfs_load_config load;
+	struct wfs_prefer prefer;
 	_Atomic(struct wfs_store *) store; /* NULL: none (yet) */
 	struct track *tracks;
 	size_t count;
@@ -43,15 +46,24 @@ static uint64_t look(void *ctx);
 
 struct wfs_remote_watch *
 wfs_remote_watch_new(struct wfs_remote *remote, struct wfs_registry *registry,
-		     const struct wfs_load_config *load)
+		     const struct wfs_load_config *load,
+		     const struct wfs_prefer *prefer)
 {
 	struct wfs_remote_watch *watch = wfs_calloc(1, sizeof(*watch));
 
 	watch->remote = remote;
 	watch->registry = registry;
 	watch->load = *load;
+	watch->prefer = *prefer;
 	wfs_routine_init(&watch->routine, look, watch);
 	return watch;
+}
+
+static void track_clear(struct track *track)
+{
+	wfs_source_put(track->joined);
+	free(track->name);
+	free(track->complaint);
 }
 
 static struct track *track_of(struct wfs_remote_watch *watch, const char *name)
@@ -141,11 +153,35 @@ static bool is_our_turn(struct wfs_remote_watch *watch, struct track *track)
 	return false;
 }
 
+/* Is what seeds are part of still what the name is? */
+static bool is_joined(struct wfs_remote_watch *watch, const struct track *track)
+{
+	uint32_t slot;
+	struct wfs_model *served =
+		wfs_registry_by_name(watch->registry, track->name, &slot);
+	bool same = served && served->source == track->joined &&
+		    !wfs_model_is_stale(served);
+
+	wfs_model_put(served);
+	return same;
+}
+
+static void part(struct track *track)
+{
+	wfs_source_put(wfs_steal_ptr(&track->joined));
+	track->has_done = false;
+}
+
 /* Is it to be loaded now? */
 static bool is_due(struct wfs_remote_watch *watch, struct track *track,
 		   const struct wfs_remote_model *model)
 {
 	track->found = true;
+	if (track->joined) {
+		if (track->done == model->peek && is_joined(watch, track))
+			return false;
+		part(track);
+	}
 	if (model->gone && is_forgotten(watch, track))
 		return false;
 	track->forgotten = false;
@@ -156,13 +192,49 @@ static bool is_due(struct wfs_remote_watch *watch, struct track *track,
 	return track->pause && --track->pause_left == 0;
 }
 
+/*
+ * Its seeds have what a web server has the name for: they bring bytes of that,
+ * and the name stays where it is.
+ */
+static bool join(struct wfs_remote_watch *watch, struct track *track,
+		 const struct wfs_model *model)
+{
+	struct wfs_origin_join join = {
+		.source = model->source,
+		.end = wfs_remote_source_end,
+		.rank = wfs_prefer_rank(&watch->prefer, WFS_PLACE_SEED),
+		.own_rank = wfs_prefer_rank(&watch->prefer, WFS_PLACE_ORIGIN),
+	};
+	struct wfs_err err = { 0 };
+	uint32_t slot;
+	struct wfs_model *served =
+		wfs_registry_by_name(watch->registry, track->name, &slot);
+
+	if (served && !wfs_model_is_stale(served) &&
+	    wfs_rival_is_same(served->source, model->source)) {
+		if (wfs_origin_join(served->source, &join, &err))
+			wfs_warn("model '%s': %s", track->name, err.text);
+		else
+			track->joined = wfs_source_get(served->source);
+	}
+	wfs_model_put(served);
+	if (!track->joined)
+		return false;
+	wfs_info("model '%s': '%s' has the version of '%s', and is asked for "
+		 "its bytes, too",
+		 track->name, model->source->label, track->joined->label);
+	wfs_event("place", track->name, "seeds have the same version");
+	return true;
+}
+
 static void take_result(struct wfs_remote_watch *watch,
 			struct wfs_load_job *job, uint64_t peek)
 {
 	struct track *track = track_of(watch, job->name);
 	const struct wfs_model *model;
+	bool joined = job->model && join(watch, track, job->model);
 
-	if (job->model &&
+	if (job->model && !joined &&
 	    wfs_rival_check(watch->registry, job->model, &job->err))
 		wfs_model_put(wfs_steal_ptr(&job->model));
 	model = job->model;
@@ -183,7 +255,10 @@ static void take_result(struct wfs_remote_watch *watch,
 	}
 	track->pause = 0;
 	free(wfs_steal_ptr(&track->complaint));
-	if (!is_our_turn(watch, track)) {
+	if (joined)
+		wfs_places_leave(watch->load.places, track->name,
+				 WFS_PLACE_SEED);
+	if (joined || !is_our_turn(watch, track)) {
 		wfs_model_put(job->model);
 		return;
 	}
@@ -230,11 +305,11 @@ static void drop_missing(struct wfs_remote_watch *watch)
 			watch->tracks[kept++] = *track;
 			continue;
 		}
-		if (wfs_places_leave(watch->load.places, track->name,
+		if (!track->joined &&
+		    wfs_places_leave(watch->load.places, track->name,
 				     WFS_PLACE_SEED))
 			wfs_registry_withdraw(watch->registry, track->name);
-		free(track->name);
-		free(track->complaint);
+		track_clear(track);
 	}
 	watch->count = kept;
 }
@@ -284,10 +359,8 @@ void wfs_remote_watch_free(struct wfs_remote_watch *watch)
 	if (!watch)
 		return;
 	wfs_routine_stop(&watch->routine);
-	for (size_t i = 0; i < watch->count; i++) {
-		free(watch->tracks[i].name);
-		free(watch->tracks[i].complaint);
-	}
+	for (size_t i = 0; i < watch->count; i++)
+		track_clear(&watch->tracks[i]);
 	free(watch->tracks);
 	wfs_routine_clear(&watch->routine);
 	free(watch);

@@ -7,7 +7,8 @@
  * file of it open, unless all its bytes are on this node.
  *
  * A name that a model of a models directory has is not taken from it, and that
- * of a web server's only for the same version (rival.h).
+ * of a web server's only for the same version (rival.h); where that is proven to
+ * be the very same, the name stays, and seeds are one more source of its bytes.
  */
 #ifndef WFS_TOOLS_WATCH_REMOTE_H
 #define WFS_TOOLS_WATCH_REMOTE_H
@@ -22,7 +23,8 @@ struct wfs_remote_watch;
 /* All outlive it. */
 struct wfs_remote_watch *
 wfs_remote_watch_new(struct wfs_remote *remote, struct wfs_registry *registry,
-		     const struct wfs_load_config *load);
+		     const struct wfs_load_config *load,
+		     const struct wfs_prefer *prefer);
 
 /*
  * Starts the thread that looks, and waits up to `wait_ns` until it has looked

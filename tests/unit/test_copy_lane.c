@@ -9,7 +9,7 @@
 
 #include "core/base/text.h"
 #include "tests/unit/memory_source.h"
-#include "transport/remote/copy.h"
+#include "transport/fetch/copy.h"
 
 #define SIZE (3 * WFS_CHUNK + 777)
 #define MS   1000000ull

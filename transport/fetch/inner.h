@@ -12,6 +12,7 @@
  *	lane.c   the threads
  *	wake.c   which of them are woken, and when
  *	land.c   and what they receive
+ *	copy.c   a lane over another source, for any peer
  *
  * A chunk's life, all of it under the lock:
  *

@@ -9,6 +9,7 @@
  *	aws*.c     keys to sign requests with
  *	lane.c     chunks over one connection
  *	proof.c    digests of the operator's, and what holds against them
+ *	join.c     another place that has the same
  *	origin.c   a listing as a source
  */
 #ifndef WFS_TRANSPORT_ORIGIN_INNER_H
@@ -16,6 +17,7 @@
 
 #include <pthread.h>
 
+#include "core/digest/digest_tree.h"
 #include "transport/fetch/fetch.h"
 #include "transport/origin/listing.h"
 #include "transport/origin/origin.h"
@@ -48,6 +50,7 @@ struct origin {
 	struct wfs_site site;
 	struct wfs_web_listing listing;
 	struct wfs_fetch *fetch;
+	struct wfs_peer *peer; /* the server */
 	struct wfs_source_entry *entries;
 	size_t entry_count;
 	struct origin_region *regions; /* one for each file of the listing */
@@ -55,6 +58,10 @@ struct origin {
 	size_t dir_count;
 	struct origin_proof *proof; /* NULL: there is none */
 	pthread_mutex_t list_lock;  /* one list is asked for at a time */
+	/* join.c, under that lock: who else has it; NULL: nobody yet. */
+	struct wfs_origin_join joined;
+	struct wfs_copy *others;
+	struct wfs_peer *others_peer;
 };
 
 /* Logs it as an error, unless that was done lately. */
@@ -84,6 +91,23 @@ const char *wfs_origin_proof_bytes(const struct origin_proof *proof,
  * -EIO, -ESHUTDOWN.
  */
 int wfs_origin_await_list(struct origin *o, struct origin_region *region);
+
+/* ---- join.c */
+
+/* Of struct wfs_fetch_config. */
+void wfs_origin_differs(void *ctx, struct wfs_peer *peer, uint64_t group,
+			const char *text);
+/*
+ * The region's list of SHA-256, whose root that is, as the other place has it:
+ * the file has it on return unless there is none, or nobody has it now.  May
+ * wait up to the deadline of the other's reads.
+ */
+void wfs_origin_ask_others(struct origin *o, struct origin_region *region,
+			   const uint8_t root[WFS_ROOT_BYTES]);
+/* Reads of the other place fail from now on; before the fetch is freed. */
+void wfs_origin_part(struct origin *o);
+/* And after it. */
+void wfs_origin_forget_others(struct origin *o);
 
 /* A lane's regions are called by the index of their file in the listing. */
 void wfs_origin_id(size_t index, uint8_t ret_id[WFS_WIRE_ID_BYTES]);

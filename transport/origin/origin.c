@@ -169,7 +169,9 @@ static void free_origin(struct origin *o)
 {
 	for (size_t i = 0; o->regions && i < o->listing.count; i++)
 		wfs_far_free(o->regions[i].far);
+	wfs_origin_part(o);
 	wfs_fetch_free(o->fetch);
+	wfs_origin_forget_others(o);
 	for (size_t i = 0; i < o->dir_count; i++)
 		free(o->dirs[i]);
 	free(o->dirs);
@@ -314,14 +316,14 @@ static int start_fetch(struct origin *o, struct wfs_err *err)
 {
 	struct wfs_fetch_config config = {
 		.deadline_ns = o->origins->deadline_ns,
+		.differs = wfs_origin_differs,
 	};
-	struct wfs_peer *peer;
 	unsigned lanes = o->listing.no_ranges ? 1 : o->origins->lanes;
 	int rc;
 
 	wfs_fetch_new(&config, &o->fetch);
 	rc = wfs_peer_add(o->fetch, o->site.label, &wfs_origin_lane_ops, o,
-			  lanes, &peer);
+			  lanes, &o->peer);
 	if (rc)
 		return wfs_err_set(err, rc, "cannot start threads: %s",
 				   strerror(-rc));
@@ -330,7 +332,7 @@ static int start_fetch(struct origin *o, struct wfs_err *err)
 		uint8_t id[WFS_WIRE_ID_BYTES];
 
 		wfs_origin_id(i, id);
-		wfs_far_hold(o->regions[i].far, peer, id);
+		wfs_far_hold(o->regions[i].far, o->peer, id);
 	}
 	return check_entries(o, err);
 }

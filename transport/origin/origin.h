@@ -18,7 +18,8 @@
  * that signed it, every chunk is held against the SHA-256 lists beside it
  * (weightfs.digests.lists) before anyone sees it; a wrong one is asked for
  * again.  Without, the server's word is all there is.  The trust class is
- * `origin`, or `signed`.
+ * `origin`, or `signed`.  With such lists other places that have the same may
+ * be asked for chunks, too.
  */
 #ifndef WFS_TRANSPORT_ORIGIN_ORIGIN_H
 #define WFS_TRANSPORT_ORIGIN_ORIGIN_H
@@ -69,5 +70,24 @@ int wfs_origin_source(struct wfs_origins *origins, const char *url,
 
 /* Is it one of those? */
 bool wfs_origin_is_source(const struct wfs_source *source);
+
+/* Another place with the very version of an origin. */
+struct wfs_origin_join {
+	struct wfs_source *source;
+	/* Nobody is to read it any more: reads fail, those under way soon. */
+	void (*end)(struct wfs_source *source);
+	/* The lower is asked first, the other for what that does not bring. */
+	unsigned rank, own_rank;
+};
+
+/*
+ * From now on the chunks of `origin`, one of those with a tree (struct
+ * wfs_source_ops), come from that place, too, each held against the same
+ * digests; files are known by their paths.  The source is taken a reference
+ * of, and ended when the origin is closed, or joined with another one.
+ * -EAGAIN … with a sentence.
+ */
+int wfs_origin_join(struct wfs_source *origin,
+		    const struct wfs_origin_join *join, struct wfs_err *err);
 
 #endif

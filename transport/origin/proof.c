@@ -256,11 +256,10 @@ static int get_list(struct origin *o, CURL *curl, size_t index,
 }
 
 /* One try. */
-static int fetch_list(struct origin *o, struct origin_region *region)
+static int fetch_list(struct origin *o, struct origin_region *region,
+		      const struct wfs_digest_file *file)
 {
 	const struct wfs_digest_tree *tree = &o->proof->of->tree;
-	const struct wfs_digest_file *file =
-		wfs_digest_tree_find(tree, region->base.path);
 	struct wfs_digests *digests = NULL;
 	struct wfs_err err = { 0 };
 	CURL *curl = curl_easy_init();
@@ -289,6 +288,8 @@ static int nap(const atomic_bool *stop, uint64_t end)
 
 int wfs_origin_await_list(struct origin *o, struct origin_region *region)
 {
+	const struct wfs_digest_file *file =
+		wfs_digest_tree_find(&o->proof->of->tree, region->base.path);
 	uint64_t end = wfs_now_ns() + o->origins->deadline_ns;
 	int rc = 0;
 
@@ -298,11 +299,13 @@ int wfs_origin_await_list(struct origin *o, struct origin_region *region)
 		pthread_mutex_lock(&o->list_lock);
 		if (!wfs_far_is_trusted(region->far) &&
 		    region->retry_at <= wfs_now_ns()) {
-			tried = fetch_list(o, region) != 0;
+			tried = fetch_list(o, region, file) != 0;
 			region->retry_at = wfs_now_ns() + RETRY_NS;
 		}
 		pthread_mutex_unlock(&o->list_lock);
-		if (tried || !wfs_far_is_trusted(region->far))
+		if (tried)
+			wfs_origin_ask_others(o, region, file->root);
+		if (!wfs_far_is_trusted(region->far))
 			rc = nap(&o->origins->stop, end);
 	}
 	return rc;

@@ -15,7 +15,7 @@
 #include "core/base/events.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
-#include "transport/remote/copy.h"
+#include "transport/fetch/copy.h"
 #include "transport/remote/inner.h"
 
 #define PIECE (1u << 20) /* bytes of a header compared at a time */

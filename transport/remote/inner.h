@@ -13,7 +13,6 @@
  *	lists.c   and their digests
  *	match.c   which version a name has, and who has the same bytes
  *	copies.c  copies beside the seeds, and what they may stand in for
- *	copy.c    chunks of one of them
  *	told.c    what is said of where bytes come from
  *	source.c  a version of a model as a source
  *	borrow.c  descriptors of its files, lent on this host
@@ -292,7 +291,8 @@ enum wfs_trust wfs_choice_trust(const struct wfs_choice *choice,
 /* False when some could not be had now. */
 bool wfs_remote_get_lists(struct remote_seed *seed);
 /*
- * Waits for the list of a proven region: 0, -EIO at the deadline, -ESHUTDOWN.
+ * Waits for the list of a proven region: 0, -EIO at the deadline, -ESTALE when
+ * its source ended, -ESHUTDOWN.
  */
 int wfs_remote_await_list(struct wfs_remote *remote,
 			  struct remote_region *region);
@@ -312,6 +312,8 @@ void wfs_remote_copies_free(struct wfs_remote *remote);
 /* source.c */
 /* NULL: it is another kind of source. */
 struct wfs_remote_source *wfs_remote_source_of(struct wfs_source *source);
+/* Nothing of its version is read any more. */
+bool wfs_remote_is_ended(const struct wfs_region *region);
 
 /* borrow.c */
 /*

@@ -211,6 +211,8 @@ int wfs_remote_await_list(struct wfs_remote *remote,
 	while (!rc && !wfs_far_is_trusted(region->far)) {
 		if (atomic_load(&remote->stop))
 			rc = -ESHUTDOWN;
+		else if (wfs_remote_is_ended(&region->base))
+			rc = -ESTALE;
 		else if (wfs_now_ns() >= end)
 			rc = -EIO;
 		else

@@ -145,6 +145,12 @@ void wfs_remote_models_free(struct wfs_remote_model *models, size_t count);
 int wfs_remote_source(struct wfs_remote *remote, const char *name,
 		      struct wfs_source **ret_source, struct wfs_err *err);
 
+/*
+ * Nobody is to read it any more: reads fail with -ESTALE, those under way too,
+ * soon.
+ */
+void wfs_remote_source_end(struct wfs_source *source);
+
 /* Another place with the files of a name. */
 struct wfs_remote_copy;
 

@@ -21,13 +21,32 @@ static const struct wfs_source_entry *remote_list(struct wfs_source *src,
 	return to_remote(src)->entries;
 }
 
+bool wfs_remote_is_ended(const struct wfs_region *region)
+{
+	return atomic_load(&to_remote(region->source)->ended);
+}
+
+void wfs_remote_source_end(struct wfs_source *src)
+{
+	struct wfs_remote_source *source = to_remote(src);
+	struct wfs_remote *remote = source->remote;
+
+	pthread_mutex_lock(&remote->lock);
+	atomic_store(&source->ended, true);
+	for (size_t i = 0; i < source->manifest->count; i++)
+		if (source->regions[i].far)
+			wfs_far_end(source->regions[i].far);
+	pthread_cond_broadcast(&remote->changed);
+	pthread_mutex_unlock(&remote->lock);
+}
+
 static int remote_read(struct wfs_region *region, void *buf, size_t len,
 		       uint64_t off)
 {
 	struct remote_region *r = (struct remote_region *)region;
 	int rc = 0;
 
-	if (atomic_load(&to_remote(region->source)->ended))
+	if (wfs_remote_is_ended(region))
 		return -ESTALE;
 	if (atomic_load(&r->lent) >= 0) {
 		rc = wfs_remote_read_lent(r, buf, len, off);
@@ -69,7 +88,7 @@ static int remote_descriptor(struct wfs_region *region)
 
 static int remote_check(struct wfs_region *region)
 {
-	return atomic_load(&to_remote(region->source)->ended) ?
+	return wfs_remote_is_ended(region) ?
 		       -ESTALE :
 		       wfs_remote_check_lent((struct remote_region *)region);
 }

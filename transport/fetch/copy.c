@@ -3,7 +3,7 @@
  * See copy.h.  A read of a source cannot be cut short, so it goes to memory of
  * the connection, not to a reader's, which others may fill meanwhile.
  */
-#include "transport/remote/copy.h"
+#include "transport/fetch/copy.h"
 
 #include <errno.h>
 #include <pthread.h>

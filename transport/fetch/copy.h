@@ -4,8 +4,8 @@
  * the model that lies somewhere else, on a disk or on a web server.  Of what
  * version the copy is nobody knows, so the lane is `doubted`.
  */
-#ifndef WFS_TRANSPORT_REMOTE_COPY_H
-#define WFS_TRANSPORT_REMOTE_COPY_H
+#ifndef WFS_TRANSPORT_FETCH_COPY_H
+#define WFS_TRANSPORT_FETCH_COPY_H
 
 #include "core/source.h"
 #include "transport/fetch/fetch.h"
