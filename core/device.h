@@ -10,7 +10,8 @@
  * stage and with which code of CUDA's:
  *
  * -EINVAL     a size that is none, an overflow, a kind that there is not
- * -ERANGE     a segment outside of the file or of the allocation
+ * -ERANGE     a segment outside of the file or of the allocation, or one that
+ *             has not so many bytes as it is said to have
  * -EACCES     policy: nothing is lent to this user
  * -EPERM      not importable as the caller; helpers of other users cannot be
  *             started by who is not root

@@ -123,6 +123,19 @@ cu_result cuMemImportFromShareableHandle(cu_alloc *alloc, void *handle,
 	return WFS_CU_OK;
 }
 
+/* Of a whole allocation, of whichever kind. */
+cu_result cuMemGetAddressRange(cu_devptr *base, size_t *size, cu_devptr ptr)
+{
+	struct region region;
+
+	FAKE_ENTER();
+	if (!fake_region_find(ptr, 1, &region) || !region.access)
+		return WFS_CU_INVALID_VALUE;
+	*base = region.base;
+	*size = region.size;
+	return WFS_CU_OK;
+}
+
 cu_result cuMemAddressReserve(cu_devptr *ptr, size_t size, size_t align,
 			      cu_devptr at, unsigned long long flags)
 {

@@ -15,6 +15,7 @@
 #include "tests/unit/gpu_world.h"
 
 #define SMALL  (64u << 10)
+#define GRAIN  (2u << 20)
 #define CYCLES 200
 
 static void clear(struct gpu_world *w, const struct gpu_target *target)
@@ -242,6 +243,35 @@ static void wrong_askers_and_targets_are_refused(void **state)
 	gpu_target_free(w, &t);
 }
 
+/* The helper would copy to where nothing is, and be done for. */
+static void what_an_allocation_has_not_is_refused(void **state)
+{
+	struct gpu_world *w = *state;
+	struct wfs_device_segment segment;
+	pid_t helper = 0;
+
+	for (uint32_t kind = WFS_DEVICE_CUDA_IPC; kind <= WFS_DEVICE_POOL_FD;
+	     kind++) {
+		struct gpu_target t = gpu_target_make(w, kind, GRAIN);
+		struct wfs_device_fill fill = gpu_fill_of(w, &t, &segment);
+		unsigned own = fake_cu_holds(w->fake);
+
+		fill.cookie = kind;
+		fill.memory_bytes = 2ull * GRAIN;
+		assert_int_equal(-ERANGE, gpu_fill(w, &fill));
+		assert_int_equal(WFS_DEVICE_STAGE_MAP, w->fault.stage);
+		assert_int_equal(own, fake_cu_holds(w->fake));
+		fill.memory_bytes = GRAIN;
+		fill.cookie = 0;
+		assert_int_equal(0, gpu_fill(w, &fill));
+		gpu_expect_file(w, &t);
+		/* It is the one of the start. */
+		helper = helper ? helper : gpu_helper();
+		assert_int_equal(helper, gpu_helper());
+		gpu_target_free(w, &t);
+	}
+}
+
 static void a_gpu_is_found_by_bus_uuid_or_as_a_part(void **state)
 {
 	struct gpu_world *w = *state;
@@ -289,6 +319,7 @@ int main(int argc, char **argv)
 		G(a_new_allocation_takes_the_place_of_the_old_under_a_cookie),
 		G(what_fails_says_where_and_with_which_code),
 		G(wrong_askers_and_targets_are_refused),
+		G(what_an_allocation_has_not_is_refused),
 		G(a_gpu_is_found_by_bus_uuid_or_as_a_part),
 		G(a_file_that_became_shorter_is_stale),
 	};

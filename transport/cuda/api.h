@@ -160,8 +160,10 @@ typedef struct {
 	X(cuMemGetAllocationGranularity,                                       \
 	  (size_t * granularity, const cu_prop *prop, cu_flags option))
 
-/* Of the driver from 11.7 on: memory as a dma-buf. */
+/* Of the driver, some from 11.7 on: what memory is, and it as a dma-buf. */
 #define WFS_CUDRIVER_RANGE(X)                                                  \
+	X(cuMemGetAddressRange,                                                \
+	  (cu_devptr * base, size_t * size, cu_devptr ptr))                    \
 	X(cuDeviceGetAttribute,                                                \
 	  (int *value, cu_about about, cu_device device))                      \
 	X(cuMemGetHandleForAddressRange,                                       \

@@ -3,6 +3,7 @@
  * Device memory: of readers, imported, and of our own, to be lent.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -19,9 +20,12 @@ static cu_prop own_prop(const struct wfs_gpu_work *work)
 					.id = work->device } };
 }
 
-/* Gives an allocation addresses.  The code of the first call that fails. */
+/*
+ * Gives an allocation addresses.  The code of the first call that fails;
+ * *ret_beyond: it has not so many bytes.
+ */
 static unsigned map_alloc(struct wfs_gpu_work *work,
-			  struct wfs_gpu_memory *memory)
+			  struct wfs_gpu_memory *memory, bool *ret_beyond)
 {
 	const struct wfs_cuda *cuda = work->cuda;
 	const cu_access access = { .location = { .type = WFS_CU_ON_DEVICE,
@@ -34,6 +38,7 @@ static unsigned map_alloc(struct wfs_gpu_work *work,
 		return code;
 	code = wfs_cuda_call(cuda, cuMemMap, memory->ptr, memory->bytes, 0,
 			     memory->alloc, 0);
+	*ret_beyond = code == WFS_CU_INVALID_VALUE;
 	if (!code) {
 		code = wfs_cuda_call(cuda, cuMemSetAccess, memory->ptr,
 				     memory->bytes, &access, 1);
@@ -68,10 +73,17 @@ static int granularity(struct wfs_gpu_work *work, size_t *ret)
 		      0;
 }
 
+static int refuse_beyond(struct wfs_gpu_work *work)
+{
+	return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_MAP, -ERANGE,
+			      "the allocation has not so many bytes");
+}
+
 static int import_fd(struct wfs_gpu_work *work,
 		     const struct wfs_gpu_request *ask, int fd,
 		     struct wfs_gpu_memory *memory)
 {
+	bool beyond = false;
 	size_t grain = 0;
 	unsigned code;
 	int rc;
@@ -91,10 +103,12 @@ static int import_fd(struct wfs_gpu_work *work,
 			     &memory->alloc, (void *)(intptr_t)fd,
 			     WFS_CU_POSIX_FD);
 	if (!code) {
-		code = map_alloc(work, memory);
+		code = map_alloc(work, memory, &beyond);
 		if (code)
 			wfs_cuda_call(work->cuda, cuMemRelease, memory->alloc);
 	}
+	if (beyond)
+		return refuse_beyond(work);
 	return code ? wfs_gpu_fail(work, WFS_DEVICE_STAGE_MAP, code,
 				   "the reader's descriptor") :
 		      0;
@@ -146,6 +160,29 @@ static int import_pooled(struct wfs_gpu_work *work,
 	return 0;
 }
 
+/*
+ * What a handle opens is as large as it is, whatever was said: to copy beyond
+ * it would end the helper, and all that it does for others.  A driver that
+ * cannot tell leaves it at that.
+ */
+static int check_extent(struct wfs_gpu_work *work,
+			struct wfs_gpu_memory *memory)
+{
+	cu_devptr base = 0;
+	size_t size = 0;
+
+	if (!work->cuda->cuMemGetAddressRange ||
+	    wfs_cuda_call(work->cuda, cuMemGetAddressRange, &base, &size,
+			  memory->ptr) ||
+	    memory->ptr < base)
+		return 0;
+	if (memory->ptr - base <= size &&
+	    memory->bytes <= size - (memory->ptr - base))
+		return 0;
+	wfs_gpu_let_go(work, memory);
+	return refuse_beyond(work);
+}
+
 int wfs_gpu_import(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 		   int memory_fd, struct wfs_gpu_memory *ret_memory)
 {
@@ -164,6 +201,8 @@ int wfs_gpu_import(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 		rc = import_pooled(work, ask, memory_fd, &memory);
 		break;
 	}
+	if (!rc && memory.kind != WFS_DEVICE_VMM_FD)
+		rc = check_extent(work, &memory);
 	if (!rc)
 		*ret_memory = memory;
 	return rc;
@@ -188,6 +227,7 @@ void wfs_gpu_let_go(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory)
 static int allocate_fd(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory)
 {
 	const cu_prop prop = own_prop(work);
+	bool beyond = false;
 	size_t grain = 0;
 	unsigned code;
 	int rc = granularity(work, &grain);
@@ -198,7 +238,7 @@ static int allocate_fd(struct wfs_gpu_work *work, struct wfs_gpu_memory *memory)
 	code = wfs_cuda_call(work->cuda, cuMemCreate, &memory->alloc,
 			     memory->bytes, &prop, 0);
 	if (!code) {
-		code = map_alloc(work, memory);
+		code = map_alloc(work, memory, &beyond);
 		if (code)
 			wfs_cuda_call(work->cuda, cuMemRelease, memory->alloc);
 	}
