@@ -8,70 +8,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
 #include "core/base/mem.h"
-#include "tests/unit/gpu_world.h"
+#include "tests/unit/gpu_food.h"
 
 #define LARGE  (18u << 20)
 #define SMALL  (64u << 10)
 #define CYCLES 100
-
-struct food {
-	struct wfs_device_feed feed;
-	struct gpu_world *w;
-	unsigned landings, reads, when;
-	int (*then)(struct food *food);
-	struct wfs_landing_ring *ring;
-};
-
-static int land(void *ctx, struct wfs_landing_ring *ring, uint64_t at,
-		uint64_t off, uint64_t len,
-		const struct wfs_device_patience *patience)
-{
-	struct food *food = ctx;
-	int rc = 0;
-	char *to;
-
-	(void)patience;
-	food->ring = ring;
-	if (food->then && food->landings >= food->when)
-		rc = food->then(food);
-	food->landings++;
-	if (rc)
-		return rc;
-	to = mmap(NULL, ring->bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-		  ring->fd, 0);
-	assert_ptr_not_equal(MAP_FAILED, to);
-	assert_true(at + len <= ring->bytes);
-	memcpy(to + at, food->w->bytes + off, len);
-	munmap(to, ring->bytes);
-	return 0;
-}
-
-static int give(void *ctx, struct wfs_device_room *room, void *to, uint64_t off,
-		uint64_t len, const struct wfs_device_patience *patience)
-{
-	struct food *food = ctx;
-
-	(void)room;
-	(void)patience;
-	food->reads++;
-	memcpy(to, food->w->bytes + off, len);
-	return 0;
-}
-
-static void serve(struct gpu_world *w, struct wfs_device_fill *fill,
-		  struct food *ret)
-{
-	*ret = (struct food){ .w = w };
-	ret->feed = (struct wfs_device_feed){
-		.read = give, .land = land, .land_only = true, .ctx = ret
-	};
-	fill->fd = -1;
-	fill->feed = &ret->feed;
-}
 
 static int open_able(void **state)
 {
@@ -97,13 +40,13 @@ static void bytes_land_in_memory_of_each_kind(void **state)
 		struct wfs_device_filled filled;
 		struct food food;
 
-		serve(w, &fill, &food);
+		gpu_food_land(w, &fill, &food);
 		assert_int_equal(0, wfs_device_fill(w->dev, &fill, &filled,
 						    &w->fault, &w->err));
 		assert_int_equal(WFS_DEVICE_PATH_RING, filled.path);
 		assert_int_equal(LARGE, filled.bytes);
 		assert_int_equal(5, food.landings);
-		assert_int_equal(0, food.reads);
+		assert_int_equal(0, food.stretches);
 		gpu_expect_file(w, &t);
 		gpu_target_free(w, &t);
 	}
@@ -126,7 +69,7 @@ static void runs_at_strides_are_spread_from_the_ring(void **state)
 					 .file_stride = 3000,
 					 .dst_stride = 1100,
 					 .count = 5000 };
-	serve(w, &fill, &food);
+	gpu_food_land(w, &fill, &food);
 	assert_int_equal(0, gpu_fill(w, &fill));
 	assert_true(food.landings);
 	got = gpu_target_read(w, &t);
@@ -160,16 +103,16 @@ static void a_gpu_that_sees_no_writes_has_no_ring(void **state)
 		w->fake->rdma_ordering = gpus[i].ordering;
 		w->fake->rdma_flushes = gpus[i].flushes;
 		w->fake->flushed = 0;
-		serve(w, &fill, &food);
+		gpu_food_land(w, &fill, &food);
 		assert_int_equal(gpus[i].rc, gpu_fill(w, &fill));
 		assert_int_equal(!gpus[i].rc, food.landings);
-		assert_int_equal(0, food.reads);
+		assert_int_equal(0, food.stretches);
 		assert_int_equal(!gpus[i].rc && gpus[i].ordering < 100,
 				 w->fake->flushed);
 		/* It is read then, where that is wanted. */
 		food.feed.land_only = false;
 		assert_int_equal(0, gpu_fill(w, &fill));
-		assert_int_equal(gpus[i].rc != 0, food.reads);
+		assert_int_equal(gpus[i].rc != 0, food.stretches);
 		gpu_expect_file(w, &t);
 		gpu_kill_helper();
 		/* Whoever finds it dead may be the first call. */
@@ -193,16 +136,16 @@ static void what_does_not_land_is_read(void **state)
 	struct wfs_device_fill fill = gpu_fill_of(w, &t, &segment);
 	struct food food;
 
-	serve(w, &fill, &food);
-	food.then = no_way;
+	gpu_food_land(w, &fill, &food);
+	food.on_landing = no_way;
 	assert_int_equal(-ENOTSUP, gpu_fill(w, &fill));
-	assert_int_equal(0, food.reads);
-	serve(w, &fill, &food);
-	food.then = no_way;
+	assert_int_equal(0, food.stretches);
+	gpu_food_land(w, &fill, &food);
+	food.on_landing = no_way;
 	food.when = 2;
 	assert_int_equal(0, gpu_fill(w, &fill));
 	assert_int_equal(3, food.landings);
-	assert_int_equal(3, food.reads);
+	assert_int_equal(3, food.stretches);
 	gpu_expect_file(w, &t);
 	gpu_target_free(w, &t);
 }
@@ -252,13 +195,13 @@ static void what_ends_a_fill_in_the_middle_is_told(void **state)
 	struct food food;
 
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
-		serve(w, &fill, &food);
-		food.then = ways[i].then;
+		gpu_food_land(w, &fill, &food);
+		food.on_landing = ways[i].then;
 		food.when = 2;
 		assert_int_equal(ways[i].rc, gpu_fill(w, &fill));
 		assert_int_equal(ways[i].stage, w->fault.stage);
 		/* The next one has a helper, and its ring. */
-		serve(w, &fill, &food);
+		gpu_food_land(w, &fill, &food);
 		assert_int_equal(0, gpu_fill(w, &fill));
 		assert_int_equal(5, food.landings);
 		gpu_expect_file(w, &t);
@@ -275,7 +218,7 @@ static void many_fills_share_one_ring(void **state)
 	uint64_t used = 0;
 	struct food food;
 
-	serve(w, &fill, &food);
+	gpu_food_land(w, &fill, &food);
 	for (unsigned i = 0; i < CYCLES; i++) {
 		assert_int_equal(0, gpu_fill(w, &fill));
 		assert_int_equal(i + 1, food.landings);
