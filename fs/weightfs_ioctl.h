@@ -107,7 +107,8 @@ enum weightfs_can {
 	WEIGHTFS_CAN_FILL_DEVICE = 2, /* there is a GPU */
 	WEIGHTFS_CAN_LEND = 4,
 	/* A FILL of a GPU's memory with this file goes by a ring, as there is
-	   never room for all of it; LEND of it is EHOSTUNREACH. */
+	   never room for all of it; LEND of it is EHOSTUNREACH.  Of want of
+	   room that may pass only the FILL tells. */
 	WEIGHTFS_FILLS_BY_RING = 8,
 };
 

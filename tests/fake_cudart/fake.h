@@ -84,6 +84,7 @@ struct fake_control {
 	unsigned pins;	    /* pieces of host memory that are pinned */
 	unsigned registers; /* how often one was registered, so far */
 	unsigned calls;	    /* copies queued, of all processes */
+	unsigned queries;   /* looks at events, so far */
 	unsigned modest;    /* streams of the least priority, so far */
 	struct fake_fault fault;
 	struct fake_alloc allocs[FAKE_ALLOCS];

@@ -336,6 +336,7 @@ cu_error cudaEventQuery(cu_event event)
 	bool done;
 
 	FAKE_ENTER();
+	__atomic_fetch_add(&fake_control()->queries, 1, __ATOMIC_RELAXED);
 	fake_cu_lock(fake_control());
 	done = shared->done >= shared->recorded;
 	fake_cu_unlock(fake_control());

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fills that wait for an event of their reader, and what ends the waiting: the
- * helper goes on with what it has.  Over the FAKE libcudart.
+ * helper goes on with what it has, and with others' meanwhile.  Over the FAKE libcudart.
  */
 #include "tests/unit/t.h"
 
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "core/base/mem.h"
-#include "tests/unit/gpu_world.h"
+#include "tests/unit/gpu_food.h"
 
 #define SMALL	  (64u << 10)
 #define SECOND_NS 1000000000ull
@@ -114,10 +114,51 @@ static void *fill_aside(void *arg)
 	return NULL;
 }
 
+/* … and the helper looked at its event. */
+static void begin_aside(struct waiting *f, pthread_t *ret_thread)
+{
+	struct fake_control *fake = f->w->fake;
+	uint64_t until = wfs_now_ns() + 60 * SECOND_NS;
+	unsigned before = fake->queries;
+
+	assert_int_equal(0, pthread_create(ret_thread, NULL, fill_aside, f));
+	while (__atomic_load_n(&fake->queries, __ATOMIC_RELAXED) == before)
+		assert_true(wfs_now_ns() < until);
+}
+
+static void who_waits_keeps_a_helper_from_nobody_else(void **state)
+{
+	struct gpu_world *w = *state;
+	struct gpu_target t = gpu_target_make(w, WFS_DEVICE_CUDA_IPC, SMALL);
+	struct wfs_device_segment segment;
+	struct wfs_device_fill fill;
+
+	for (int fed = 0; fed < 2; fed++) {
+		struct waiting f;
+		struct food food;
+		pthread_t aside;
+		pid_t helper;
+
+		prepare(w, &f);
+		helper = start_helper(&f);
+		if (fed)
+			gpu_food_serve(w, &f.fill, &food);
+		begin_aside(&f, &aside);
+		fill = gpu_fill_of(w, &t, &segment);
+		fill.deadline_ns = wfs_now_ns() + 20 * SECOND_NS;
+		assert_int_equal(0, gpu_fill(w, &fill));
+		gpu_expect_file(w, &t);
+		fake_cu_release_events(w->fake);
+		pthread_join(aside, NULL);
+		assert_int_equal(0, f.rc);
+		finish(&f, helper);
+	}
+	gpu_target_free(w, &t);
+}
+
 static void a_reader_that_dies_is_waited_for_no_longer(void **state)
 {
 	struct gpu_world *w = *state;
-	uint64_t until = wfs_now_ns() + 60 * SECOND_NS;
 	struct waiting f;
 	pthread_t aside;
 	pid_t helper, child;
@@ -128,10 +169,7 @@ static void a_reader_that_dies_is_waited_for_no_longer(void **state)
 	child = gpu_reader_start(&hold);
 	f.fill.caller.pid = child;
 	f.fill.deadline_ns = wfs_now_ns() + 3600 * SECOND_NS;
-	assert_int_equal(0, pthread_create(&aside, NULL, fill_aside, &f));
-	/* The helper has the reader's memory open, and waits. */
-	while (!fake_cu_holds(w->fake))
-		assert_true(wfs_now_ns() < until);
+	begin_aside(&f, &aside);
 	close(hold);
 	waitpid(child, NULL, 0);
 	pthread_join(aside, NULL);
@@ -164,6 +202,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		G(an_event_that_does_not_come_costs_no_helper),
 		G(a_fill_that_is_stopped_was_interrupted),
+		G(who_waits_keeps_a_helper_from_nobody_else),
 		G(a_reader_that_dies_is_waited_for_no_longer),
 		G(what_is_no_event_is_refused),
 	};

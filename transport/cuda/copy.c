@@ -85,7 +85,7 @@ static struct wfs_gpu_slot *next_slot(struct wfs_gpu_work *work)
 	struct wfs_gpu_slot *slot = &work->ring.slots[work->ring.next];
 	unsigned code;
 
-	if (wfs_gpu_is_cancelled(work, WFS_DEVICE_STAGE_COPY, 0))
+	if (wfs_gpu_is_cancelled(work, WFS_DEVICE_STAGE_COPY))
 		return NULL;
 	code = wfs_gpu_slot_wait(&work->ring, slot);
 	if (!code)

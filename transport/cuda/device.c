@@ -170,6 +170,7 @@ static void close_device(struct wfs_device *base)
 	pthread_mutex_destroy(&dev->count_lock);
 	free(dev->lend_to);
 	free(dev->dead);
+	free(dev->rings);
 	free(dev);
 }
 

@@ -108,14 +108,11 @@ int wfs_gpu_begin(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 
 	if (!fed || !ask->fed || find_fed(work, ask->fed))
 		return refuse(work, -EBUSY, "too many fills at a time");
-	rc = wfs_gpu_map_get(work, ask, memory_fd, &map);
+	rc = wfs_gpu_is_ready(work, ask);
+	if (!rc)
+		rc = wfs_gpu_map_get(work, ask, memory_fd, &map);
 	if (rc)
 		return rc;
-	rc = wfs_gpu_await_ready(work, ask);
-	if (rc) {
-		wfs_gpu_map_put(work, map);
-		return rc;
-	}
 	*fed = (struct wfs_gpu_fed){ .id = ask->fed, .map = map };
 	return 0;
 }

@@ -32,11 +32,10 @@ struct feeding {
 	struct wfs_gpu_talk *talk;
 	struct wfs_device_fault *fault, rest; /* the latter: told to nobody */
 	struct wfs_err *err;
-	struct wfs_gpu_room *room;     /* NULL: not needed yet */
-	struct wfs_landing_ring *ring; /* or NULL: through the room */
-	uint64_t ring_id;
-	bool reads;    /* … from now on */
-	unsigned life; /* of the helper */
+	struct wfs_gpu_room *room;	/* NULL: not needed yet */
+	struct wfs_gpu_landing landing; /* the slot that bytes land in now */
+	bool reads;			/* through the room, from now on */
+	unsigned life;			/* of the helper */
 	uint64_t fed;
 	struct place next;
 };
@@ -44,7 +43,7 @@ struct feeding {
 /* Whose bytes RDMA brings to the device's own memory, as long as it can. */
 static bool lands(const struct feeding *f)
 {
-	return f->ring && !f->reads;
+	return f->landing.ring && !f->reads;
 }
 
 static int ask(struct feeding *f, struct wfs_gpu_request *request,
@@ -55,7 +54,8 @@ static int ask(struct feeding *f, struct wfs_gpu_request *request,
 	request->fed = f->fed;
 	f->talk->ask = request;
 	f->talk->fds = fds;
-	rc = wfs_gpu_helper_ask(f->dev, f->helper, f->talk, f->fault, f->err);
+	rc = wfs_gpu_ask_when_ready(f->dev, f->helper, f->talk, f->fault,
+				    f->err);
 	return rc ? rc :
 		    wfs_gpu_answer_result(&f->talk->answer, f->fault, f->err);
 }
@@ -169,7 +169,7 @@ static int land_piece(struct feeding *f, uint64_t at, uint64_t off,
 		      uint64_t len, const struct wfs_device_patience *patience)
 {
 	const struct wfs_device_feed *feed = f->fill->feed;
-	int rc = feed->land(feed->ctx, f->ring, at, off, len, patience);
+	int rc = feed->land(feed->ctx, f->landing.ring, at, off, len, patience);
 
 	f->reads = rc == -ENOTSUP;
 	if (rc == -ECANCELED)
@@ -198,7 +198,7 @@ static int read_piece(struct feeding *f, uint64_t at, uint64_t off,
 static int feed_slot(struct feeding *f, unsigned slot)
 {
 	struct wfs_gpu_request request = { .op = WFS_GPU_FEED,
-					   .ring = lands(f) ? f->ring_id :
+					   .ring = lands(f) ? f->landing.id :
 							      f->room->id,
 					   .slot = slot };
 	uint64_t used = 0, span, off;
@@ -222,17 +222,29 @@ static int feed_slot(struct feeding *f, unsigned slot)
 	return rc ? rc : ask(f, &request, no_fds);
 }
 
-static void put_ring(struct feeding *f)
+/* Of a turn of the ring; -ENOTSUP, and f->reads, where that cannot be. */
+static int land_turn(struct feeding *f)
 {
-	wfs_gpu_landing_put(f->dev, f->helper, f->life, f->ring);
-	f->ring = NULL;
+	const struct wfs_gpu_patience patience = {
+		.deadline_ns = f->fill->deadline_ns,
+		.ends = { *f->talk->gone, f->fill->stop ? *f->fill->stop : -1 },
+	};
+	int rc = wfs_gpu_landing_get(f->dev, f->helper, f->life, &patience,
+				     &f->landing);
+
+	f->reads = rc == -ENOTSUP;
+	if (rc)
+		return f->reads ? rc : say_unfetched(f, rc);
+	rc = feed_slot(f, f->landing.slot);
+	wfs_gpu_landing_put(f->dev, f->helper, f->life, &f->landing, !rc);
+	return rc;
 }
 
 /* A slot that does not land is read, and so is all after it. */
-static int land_slot(struct feeding *f, unsigned slot)
+static int land_slot(struct feeding *f)
 {
 	const struct place before = f->next;
-	int rc = feed_slot(f, slot);
+	int rc = land_turn(f);
 
 	if (!f->reads)
 		return rc;
@@ -247,13 +259,15 @@ static int feed_all(struct feeding *f)
 	unsigned slot = 0;
 	int rc = 0;
 
-	if (f->fill->feed->land)
-		f->ring = wfs_gpu_landing_get(f->dev, f->helper, f->life,
-					      &f->ring_id);
-	if (!f->ring)
-		rc = f->fill->feed->land_only ? -ENOTSUP : attach(f);
+	f->reads = !f->fill->feed->land;
+	if (f->reads)
+		rc = attach(f);
 	while (!rc && f->next.segment < f->fill->segment_count) {
-		rc = lands(f) ? land_slot(f, slot) : feed_slot(f, slot);
+		if (!f->reads) {
+			rc = land_slot(f);
+			continue;
+		}
+		rc = feed_slot(f, slot);
 		slot = (slot + 1) % WFS_GPU_FEED_SLOTS;
 	}
 	return rc;
@@ -294,7 +308,6 @@ int wfs_gpu_fill_fed(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 	f.fed = dev->next_id++;
 	pthread_mutex_unlock(&dev->lock);
 	rc = feed_through(&f);
-	put_ring(&f); /* nothing is copied from it any more */
 	if (f.room)
 		wfs_gpu_room_put(dev, helper, f.room);
 	talk->answer.bytes = f.next.bytes;

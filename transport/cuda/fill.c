@@ -119,7 +119,7 @@ static int fill_as(struct wfs_cuda_device *dev,
 	else if (fill->feed)
 		rc = wfs_gpu_fill_fed(dev, helper, fill, talk, fault, err);
 	else
-		rc = wfs_gpu_helper_ask(dev, helper, talk, fault, err);
+		rc = wfs_gpu_ask_when_ready(dev, helper, talk, fault, err);
 	if (rc)
 		dismiss(dev, helper);
 	wfs_gpu_helper_put(dev, helper);

@@ -94,14 +94,14 @@ static void rest(struct wfs_gpu_work *work, int socket)
 }
 
 bool wfs_gpu_is_cancelled(struct wfs_gpu_work *work,
-			  enum wfs_device_stage stage, int wait_ms)
+			  enum wfs_device_stage stage)
 {
 	struct pollfd more = { .fd = work->socket, .events = POLLIN };
 	struct wfs_gpu_request ask;
 	int fd wfs_autoclose = -1;
 
 	/* Nothing else is said before the answer; what else comes ends us. */
-	if (poll(&more, 1, wait_ms) <= 0 ||
+	if (poll(&more, 1, 0) <= 0 ||
 	    (wfs_unix_receive(work->socket, &ask, sizeof(ask), &fd) == 0 &&
 	     ask.op == WFS_GPU_CANCEL && ask.seq != work->answer->seq))
 		return false;

@@ -122,9 +122,14 @@ void wfs_gpu_helper_kill_locked(struct wfs_cuda_device *dev,
 	struct wfs_landing_ring *ring = wfs_steal_ptr(&process->ring);
 	pid_t left = wfs_gpu_kill(process);
 
-	if (ring)
+	if (ring) {
 		wfs_landing_ring_end(ring);
-	wfs_landing_ring_put(ring);
+		/* To let go of it may take what carries bytes there a while. */
+		dev->rings = wfs_realloc(dev->rings,
+					 (dev->ring_count + 1) * sizeof(ring));
+		dev->rings[dev->ring_count++] = ring;
+		wfs_gpu_wake(dev);
+	}
 	if (!left)
 		return;
 	dev->dead = wfs_realloc(dev->dead,

@@ -49,6 +49,8 @@ struct wfs_gpu_helper {
 	bool busy;
 	pthread_cond_t freed;
 	unsigned users, clients, copies;
+	bool landing; /* somebody has a turn of its device's ring */
+	struct wfs_gpu_turn *turns;
 	uint64_t *forget; /* clients that died */
 	size_t forget_count;
 };
@@ -122,6 +124,8 @@ struct wfs_cuda_device {
 	atomic_uint room_count;	    /* of all */
 	pid_t *dead;		    /* killed, and not waited for yet */
 	size_t dead_count;
+	struct wfs_landing_ring **rings; /* of those, to be let go of */
+	size_t ring_count;
 
 	pthread_mutex_t count_lock; /* of the look for GPUs */
 	uint64_t counted_ns;	    /* when it was; 0: never */
@@ -174,6 +178,11 @@ void wfs_gpu_helper_end_unused(struct wfs_cuda_device *dev,
 int wfs_gpu_helper_ask(struct wfs_cuda_device *dev,
 		       struct wfs_gpu_helper *helper, struct wfs_gpu_talk *talk,
 		       struct wfs_device_fault *fault, struct wfs_err *err);
+/* The same, as often as it says that the reader's event has not happened. */
+int wfs_gpu_ask_when_ready(struct wfs_cuda_device *dev,
+			   struct wfs_gpu_helper *helper,
+			   struct wfs_gpu_talk *talk,
+			   struct wfs_device_fault *fault, struct wfs_err *err);
 /* With the lock: what it leaves behind is reaped later. */
 void wfs_gpu_helper_kill_locked(struct wfs_cuda_device *dev,
 				struct wfs_gpu_process *process);
@@ -234,17 +243,44 @@ int wfs_gpu_room_get(struct wfs_cuda_device *dev, struct wfs_gpu_helper *helper,
 /* Keeps it for the next fill, or ends it where somebody still writes to it. */
 void wfs_gpu_room_put(struct wfs_cuda_device *dev,
 		      struct wfs_gpu_helper *helper, struct wfs_gpu_room *room);
+/* Who waits to be the one that lands bytes: first come, first served. */
+struct wfs_gpu_turn {
+	struct wfs_gpu_turn *next;
+	int bell; /* an eventfd */
+	bool mine;
+};
+
+/* -ETIMEDOUT, -EINTR, -EMFILE. */
+int wfs_gpu_turn_take(struct wfs_cuda_device *dev,
+		      struct wfs_gpu_helper *helper,
+		      const struct wfs_gpu_patience *patience);
+void wfs_gpu_turn_give(struct wfs_cuda_device *dev,
+		       struct wfs_gpu_helper *helper);
+
+/* A slot of the ring in a device's memory. */
+struct wfs_gpu_landing {
+	struct wfs_landing_ring *ring; /* NULL: none */
+	uint64_t id;		       /* of the ring */
+	unsigned slot;
+};
+
+/* For so long a fill waits for others' slots; then it goes another way. */
+#define WFS_GPU_TURN_NS 1000000000ull
+
 /*
- * The ring in the device's memory of that life of the helper's, made if there
- * is none, till wfs_gpu_landing_put: NULL where none is to be had, or another
- * fill has it.  *ret_id is its number.
+ * The next slot of the ring of that life of the helper's, which is made if
+ * there is none, till wfs_gpu_landing_put; fills at the same time take turns,
+ * slot by slot.  -ENOTSUP where none is to be had, or not soon; -ETIMEDOUT;
+ * -EINTR.
  */
-struct wfs_landing_ring *wfs_gpu_landing_get(struct wfs_cuda_device *dev,
-					     struct wfs_gpu_helper *helper,
-					     unsigned life, uint64_t *ret_id);
+int wfs_gpu_landing_get(struct wfs_cuda_device *dev,
+			struct wfs_gpu_helper *helper, unsigned life,
+			const struct wfs_gpu_patience *patience,
+			struct wfs_gpu_landing *ret_landing);
+/* `fed`: the helper took what is in it, and has the next one free. */
 void wfs_gpu_landing_put(struct wfs_cuda_device *dev,
 			 struct wfs_gpu_helper *helper, unsigned life,
-			 struct wfs_landing_ring *ring);
+			 struct wfs_gpu_landing *landing, bool fed);
 /* With the lock: the idle ones of a helper that ends. */
 void wfs_gpu_rooms_end(struct wfs_cuda_device *dev,
 		       const struct wfs_gpu_helper *helper);

@@ -166,11 +166,10 @@ int wfs_gpu_start(const struct wfs_gpu_person *person,
 	return 0;
 }
 
-/* 0, -ETIMEDOUT, or -EINTR when it ended before the deadline. */
-static int wait_for(int socket, const struct wfs_gpu_patience *patience)
+int wfs_gpu_wait_for(int fd, const struct wfs_gpu_patience *patience)
 {
 	struct pollfd wait[] = {
-		{ .fd = socket, .events = POLLIN },
+		{ .fd = fd, .events = POLLIN },
 		{ .fd = patience->ends[0], .events = POLLIN },
 		{ .fd = patience->ends[1], .events = POLLIN },
 	};
@@ -200,7 +199,8 @@ static int cancel(const struct wfs_gpu_process *process, int why)
 					     .seq = process->seq };
 
 	if (wfs_unix_send(process->socket, &ask, sizeof(ask), -1) ||
-	    wait_for(process->socket, WFS_GPU_UNTIL(wfs_now_ns() + GRACE_NS)))
+	    wfs_gpu_wait_for(process->socket,
+			     WFS_GPU_UNTIL(wfs_now_ns() + GRACE_NS)))
 		return why;
 	return 0;
 }
@@ -229,7 +229,7 @@ int wfs_gpu_ask(struct wfs_gpu_process *process, struct wfs_gpu_request *ask,
 		rc = wfs_unix_send(process->socket, &more, sizeof(more),
 				   fds.memory);
 	if (!rc)
-		rc = why = wait_for(process->socket, patience);
+		rc = why = wfs_gpu_wait_for(process->socket, patience);
 	if ((rc == -ETIMEDOUT || rc == -EINTR) && wfs_gpu_op_stops(ask->op))
 		rc = cancel(process, why);
 	if (!rc)

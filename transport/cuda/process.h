@@ -21,8 +21,8 @@ struct wfs_gpu_process {
 	uint64_t seq;
 	/* In its device's memory: NULL until, or unless, it made one. */
 	struct wfs_landing_ring *ring;
-	uint64_t ring_id;
-	bool ring_taken; /* by a fill; or there is none to be had */
+	uint64_t ring_id;   /* 0: nobody tried */
+	unsigned ring_slot; /* that is used next */
 };
 
 /* As whom it is started. */
@@ -52,6 +52,12 @@ struct wfs_gpu_patience {
 #define WFS_GPU_UNTIL(ns)                                                      \
 	(&(const struct wfs_gpu_patience){ .deadline_ns = (ns),                \
 					   .ends = { -1, -1 } })
+
+/*
+ * Till `fd` (-1: nothing) can be read: 0, -ETIMEDOUT, or -EINTR when it ended
+ * before the deadline.
+ */
+int wfs_gpu_wait_for(int fd, const struct wfs_gpu_patience *patience);
 
 /*
  * One request and its answer, checked: 0 with what the helper said, whatever

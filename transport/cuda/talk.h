@@ -35,8 +35,7 @@ enum wfs_gpu_op {
 	WFS_GPU_CANCEL,
 	/*
 	 * A fill whose bytes come through a ring, memory of the daemon's that
-	 * the helper only reads.  BEGIN maps the destination and waits for its
-	 * event; each FEED has what was put into one slot copied, and is
+	 * the helper only reads.  BEGIN maps the destination; each FEED has what was put into one slot copied, and is
 	 * answered when the next slot may be written; FINISH waits for all.
 	 * What is between them is no business of other requests'.
 	 */
@@ -52,6 +51,11 @@ enum wfs_gpu_op {
 	 */
 	WFS_GPU_SHARE,
 };
+
+/*
+ * FILL and BEGIN of what is to wait for an event that has not happened do
+ * nothing, with -EAGAIN: the helper has others to work for meanwhile.
+ */
 
 /* The request can be stopped by CANCEL. */
 static inline bool wfs_gpu_op_stops(uint32_t op)

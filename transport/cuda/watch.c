@@ -84,6 +84,18 @@ static void wait_for_dead(struct wfs_cuda_device *dev)
 	dev->dead_count = left;
 }
 
+/* With the lock, which it lets go of meanwhile. */
+static void put_rings(struct wfs_cuda_device *dev)
+{
+	while (dev->ring_count) {
+		struct wfs_landing_ring *ring = dev->rings[--dev->ring_count];
+
+		pthread_mutex_unlock(&dev->lock);
+		wfs_landing_ring_put(ring);
+		pthread_mutex_lock(&dev->lock);
+	}
+}
+
 /* With the lock: what there is to wait for; freed by the caller. */
 static struct pollfd *gather(struct wfs_cuda_device *dev, nfds_t *ret_count)
 {
@@ -138,6 +150,7 @@ static void end_all(struct wfs_cuda_device *dev)
 	end_what_died(dev, true);
 	wfs_gpu_free_idle(dev, UINT64_MAX);
 	tidy_helpers(dev);
+	put_rings(dev);
 	for (int i = 0; i < END_LOOKS && dev->dead_count; i++) {
 		wait_for_dead(dev);
 		if (dev->dead_count)
@@ -172,6 +185,7 @@ static void *watch(void *arg)
 			end_what_died(dev, false);
 		tidy_helpers(dev);
 		wait_for_dead(dev);
+		put_rings(dev);
 	}
 	end_all(dev);
 	pthread_mutex_unlock(&dev->lock);

@@ -10,7 +10,7 @@
 
 #include "core/base/text.h"
 
-#define EVENT_LOOKS 1000 /* at once, before a nap between them */
+#define EVENT_LOOKS 100 /* at an event, which may be about to happen */
 
 int wfs_gpu_refuse(struct wfs_gpu_work *work, enum wfs_device_stage stage,
 		   int rc, const char *what)
@@ -136,26 +136,29 @@ static int open_event(struct wfs_gpu_work *work, const uint8_t *ready,
 
 /*
  * Asked for, not queued on the stream: it may never come, and what is queued
- * can be neither taken back nor left behind.
+ * can be neither taken back nor left behind.  Not for long, either: others are
+ * waiting for us, and the daemon asks again.
  */
-static int wait_for(struct wfs_gpu_work *work, cu_event event)
+static int look_at(struct wfs_gpu_work *work, cu_event event)
 {
-	unsigned code, looks = 0;
+	unsigned code = WFS_CU_NOT_READY;
 
-	while ((code = work->cuda->cudaEventQuery(event)) == WFS_CU_NOT_READY) {
-		work->cuda->cudaGetLastError();
-		if (wfs_gpu_is_cancelled(work, WFS_DEVICE_STAGE_SYNC,
-					 looks++ < EVENT_LOOKS ? 0 : 1))
-			return -EINTR;
+	for (int i = 0; i < EVENT_LOOKS && code == WFS_CU_NOT_READY; i++) {
+		code = work->cuda->cudaEventQuery(event);
+		if (code == WFS_CU_NOT_READY)
+			work->cuda->cudaGetLastError();
 	}
+	if (code == WFS_CU_NOT_READY)
+		return wfs_gpu_refuse(work, WFS_DEVICE_STAGE_SYNC, -EAGAIN,
+				      "the reader's event has not happened");
 	wfs_cuda_said(work->cuda, "cudaEventQuery", code);
 	return code ? wfs_gpu_fail(work, WFS_DEVICE_STAGE_SYNC, code,
 				   "the reader's event") :
 		      0;
 }
 
-int wfs_gpu_await_ready(struct wfs_gpu_work *work,
-			const struct wfs_gpu_request *ask)
+int wfs_gpu_is_ready(struct wfs_gpu_work *work,
+		     const struct wfs_gpu_request *ask)
 {
 	cu_event event = NULL;
 	int rc = 0;
@@ -163,7 +166,7 @@ int wfs_gpu_await_ready(struct wfs_gpu_work *work,
 	if (ask->has_ready)
 		rc = open_event(work, ask->ready, &event);
 	if (event) {
-		rc = wait_for(work, event);
+		rc = look_at(work, event);
 		wfs_cuda_call(work->cuda, cudaEventDestroy, event);
 	}
 	return rc;
@@ -174,14 +177,14 @@ int wfs_gpu_fill(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
 {
 	const struct wfs_gpu_file file = { fd, ask->file_bytes, ask->steady };
 	struct wfs_gpu_map *map;
-	int rc = wfs_gpu_map_get(work, ask, memory_fd, &map);
+	int rc = wfs_gpu_is_ready(work, ask);
 
+	if (!rc)
+		rc = wfs_gpu_map_get(work, ask, memory_fd, &map);
 	if (rc)
 		return rc;
-	rc = wfs_gpu_await_ready(work, ask);
-	if (!rc)
-		rc = wfs_gpu_copy(work, &file, ask->segments,
-				  ask->segment_count, map->memory.ptr);
+	rc = wfs_gpu_copy(work, &file, ask->segments, ask->segment_count,
+			  map->memory.ptr);
 	wfs_gpu_map_put(work, map);
 	return rc;
 }

@@ -105,12 +105,9 @@ int wfs_gpu_fail(struct wfs_gpu_work *work, enum wfs_device_stage stage,
 int wfs_gpu_refuse(struct wfs_gpu_work *work, enum wfs_device_stage stage,
 		   int rc, const char *what);
 
-/*
- * Is the request in hand not to go on?  Waits so long for the daemon to say so;
- * 0: not at all.  Refused with -EINTR then.
- */
+/* Is the request in hand not to go on?  Refused with -EINTR then. */
 bool wfs_gpu_is_cancelled(struct wfs_gpu_work *work,
-			  enum wfs_device_stage stage, int wait_ms);
+			  enum wfs_device_stage stage);
 
 /* HELLO. */
 int wfs_gpu_take(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask);
@@ -129,9 +126,12 @@ int wfs_gpu_map_get(struct wfs_gpu_work *work,
 		    const struct wfs_gpu_request *ask, int memory_fd,
 		    struct wfs_gpu_map **ret_map);
 void wfs_gpu_map_put(struct wfs_gpu_work *work, struct wfs_gpu_map *map);
-/* Waits for the event that the request names, if it does. */
-int wfs_gpu_await_ready(struct wfs_gpu_work *work,
-			const struct wfs_gpu_request *ask);
+/*
+ * Has the event happened that the request names, if it does?  Refused with
+ * -EAGAIN if not.
+ */
+int wfs_gpu_is_ready(struct wfs_gpu_work *work,
+		     const struct wfs_gpu_request *ask);
 
 /* SHARE.  *ret_fd is the caller's. */
 int wfs_gpu_share(struct wfs_gpu_work *work, const struct wfs_gpu_request *ask,
