@@ -171,6 +171,31 @@ def measure_cold_loads(table, r, options, ballast):
                   "each cuts its own", speed["disk"], enough=0.95)
 
 
+def measure_hot_loads(table, r, dump, options, ballast):
+    """A first and a second load beside a dump that lies there hot."""
+    firsts, seconds, dumps = [], [], []
+    loaders = [r.tools.Loader() for _ in range(TP)]
+    try:
+        for _ in range(r.tools.ROUNDS + 1):
+            r.warm()
+            with mount.Weightfs(r.mountpoint, [r.checkpoint], **options):
+                with ballast.lent():
+                    firsts.append(load(loaders, dumped(r.layout)))
+                dumps.append(load(loaders, dumped(dump)))
+                seconds.append(load(loaders, dumped(r.layout)))
+    finally:
+        for loader in loaders:
+            loader.close()
+    size = r.checkpoint.file_bytes()
+    first, second, hot = [statistics.median(each[1:])
+                          for each in (firsts, seconds, dumps)]
+    table.add("4 ranks load @tp4, source hot, the first time",
+              size / first / GB, "GB/s", (">=", 0.5), size / hot / GB,
+              "a dump, hot")
+    table.add("the same, the second time", size / second / GB, "GB/s",
+              (">=", 1), size / hot / GB, "a dump, hot")
+
+
 def export(checkpoint, root):
     """The layout as files of its own, made once."""
     where = os.path.join(root, "%s-tp%d" % (checkpoint.name, TP))
