@@ -207,6 +207,24 @@ static void what_was_sent_before_an_update_is_stale_after_it(void **state)
 	close(fd);
 }
 
+static void what_was_sent_before_is_busy_in_an_update(void **state)
+{
+	struct stand *s = *state;
+	char *bytes wfs_autofree = wfs_malloc(WFS_CHUNK);
+	struct wfs_wire_answer answer;
+	int fd = open_stream(s);
+
+	assert_chunk(s, fd, 1);
+	assert_int_equal(weightfs_seed_update_begin(s->model), 0);
+	ask_chunk(s, fd, 1, &answer, bytes);
+	assert_int_equal(answer.status, WFS_WIRE_BUSY);
+	assert_int_equal(weightfs_seed_update_end(s->model), 0);
+	/* The stream goes on. */
+	ask_chunk(s, fd, 1, &answer, bytes);
+	assert_int_equal(answer.status, WFS_WIRE_STALE);
+	close(fd);
+}
+
 static void memory_that_is_freed_without_a_word_is_an_error(void **state)
 {
 	struct stand *s = *state;
@@ -236,6 +254,9 @@ int main(void)
 			a_chunk_is_looked_at_once_in_an_epoch, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			what_was_sent_before_an_update_is_stale_after_it, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(
+			what_was_sent_before_is_busy_in_an_update, setup,
 			teardown),
 		cmocka_unit_test_setup_teardown(
 			memory_that_is_freed_without_a_word_is_an_error, setup,

@@ -207,9 +207,13 @@ void wfs_peer_failed_locked(struct wfs_peer *peer, const char *why)
 
 	peer->errors++;
 	peer->failed_at = wfs_now_ns();
-	peer->retry_at = peer->failed_at +
-			 back_off(c->retry_ns, peer->failures, c->retry_max_ns);
-	peer->failures++;
+	/* Lanes that fall together are one failure. */
+	if (!peer->failures || peer->failed_at >= peer->retry_at) {
+		peer->retry_at =
+			peer->failed_at +
+			back_off(c->retry_ns, peer->failures, c->retry_max_ns);
+		peer->failures++;
+	}
 	peer->hopeful = false;
 	snprintf(peer->why, sizeof(peer->why), "%s", why);
 	/* Others may take what was its, and its own lanes look again. */

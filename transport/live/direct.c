@@ -23,7 +23,9 @@ struct wfs_live_direct *wfs_live_direct_new(struct wfs_region *region,
 {
 	struct wfs_live_direct *direct;
 
-	if (len <= LAST || !wfs_live_can_send(region, off, len))
+	/* In an update, who takes it is told so before a byte is out. */
+	if (len <= LAST || !wfs_live_can_send(region, off, len) ||
+	    !wfs_live_holds(region))
 		return NULL;
 	direct = wfs_malloc(sizeof(*direct));
 	*direct = (struct wfs_live_direct){ region, off, len - LAST };
@@ -43,7 +45,7 @@ static ssize_t send_last(const struct wfs_live_direct *direct, int socket,
 	ssize_t n;
 
 	if (rc)
-		return rc;
+		return rc == -EIO ? -EFAULT : rc;
 	n = send(socket, bounce->bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	n = n < 0 ? -errno : n;
 	wfs_bounce_put(bounce);
