@@ -129,6 +129,7 @@ void wfs_gpu_landing_put(struct wfs_cuda_device *dev,
 			 struct wfs_gpu_helper *helper, unsigned life,
 			 struct wfs_gpu_landing *landing, bool fed)
 {
+	struct wfs_landing_ring *ring = wfs_steal_ptr(&landing->ring);
 	struct wfs_gpu_process *process;
 
 	pthread_mutex_lock(&dev->lock);
@@ -136,6 +137,7 @@ void wfs_gpu_landing_put(struct wfs_cuda_device *dev,
 	if (process && fed)
 		process->ring_slot = (landing->slot + 1) % WFS_GPU_FEED_SLOTS;
 	pthread_mutex_unlock(&dev->lock);
-	wfs_landing_ring_put(wfs_steal_ptr(&landing->ring));
 	wfs_gpu_turn_give(dev, helper);
+	/* The last of a dead helper's waits for who carries bytes there. */
+	wfs_landing_ring_put(ring);
 }

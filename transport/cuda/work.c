@@ -10,7 +10,7 @@
 
 #include "core/base/text.h"
 
-#define EVENT_LOOKS 100 /* at an event, which may be about to happen */
+#define EVENT_LOOKS 4 /* at an event, which may be about to happen */
 
 int wfs_gpu_refuse(struct wfs_gpu_work *work, enum wfs_device_stage stage,
 		   int rc, const char *what)
