@@ -6,6 +6,11 @@ within two seconds or so, in pieces of megabytes), and to have it again costs
 some 3 s a gigabyte where clearing costs 0.2: whatever fills an empty arena, a
 new file or a cold page cache then measures the host.  So this process keeps as
 much as will be wanted, and lets go of it just before.
+
+That is no guarantee: the kernel chooses, and may take what the host has.  To
+keep all other memory as well made it worse, since it then took the little that
+was left free before.  Rounds in which half of the CPU time is clear_page are
+such rounds.
 """
 import contextlib
 import mmap
