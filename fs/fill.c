@@ -268,7 +268,8 @@ static int land_on_device(struct wfs_filling *f,
 					      .land_only = true };
 	int rc;
 
-	if (!f->fs->config.device || f->copy.resident || !wfs_fill_may_land(f))
+	if (!f->fs->config.device || !wfs_fill_may_land(f) ||
+	    wfs_node_residency(f->fs, &f->node).resident)
 		return -ENOTSUP;
 	f->fed = true;
 	rc = write_device(f, *call, &feed);
