@@ -263,6 +263,16 @@ static void await_names(const struct wfs_options *options,
 	}
 }
 
+/* What is left for who was told how long, and what is usual for others. */
+static uint64_t pause_of(bool patient, uint64_t until, uint64_t usual)
+{
+	uint64_t now = wfs_now_ns();
+
+	if (!patient)
+		return usual;
+	return until > now ? until - now : 0;
+}
+
 /* Waits a little for what there is, or as long as it was told to. */
 static int start(struct wfs_seeds *seeds, const struct wfs_options *options,
 		 struct wfs_registry *registry, struct wfs_daemon *daemon,
@@ -276,15 +286,18 @@ static int start(struct wfs_seeds *seeds, const struct wfs_options *options,
 
 	/* Seeds have to meet what they say. */
 	if (vouch)
-		rc = start_copies(seeds, FIRST_NS, FIRST_NS);
+		rc = start_copies(seeds, pause_of(patient, until, FIRST_NS),
+				  pause_of(patient, until, FIRST_NS));
 	if (!rc && seeds->remote) {
-		wfs_remote_first(seeds->remote, wait, patient, complain,
-				 daemon);
-		rc = wfs_remote_watch_start(seeds->watch, FIRST_NS);
+		wfs_remote_first(seeds->remote, pause_of(patient, until, wait),
+				 patient, complain, daemon);
+		rc = wfs_remote_watch_start(seeds->watch,
+					    pause_of(patient, until, FIRST_NS));
 	}
 	/* After the seeds: what they offer is not asked for elsewhere. */
 	if (!rc && seeds->origins)
-		rc = wfs_origin_watch_start(seeds->origin_watch, FIRST_NS);
+		rc = wfs_origin_watch_start(seeds->origin_watch,
+					    pause_of(patient, until, FIRST_NS));
 	if (!rc && !vouch)
 		rc = start_copies(seeds, COPY_NS, 0);
 	if (!rc && patient)

@@ -58,7 +58,8 @@ struct origin {
 	size_t dir_count;
 	struct origin_proof *proof; /* NULL: there is none */
 	pthread_mutex_t list_lock;  /* one list is asked for at a time */
-	/* join.c, under that lock: who else has it; NULL: nobody yet. */
+	pthread_mutex_t join_lock;
+	/* join.c, under that: who else has it; NULL: nobody yet. */
 	struct wfs_origin_join joined;
 	struct wfs_copy *others;
 	struct wfs_peer *others_peer;

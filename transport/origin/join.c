@@ -81,7 +81,7 @@ int wfs_origin_join(struct wfs_source *origin,
 	struct wfs_origin_join old = { 0 };
 	int rc;
 
-	pthread_mutex_lock(&o->list_lock);
+	pthread_mutex_lock(&o->join_lock);
 	rc = add_peer(o, join, err);
 	if (!rc) {
 		old = o->joined;
@@ -92,7 +92,7 @@ int wfs_origin_join(struct wfs_source *origin,
 		wfs_peer_set_rank(o->others_peer, join->rank);
 		hold_files(o, join->source);
 	}
-	pthread_mutex_unlock(&o->list_lock);
+	pthread_mutex_unlock(&o->join_lock);
 	end(&old);
 	return rc;
 }
@@ -121,10 +121,10 @@ void wfs_origin_ask_others(struct origin *o, struct origin_region *region,
 	struct wfs_digests *digests;
 	uint8_t has[WFS_DIGEST_MAX];
 
-	pthread_mutex_lock(&o->list_lock);
+	pthread_mutex_lock(&o->join_lock);
 	if (o->joined.source)
 		others = wfs_source_get(o->joined.source);
-	pthread_mutex_unlock(&o->list_lock);
+	pthread_mutex_unlock(&o->join_lock);
 	if (!others)
 		return;
 	found = wfs_source_entry_of(others, region->base.path);

@@ -180,6 +180,7 @@ static void free_origin(struct origin *o)
 	wfs_web_listing_clear(&o->listing);
 	wfs_origin_proof_free(o->proof);
 	pthread_mutex_destroy(&o->list_lock);
+	pthread_mutex_destroy(&o->join_lock);
 	free(o->site.base);
 	free(o->site.label);
 	free(o->site.bucket);
@@ -364,6 +365,7 @@ int wfs_origin_source(struct wfs_origins *origins, const char *url,
 
 	o->origins = origins;
 	pthread_mutex_init(&o->list_lock, NULL);
+	pthread_mutex_init(&o->join_lock, NULL);
 	find_site(o, url);
 	rc = o->site.aws ? wfs_s3_list(&o->site, &o->listing, err) :
 			   wfs_web_list(&o->site, &o->listing, err);

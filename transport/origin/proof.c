@@ -291,6 +291,7 @@ int wfs_origin_await_list(struct origin *o, struct origin_region *region)
 	const struct wfs_digest_file *file =
 		wfs_digest_tree_find(&o->proof->of->tree, region->base.path);
 	uint64_t end = wfs_now_ns() + o->origins->deadline_ns;
+	bool asked = false;
 	int rc = 0;
 
 	while (!rc && !wfs_far_is_trusted(region->far)) {
@@ -303,8 +304,12 @@ int wfs_origin_await_list(struct origin *o, struct origin_region *region)
 			region->retry_at = wfs_now_ns() + RETRY_NS;
 		}
 		pthread_mutex_unlock(&o->list_lock);
-		if (tried)
+		/* They may hang: the server has its time after that as well. */
+		if (tried && !asked) {
 			wfs_origin_ask_others(o, region, file->root);
+			asked = true;
+			end = wfs_now_ns() + o->origins->deadline_ns;
+		}
 		if (!wfs_far_is_trusted(region->far))
 			rc = nap(&o->origins->stop, end);
 	}

@@ -70,7 +70,8 @@ class Served:
 
     def sleep(self, keeps):
         """Before its memory goes; keeps: it comes back with what was there."""
-        self._kept = keeps and not self._changed
+        self._kept = keeps and (
+            self._kept if self._asleep else not self._changed)
         self.change()
         self._asleep = True
         self.model.close()
