@@ -7,10 +7,11 @@ some 3 s a gigabyte where clearing costs 0.2: whatever fills an empty arena, a
 new file or a cold page cache then measures the host.  So this process keeps as
 much as will be wanted, and lets go of it just before.
 
-That is no guarantee: the kernel chooses, and may take what the host has.  To
-keep all other memory as well made it worse, since it then took the little that
-was left free before.  Rounds in which half of the CPU time is clear_page are
-such rounds.
+What is freed in the block comes back to it only if it is freed there: a mount
+ends in the block that it was given memory for, or the kernel, which takes what
+the host has first, gives its memory to the next round.  For the same reason it
+does not help to keep all other memory as well.  Rounds in which half of the CPU
+time is clear_page are rounds in which that went wrong.
 """
 import contextlib
 import mmap

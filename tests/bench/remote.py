@@ -99,13 +99,12 @@ def medians(rows):
 def pull(r, seed, ballast, **options):
     """(seconds, those of the yardstick, CPU of its two, of the seed, of the
     mount) of a rank, into an empty arena."""
-    with r.mount(seed, **options) as daemon:
-        with ballast.lent():
-            bare = r.bare()
+    with ballast.lent():
+        bare = r.bare()
+    with ballast.lent(), r.mount(seed, **options) as daemon:
         pids = (seed.pid, daemon.pid)
         before = [network.cpu(pid) for pid in pids]
-        with ballast.lent():
-            took = timed(lambda: warm(r.model + "/0"))
+        took = timed(lambda: warm(r.model + "/0"))
         return [took, *bare] + [network.cpu(pid) - was
                                 for pid, was in zip(pids, before)]
 
@@ -131,11 +130,10 @@ def measure_files(table, r, seed):
     rows = []
     with memory.Ballast(2 * r.size) as ballast:
         for _ in range(r.tools.ROUNDS + 1):
-            with r.mount(seed):
-                with ballast.lent():
-                    bare = r.bare()[0]
-                with ballast.lent():
-                    took = r.tools.read(1, "read:" + r.through)[0][0]
+            with ballast.lent():
+                bare = r.bare()[0]
+            with ballast.lent(), r.mount(seed):
+                took = r.tools.read(1, "read:" + r.through)[0][0]
                 rows.append((took, bare))
     took, bare = medians(rows[1:])
     table.add("a remote model's files, read, cold", r.size / took / GB,
@@ -153,13 +151,12 @@ def measure_loads(table, r, seed):
         for one in (loader, of_mount):
             load([one], r.checkpoint.path)  # its tensors are made now
         for _ in range(r.tools.ROUNDS + 1):
-            with r.mount(seed):
-                with ballast.lent():
-                    bare = r.bare(keep=True)[0]
-                    bare += load([loader], r.tmpfs)
+            with ballast.lent():
+                bare = r.bare(keep=True)[0]
+                bare += load([loader], r.tmpfs)
                 r.drop()
-                with ballast.lent():
-                    first = load([of_mount], r.model)
+            with ballast.lent(), r.mount(seed):
+                first = load([of_mount], r.model)
                 rows.append((first, bare, load([of_mount], r.model),
                              load([loader], r.checkpoint.path)))
     finally:
@@ -186,9 +183,9 @@ def measure_rclone(table, r, took, loaded):
         r.tools.load_all([loader], r.checkpoint.path)
         with network.Nginx(r.root, r.checkpoint.path) as server:
             for _ in range(r.tools.COLD_ROUNDS):
-                with network.Rclone(r.root, server.url, path), ballast.lent():
+                with ballast.lent(), network.Rclone(r.root, server.url, path):
                     read = r.tools.read(1, "read:" + files)[0][0]
-                with network.Rclone(r.root, server.url, path), ballast.lent():
+                with ballast.lent(), network.Rclone(r.root, server.url, path):
                     rows.append((read, r.tools.load_all([loader], path)))
     finally:
         ballast.let_go()

@@ -129,12 +129,13 @@ def sliced(root):
 
 def cold_load(r, options, ballast, load_it):
     """Seconds of one load by a new mount, of a source that is on the disk."""
-    r.tools.read(1, "forget:" + r.source)
-    with mount.Weightfs(r.mountpoint, [r.checkpoint], **options):
-        os.listdir(r.layout)
+    with ballast.lent():
+        with mount.Weightfs(r.mountpoint, [r.checkpoint], **options):
+            os.listdir(r.layout)
+            r.tools.read(1, "forget:" + r.source)
+            took = load_it()
         r.tools.read(1, "forget:" + r.source)
-        with ballast.lent():
-            return load_it()
+    return took
 
 
 def measure_cold_loads(table, r, options, ballast):
@@ -152,6 +153,7 @@ def measure_cold_loads(table, r, options, ballast):
                  lambda: r.tools.read(1, "read:" + r.source)[0][0]),
     }
     took = {name: [] for name in ways}
+    r.tools.read(1, "forget:" + r.source)
     try:
         for i in range(r.tools.COLD_ROUNDS + 1):
             for name in list(ways)[::1 - i % 2 * 2]:
@@ -178,9 +180,9 @@ def measure_hot_loads(table, r, dump, options, ballast):
     try:
         for _ in range(r.tools.ROUNDS + 1):
             r.warm()
-            with mount.Weightfs(r.mountpoint, [r.checkpoint], **options):
-                with ballast.lent():
-                    firsts.append(load(loaders, dumped(r.layout)))
+            with ballast.lent(), mount.Weightfs(
+                    r.mountpoint, [r.checkpoint], **options):
+                firsts.append(load(loaders, dumped(r.layout)))
                 dumps.append(load(loaders, dumped(dump)))
                 seconds.append(load(loaders, dumped(r.layout)))
     finally:
