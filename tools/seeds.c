@@ -264,12 +264,12 @@ static void await_names(const struct wfs_options *options,
 }
 
 /* What is left for who was told how long, and what is usual for others. */
-static uint64_t pause_of(bool patient, uint64_t until, uint64_t usual)
+static uint64_t pause_of(bool patient, uint64_t until)
 {
 	uint64_t now = wfs_now_ns();
 
 	if (!patient)
-		return usual;
+		return FIRST_NS;
 	return until > now ? until - now : 0;
 }
 
@@ -279,25 +279,24 @@ static int start(struct wfs_seeds *seeds, const struct wfs_options *options,
 		 struct wfs_err *err)
 {
 	bool patient = options->seed_wait_ns != WFS_WAIT_USUAL;
-	uint64_t wait = patient ? options->seed_wait_ns : FIRST_NS;
-	uint64_t until = wfs_now_ns() + wait;
+	uint64_t until = wfs_now_ns() + options->seed_wait_ns; /* if patient */
 	bool vouch = wfs_copies_vouch(options);
 	int rc = 0;
 
 	/* Seeds have to meet what they say. */
 	if (vouch)
-		rc = start_copies(seeds, pause_of(patient, until, FIRST_NS),
-				  pause_of(patient, until, FIRST_NS));
+		rc = start_copies(seeds, pause_of(patient, until),
+				  pause_of(patient, until));
 	if (!rc && seeds->remote) {
-		wfs_remote_first(seeds->remote, pause_of(patient, until, wait),
+		wfs_remote_first(seeds->remote, pause_of(patient, until),
 				 patient, complain, daemon);
 		rc = wfs_remote_watch_start(seeds->watch,
-					    pause_of(patient, until, FIRST_NS));
+					    pause_of(patient, until));
 	}
 	/* After the seeds: what they offer is not asked for elsewhere. */
 	if (!rc && seeds->origins)
 		rc = wfs_origin_watch_start(seeds->origin_watch,
-					    pause_of(patient, until, FIRST_NS));
+					    pause_of(patient, until));
 	if (!rc && !vouch)
 		rc = start_copies(seeds, COPY_NS, 0);
 	if (!rc && patient)

@@ -4,12 +4,9 @@
  * epoch, or never whole.
  */
 #include "tests/unit/live_sending.h"
+#include "tests/unit/live_writer.h"
 
 #include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-
-#define ROUNDS 200
 
 /* Sent up to `until`, then comes an update. */
 static void change_after(size_t until)
@@ -45,34 +42,6 @@ static void an_update_midway_ends_it(void **state)
 	change_after(WFS_CHUNK / 2);
 	/* All but what is held back is out. */
 	change_after(WFS_CHUNK - 64);
-}
-
-/* A writer that changes all of it, again and again. */
-struct world {
-	struct wfs_live_image *image;
-	uint64_t *words;
-	size_t count;
-	atomic_uint whole; /* chunks that were sent */
-	atomic_bool done;
-};
-
-/* Every other round stands until a chunk of it went out. */
-static void *change(void *arg)
-{
-	struct world *w = arg;
-	unsigned before;
-
-	for (uint64_t round = 1; round <= ROUNDS; round++) {
-		assert_int_equal(wfs_live_cell_begin(&w->image->cell), 0);
-		for (size_t i = 0; i < w->count; i++)
-			w->words[i] = round;
-		before = atomic_load(&w->whole);
-		assert_int_equal(wfs_live_cell_end(&w->image->cell), 0);
-		while (round % 2 && atomic_load(&w->whole) == before)
-			sched_yield();
-	}
-	atomic_store(&w->done, true);
-	return NULL;
 }
 
 static void send_once(struct world *w)

@@ -2,45 +2,13 @@
 /*
  * Memory that changes: no reader has bytes of two epochs.
  */
-#include "tests/unit/live_fixture.h"
+#include "tests/unit/live_writer.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 
 #include "core/base/mem.h"
 #include "core/model/model.h"
-
-#define ROUNDS 200
-
-/* A writer that changes all of it, again and again. */
-struct world {
-	struct wfs_live_image *image;
-	uint64_t *words;
-	size_t count;
-	atomic_uint whole; /* chunks that were read */
-	atomic_bool done;
-};
-
-/* Every other round stands until somebody has read of it. */
-static void *change(void *arg)
-{
-	struct world *w = arg;
-	unsigned before;
-
-	for (uint64_t round = 1; round <= ROUNDS; round++) {
-		assert_int_equal(wfs_live_cell_begin(&w->image->cell), 0);
-		for (size_t i = 0; i < w->count; i++)
-			w->words[i] = round;
-		before = atomic_load(&w->whole);
-		assert_int_equal(wfs_live_cell_end(&w->image->cell), 0);
-		while (round % 2 && atomic_load(&w->whole) == before)
-			sched_yield();
-	}
-	atomic_store(&w->done, true);
-	return NULL;
-}
 
 /* A chunk that is read is of one round, or it is not read. */
 static void read_once(struct world *w)

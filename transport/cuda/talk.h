@@ -35,8 +35,9 @@ enum wfs_gpu_op {
 	WFS_GPU_CANCEL,
 	/*
 	 * A fill whose bytes come through a ring, memory of the daemon's that
-	 * the helper only reads.  BEGIN maps the destination; each FEED has what was put into one slot copied, and is
-	 * answered when the next slot may be written; FINISH waits for all.
+	 * the helper only reads.  BEGIN maps the destination; each FEED has what
+	 * was put into one slot copied, and is answered when the next slot may
+	 * be written; FINISH waits for all.
 	 * What is between them is no business of other requests'.
 	 */
 	WFS_GPU_RING,	/* with the ring as the file */
